@@ -1,0 +1,111 @@
+# Lunate: one non-recursive Makefile.
+#   make            build build/lunate (needs the packages that `make deps` installs)
+#   make demo       install packages, build, run the demo site, send messages through it
+#   make test       install packages, build, run all tests          [SPEC=path MODE=asan]
+#   make bench      side-by-side measurements (docs/performance.md)
+#   make crash      200 rounds of kill -9 under load                [ROUNDS=n]
+#   make lint       formatting, luacheck, both compilers, floors
+#   make install    DESTDIR= PREFIX=/usr/local
+# MODE=release|debug|asan|tsan  CC=gcc|clang  V=1 shows the commands.
+
+MODE   ?= release
+PREFIX ?= /usr/local
+V      ?= 0
+B      := build/$(MODE)
+Q      := $(if $(filter 1,$(V)),,@)
+SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
+
+BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
+  libjson-c-dev lua-argparse
+TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps
+
+WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+  -Wwrite-strings -Wformat=2 -Wundef -Werror
+HARD := -fstack-protector-strong -fPIC
+OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
+OPT_debug   := -O0 -g3
+OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+PKGS := luajit libevent_core libevent_extra openssl lmdb json-c
+# Looked up once, when first needed: `make demo` may install pkg-config itself.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
+VERSION := 0.1.0
+LN_CFLAGS = -std=c11 -D_GNU_SOURCE -DLN_VERSION='"$(VERSION)"' -Icore $(WARN) $(HARD) \
+  $(OPT_$(MODE)) -pthread $(PKG_CFLAGS) $(CFLAGS)
+LN_LDFLAGS = -pthread $(OPT_$(MODE)) -Wl,-z,relro,-z,now -pie -rdynamic $(LDFLAGS)
+LN_LIBS    = $(PKG_LIBS) -lm -ldl
+
+# Everything but main.c also goes into liblunate.so, which the tests load through FFI.
+C_SRC  := $(sort $(wildcard core/*/*.c))
+C_OBJ  := $(C_SRC:%.c=$(B)/%.o)
+LUA_SRC := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
+HEADERS := $(sort $(wildcard core/*/*.h))
+
+.PHONY: all deps test-deps demo test bench crash lint install clean fuzz format
+all: $(B)/lunate $(B)/liblunate.so $(B)/cdef.h
+	$(Q)mkdir -p build && ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate
+
+$(B)/lunate: $(B)/core/main.o $(C_OBJ) $(B)/embed.o
+	$(SAY) LD $@
+	$(Q)$(CC) $(LN_LDFLAGS) -o $@ $^ $(LN_LIBS)
+
+$(B)/liblunate.so: $(C_OBJ) $(B)/embed.o
+	$(SAY) LD $@
+	$(Q)$(CC) -shared -pthread $(OPT_$(MODE)) $(LDFLAGS) -o $@ $^ $(LN_LIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(CC) $(LN_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Lunate's own Lua, and argparse from its Debian package, as text in the binary.
+$(B)/embed.s: $(LUA_SRC) contrib/embed.sh Makefile
+	@mkdir -p $(@D)
+	$(Q)sh contrib/embed.sh $(LUA_SRC) > $@.tmp && mv $@.tmp $@
+$(B)/embed.o: $(B)/embed.s
+	$(Q)$(CC) -c -o $@ $<
+
+# The very headers that C reads, as one text for ffi.cdef.
+$(B)/cdef.h: $(HEADERS) contrib/cdef.sh
+	@mkdir -p $(@D)
+	$(Q)CC="$(CC)" sh contrib/cdef.sh $(HEADERS) > $@.tmp && mv $@.tmp $@
+
+-include $(wildcard $(B)/core/*.d $(B)/core/*/*.d)
+
+deps:
+	@sh contrib/install-deps.sh $(BUILD_DEPS)
+test-deps:
+	@sh contrib/install-deps.sh $(BUILD_DEPS) $(TEST_DEPS)
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@sh contrib/demo.sh
+
+SPEC ?=
+test: test-deps
+	@$(MAKE) --no-print-directory all
+	@MODE=$(MODE) sh contrib/run-tests.sh $(SPEC)
+
+bench: test-deps
+	@$(MAKE) --no-print-directory all
+	@luajit tests/bench/bench.lua $(BENCH)
+
+ROUNDS ?= 200
+crash: test-deps
+	@$(MAKE) --no-print-directory all
+	@ROUNDS=$(ROUNDS) MODE=$(MODE) sh contrib/run-tests.sh tests/crash/kill_spec.lua
+
+lint: test-deps
+	@sh contrib/lint.sh
+
+format:
+	$(Q)clang-format -i $(shell git ls-files '*.c' '*.h')
+
+install: all
+	install -D -m 0755 build/lunate $(DESTDIR)$(PREFIX)/bin/lunate
+	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/lunate/LICENSE
+	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/lunate/README.md
+
+clean:
+	rm -rf build
