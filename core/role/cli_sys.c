@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "role/cli.h"
+#include "role/payload.h"
 #include "role/role.h"
 
 static int failed(lua_State *L)
@@ -188,13 +189,31 @@ static int base64(lua_State *L)
     return 1;
 }
 
+/* messages(bytes): list of the messages in a file's bytes: one, several one after another, a batch,
+ * or MLLP frames. */
+static int messages(lua_State *L)
+{
+    struct ln_payload p = {.raw_bytes = true};
+    struct ln_span bytes;
+    bytes.ptr = luaL_checklstring(L, 1, &bytes.len);
+    lua_newtable(L);
+    int rc = ln_payload_add_bytes(&p, bytes);
+    for (size_t i = 0; i < p.n; i++) {
+        lua_pushlstring(L, p.message[i].frame + 1, p.message[i].len - 3);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    ln_payload_fini(&p);
+    return rc == LN_ENOMEM ? luaL_error(L, "not enough memory") : 1;
+}
+
 int ln_cli_sys_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"site", site},         {"version", version}, {"isatty", is_terminal}, {"width", width},
-        {"now", now},           {"iso", iso},         {"realpath", real_path}, {"kind", kind},
-        {"mkdir", make_folder}, {"list", list},       {"create", create},      {"quote", quote},
-        {"base64", base64},     {NULL, NULL},
+        {"site", site},          {"version", version},   {"isatty", is_terminal},
+        {"width", width},        {"now", now},           {"iso", iso},
+        {"realpath", real_path}, {"kind", kind},         {"mkdir", make_folder},
+        {"list", list},          {"create", create},     {"quote", quote},
+        {"base64", base64},      {"messages", messages}, {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -74,8 +74,9 @@ static size_t find_id_end(struct ln_span segment, char separator, size_t *missin
     return i;
 }
 
-/* Notes id and type of the message in frame[1..len); puts in separators that MSH-10 needs. */
-static int note_header(struct ln_payload_message *m, struct ln_buf *frame)
+/* Notes id and type of the message in frame[1..len); with need_id puts in the separators
+ * that MSH-10 needs. */
+static int note_header(struct ln_payload_message *m, struct ln_buf *frame, bool need_id)
 {
     struct ln_header h;
     struct ln_err ignored;
@@ -84,6 +85,8 @@ static int note_header(struct ln_payload_message *m, struct ln_buf *frame)
         return LN_OK; /* sent all the same: `whole` may be used to send what is wrong */
     size_t end = (size_t)(h.segment.ptr - frame->data);
     end += find_id_end(h.segment, h.delims.field, &missing);
+    if (!need_id)
+        missing = 0;
     if (ln_buf_reserve(frame, missing) != LN_OK)
         return LN_ENOMEM;
     memmove(frame->data + end + missing, frame->data + end, frame->len - end);
@@ -127,7 +130,7 @@ static int add_message(struct ln_payload *p, struct ln_span bytes)
         ln_buf_add_span(&b, bytes);
     else
         convert(&b, bytes);
-    if (b.failed || note_header(m, &b) != LN_OK)
+    if (b.failed || note_header(m, &b, p->need_id) != LN_OK)
         goto fail;
     ln_buf_addc(&b, LN_MLLP_FS);
     ln_buf_addc(&b, LN_MLLP_CR);
@@ -156,7 +159,7 @@ static int add_text(struct ln_payload *p, struct ln_span text)
     return rc;
 }
 
-static int add_frames(struct ln_payload *p, struct ln_span text, bool *cut)
+static int add_frames(struct ln_payload *p, struct ln_span text)
 {
     struct ln_mllp reader;
     struct ln_span frame;
@@ -172,16 +175,26 @@ static int add_frames(struct ln_payload *p, struct ln_span text, bool *cut)
             break;
         rc = e == LN_MLLP_FRAME ? add_text(p, frame) : LN_ENOMEM;
     }
-    *cut = ln_mllp_inside(&reader);
+    if (rc == LN_OK && ln_mllp_inside(&reader))
+        rc = LN_EPARSE;
     ln_mllp_fini(&reader);
     return rc;
+}
+
+int ln_payload_add_bytes(struct ln_payload *p, struct ln_span bytes)
+{
+    size_t start = 0;
+    while (start < bytes.len && memchr(" \t\r\n", bytes.ptr[start], 4))
+        start++;
+    if (start < bytes.len && bytes.ptr[start] == LN_MLLP_VT)
+        return add_frames(p, bytes);
+    return add_text(p, bytes);
 }
 
 int ln_payload_add_file(struct ln_payload *p, const char *path, struct ln_err *err)
 {
     struct ln_buf b = {0};
-    size_t had = p->n, start = 0;
-    bool cut = false;
+    size_t had = p->n;
     int rc = read_file(path, &b, err);
     if (rc != LN_OK)
         goto out;
@@ -189,16 +202,11 @@ int ln_payload_add_file(struct ln_payload *p, const char *path, struct ln_err *e
         rc = ln_err_set(err, LN_EPARSE, "%s: the file is empty", path);
         goto out;
     }
-    while (start < b.len && strchr(" \t\r\n", b.data[start]) && b.data[start])
-        start++;
-    if (start < b.len && b.data[start] == LN_MLLP_VT)
-        rc = add_frames(p, ln_buf_span(&b), &cut);
-    else
-        rc = add_text(p, ln_buf_span(&b));
-    if (rc != LN_OK)
+    rc = ln_payload_add_bytes(p, ln_buf_span(&b));
+    if (rc == LN_EPARSE)
+        ln_err_set(err, rc, "%s: the file ends inside an MLLP frame", path);
+    else if (rc != LN_OK)
         ln_err_set(err, rc, "%s: %s", path, ln_strerror(rc));
-    else if (cut)
-        rc = ln_err_set(err, LN_EPARSE, "%s: the file ends inside an MLLP frame", path);
     else if (p->n == had)
         rc = ln_err_set(err, LN_EPARSE,
                         "%s: no message found: no line starts with MSH (--whole sends it anyway)",

@@ -296,6 +296,7 @@ static int prepare(struct send *s, int argc, char **argv, char *host, size_t hos
         return ln_option_usage("send", "--timeout is in seconds, above 0, at most a day");
     if (connections > 60000)
         return ln_option_usage("send", "--connections is at most 60000");
+    s->payload.need_id = s->client.unique_ids;
     for (int i = 0; i < words - 1; i++) {
         struct ln_err err = {0};
         if (ln_payload_add_file(&s->payload, argv[3 + i], &err) != LN_OK) {
