@@ -1,5 +1,5 @@
--- Verbs that ask the running engine to do something. Each is a line of words; what it answers is one
--- JSON document, of which a person is told what it means.
+-- Verbs that ask the running engine to do something. A request is a list of words; what comes back
+-- is one JSON document, of which a person is told what it means.
 local site = require "lunate.cli.site"
 local fail = require "lunate.cli.fail"
 

@@ -26,8 +26,8 @@ local function common(a, b)
   return t
 end
 
---- Lines "  SEG" (the same), "- SEG" (before), "+ SEG" (after). Messages of more than 1,000 segments
--- are compared in order only.
+--- Lines "  SEG" (the same), "- SEG" (before), "+ SEG" (after). Messages of more than 1,000
+-- segments are compared in order only.
 function M.lines(before, after)
   local a, b, out = M.segments(before), M.segments(after), {}
   local i, j = 1, 1

@@ -8,10 +8,11 @@ local fail = require "lunate.cli.fail"
 local M = {}
 
 local function key_values(payload, at)
-  local t, key, value = {}, nil, nil
+  local t = {}
   while at and at <= #payload do
-    at, key, value = wire.unpack("bb", payload, at)
-    if at then t[key] = value end
+    local after, key, value = wire.unpack("bb", payload, at)
+    if after then t[key] = value end
+    at = after
   end
   return t
 end

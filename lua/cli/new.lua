@@ -88,8 +88,8 @@ local function new_channel(name)
   end
   local files, port = channel_files(root, name)
   write(root, files)
-  print(("\nIt listens on port %d. Try it:\n  lunate -C %s eval -c %s %s/samples/%s.hl7"):format(port,
-    root, name, root, name))
+  print(("\nIt listens on port %d. Try it:"):format(port))
+  print(("  lunate -C %s eval -c %s %s/samples/%s.hl7"):format(root, name, root, name))
 end
 
 function M.run(args)

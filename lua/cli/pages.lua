@@ -44,25 +44,26 @@ return {
   },
   metrics = { examples = { "lunate metrics" } },
   messages = {
-    examples = { "lunate messages adt_to_lab --state parked", "lunate messages --since 2h --limit 100",
-      "lunate messages --patient 100001", "lunate messages --control-id MSG0001 --json" },
+    examples = { "lunate messages adt_to_lab --state parked",
+      "lunate messages --since 2h --limit 100", "lunate messages --patient 100001",
+      "lunate messages --control-id MSG0001 --json" },
     about = "Newest first. Reads the store, whether the engine runs or not.",
   },
   show = { examples = { "lunate show adt_to_lab/17", "lunate show adt_to_lab/17 --json" } },
   resend = {
     examples = { "lunate resend adt_to_lab/17", "lunate resend adt_to_lab/17 --dest lab",
       "lunate resend adt_to_lab/17 --reprocess" },
-    about = "Makes a new entry that names its origin. Without --reprocess the same outputs go out\n" ..
-      "again; with it the message runs through the present script.",
+    about = "Makes a new entry that names its origin. Without --reprocess the same outputs\n" ..
+      "go out again; with it the message runs through the present script.",
   },
   send = {
     examples = { "lunate send 127.0.0.1:6661 samples/adt_a01.hl7",
       "lunate send 127.0.0.1:6661 adt.hl7 --count 100000 --connections 16 --unique-ids",
       "lunate send 127.0.0.1:6661 adt.hl7 --count 5000 --rate 200 --json" },
     about = "A file holds one message, several one after another, a batch, or MLLP frames; - is\n" ..
-      "standard input. Each connection waits for a reply before it sends on. Exit status 1 when a\n" ..
-      "message was not accepted, 3 when it cannot connect. With --rate the latency counts from\n" ..
-      "when a message was due.",
+      "standard input. Each connection waits for a reply before it sends on. Exit status 1\n" ..
+      "when a message was not accepted, 3 when it cannot connect. With --rate the latency\n" ..
+      "counts from when a message was due.",
     usage = "lunate send HOST:PORT FILE...\n" ..
       "  --count N        so many messages in all, round robin\n" ..
       "  --connections N  so many connections (1)\n" ..
@@ -77,8 +78,8 @@ return {
   listen = {
     examples = { "lunate listen 6662", "lunate listen 6662 --ack AE --out received",
       "lunate listen 6662 --delay 500 --count 10" },
-    about = "Prints \"ready\" on stderr when it listens, a line per message, and a summary at the end\n" ..
-      "(SIGINT, SIGTERM or --count).",
+    about = "Prints \"ready\" on stderr when it listens, a line per message, and a summary at\n" ..
+      "the end (SIGINT, SIGTERM or --count).",
     usage = "lunate listen PORT      0 = any free port\n" ..
       "  --host H     address to listen on (127.0.0.1)\n" ..
       "  --ack CODE   AA (default), AE, AR or none\n" ..

@@ -24,7 +24,7 @@ local function reception(h, receipt)
   local from = origin(h, receipt)
   if receipt.kind == "forwarded" then return "handed over by " .. (from or "a channel") end
   if receipt.kind == "resent" then return "resent, a copy of " .. (from or "?") end
-  if receipt.kind == "reprocess" then return "to be processed again, a copy of " .. (from or "?") end
+  if receipt.kind == "reprocess" then return "to be processed again, copy of " .. (from or "?") end
   if receipt.kind == "unreadable" then return "received from " .. receipt.peer .. ", not HL7" end
   return "received from " .. receipt.peer
 end
@@ -75,14 +75,12 @@ local function decisions(h, c, receipt, result)
     if result.ack ~= "" then text = text .. ", answered " .. result.ack end
     add(list, result.time_us, result.state, text)
     for _, item in ipairs(result.items) do
-      local to = item.destination
       if item.kind == "forwarded" then
         local target = h.by_id[item.to_chan]
-        to = nil
         add(list, result.time_us, "forwarded", ("handed to %s/%.0f"):format(
           target and target.name or "#" .. item.to_chan, item.to_seq))
       else
-        add(list, result.time_us, "output", output_text(item), to)
+        add(list, result.time_us, "output", output_text(item), item.destination)
       end
       add_outcome(list, item)
     end
@@ -171,6 +169,8 @@ local function print_output(item, receipt, shown)
   end
 end
 
+local prefixes = { log = "log ", retry = "try failed: ", attempt = "attempt failed: " }
+
 local function print_text(h, c, receipt, state, result)
   print(("%s  %s  control id %s%s"):format(
     term.paint("bold", ("%s/%.0f"):format(c.name, receipt.seq)), term.printable(receipt.type),
@@ -182,8 +182,7 @@ local function print_text(h, c, receipt, state, result)
   print_segments(receipt.raw)
   print("\n" .. term.paint("bold", "what happened"))
   for _, d in ipairs(decisions(h, c, receipt, result)) do
-    local what = d.what == "log" and "log " .. d.text or d.what == "retry" and "try failed: " .. d.text
-      or d.what == "attempt" and "attempt failed: " .. d.text or d.text
+    local what = (prefixes[d.what] or "") .. d.text
     print(("  %s  %s%s"):format(time.clock(d.us), d.destination and d.destination .. ": " or "",
       term.printable(what)))
   end

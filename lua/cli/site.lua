@@ -76,8 +76,8 @@ local function reply(stream, seconds)
   end
 end
 
---- Asks the engine: its text (a JSON document) and the list of parts. Ends the verb when there is no
--- engine (3) or it says no (its status).
+--- Asks the engine: its text (a JSON document) and the list of parts. Ends the verb when there is
+-- no engine (3) or it says no (its status).
 function M.request(words, seconds)
   local stream, err, nobody = wire.connect(M.data(), "control.sock")
   if not stream then

@@ -22,9 +22,9 @@ function Result:to(dest)
   end
 end
 
---- Runs the channel's filter and transform on a message (bytes or a message object). Gives { state =
--- "done" | "filtered" | "error" | "limit", reason, where, trace, outputs = { { dest, kind, raw } },
--- log } and the method to(dest).
+--- Runs the channel's filter and transform on a message (bytes or a message object). Gives
+-- { state = "done" | "filtered" | "error" | "limit", reason, where, trace,
+-- outputs = { { dest, kind, raw } }, log } and the method to(dest).
 function Channel:run(message)
   if not self.worker then
     local w, err = worker.start(loaded, self.channel)

@@ -20,7 +20,8 @@ local function look_at_dest(c, d)
       ("lunate messages %s --state parked"):format(c.name)
   end
   if d.state == "held" then
-    return 1, ("%s: held, %s waiting"):format(name, term.number(d.queued)), "lunate release " .. name
+    return 1, ("%s: held, %s waiting"):format(name, term.number(d.queued)),
+      "lunate release " .. name
   end
   if not calm[d.state] and d.queued > 0 then
     return old > 60 and 2 or 1, ("%s: %s, %s waiting, the oldest %s"):format(name, d.state,
@@ -53,7 +54,9 @@ end
 local function look(doc)
   local notes = {}
   local function note(level, text, command)
-    if text then notes[#notes + 1] = { level = level, text = text, command = command, n = #notes } end
+    if text then
+      notes[#notes + 1] = { level = level, text = text, command = command, n = #notes }
+    end
     return level
   end
   for _, c in ipairs(doc.channels) do
@@ -98,7 +101,8 @@ local function table_of(doc)
     term.fit("state", 11), term.fit("waiting", 9, true), term.fit("oldest", 10, true),
     term.fit("done", 10, true), "parked")))
   for _, c in ipairs(channels) do
-    row(c.name, c.state, c.level, some(c.pending), "", term.number(c.processed or 0), some(c.parked))
+    row(c.name, c.state, c.level, some(c.pending), "", term.number(c.processed or 0),
+      some(c.parked))
     for _, d in ipairs(c.destinations or {}) do
       local old = type(d.oldest_s) == "number" and d.oldest_s >= 1 and term.age(d.oldest_s) or ""
       row("  -> " .. d.name, d.state, d.level, some(d.queued), old, term.number(d.sent or 0),

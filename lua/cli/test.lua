@@ -1,5 +1,5 @@
--- `lunate test [SPEC...]`: runs the site's busted specs in this state, with the globals hl7, json and
--- lunate (lunate.cli.spec) there for them, and lib/ on the path.
+-- `lunate test [SPEC...]`: runs the site's busted specs in this state, with the globals hl7, json
+-- and lunate (lunate.cli.spec) there for them, and lib/ on the path.
 local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
@@ -30,7 +30,7 @@ function M.run(args)
   local list = specs(args)
   local found, runner = pcall(require, "busted.runner")
   if not found then
-    fail.fail(1, "busted is not installed: apt-get install lua-busted (or: luarocks install busted)")
+    fail.fail(1, "busted is not installed: apt-get install lua-busted, or luarocks install busted")
   end
   package.path = site.file "lib/?.lua" .. ";" .. site.file "lib/?/init.lua" .. ";" .. package.path
   _G.hl7, _G.json, _G.lunate = require "hl7", require "json", require "lunate.cli.spec"

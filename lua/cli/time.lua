@@ -29,7 +29,7 @@ local function calendar(y, mo, d, h, mi, s, zone)
   return t and t + (s - whole)
 end
 
---- A point in time: a span before now (30s, 10m, 2h, 3d, 1w), ISO (2026-11-23, 2026-11-23T10:00:00Z)
+--- A point in time: a span before now (30s, 10m, 2h, 3d, 1w), ISO (2026-11-23T10:00:00Z, a date)
 -- or HL7 (20261123100000+0100); without a zone it is local time. Microseconds, or nil.
 function M.parse(text)
   local n, unit = text:match "^(%d+%.?%d*)%s*(%a+)$"

@@ -1,9 +1,9 @@
--- The catalogue of verbs: what `lunate help` lists, in its order. A verb without `lua` is written in
--- C (core/role); its help is in lunate.cli.help all the same.
+-- The catalogue of verbs: what `lunate help` lists, in its order. A verb without `lua` is written
+-- in C (core/role); its help is in lunate.cli.pages all the same.
 return {
   { group = "A site" },
   { "new", "makes a site, or a channel in one", lua = "lunate.cli.new" },
-  { "check", "loads every script and says what is wrong; changes nothing", lua = "lunate.cli.check" },
+  { "check", "loads every script, says what is wrong, changes nothing", lua = "lunate.cli.check" },
   { "eval", "runs a channel's script on files, sends nothing", lua = "lunate.cli.eval" },
   { "test", "runs the site's specs", lua = "lunate.cli.test" },
   { "run", "runs the site in the foreground" },

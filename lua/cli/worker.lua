@@ -77,8 +77,9 @@ local function result(w, payload, input)
     trace = trace, outputs = list or {} }
 end
 
---- Runs the script on one message: { state = "done" | "filtered" | "error" | "limit", reason, where,
--- trace, duration_us, outputs = { { dest, kind, raw, reason } }, log = { { level, where, text } } }.
+--- Runs the script on one message: { state = "done" | "filtered" | "error" | "limit", reason,
+-- where, trace, duration_us, outputs = { { dest, kind, raw, reason } },
+-- log = { { level, where, text } } }.
 function Worker:run(bytes)
   self.seq = self.seq + 1
   local log = {}
