@@ -47,10 +47,11 @@ end
 
 local function say(args, verb, text)
   if verb == "reload" then
-    print(args.channel and "reloaded " .. args.channel or "reloaded")
+    local report = require("json").decode(text).report
+    print(type(report) == "string" and report ~= "" and report or "nothing has changed")
   elseif verb == "resend" then
     local channel = site.split_message(args.message)
-    local seq = text:match '"seq"%s*:%s*(%d+)'
+    local seq = text:match '"seq"%s*:%s*"?(%d+)'
     print(("%s again%s"):format(args.message, seq and (" as %s/%s"):format(channel, seq) or ""))
   elseif verb == "skip" then
     print("skipped the head of " .. args.destination)
