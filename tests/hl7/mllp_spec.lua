@@ -55,7 +55,7 @@ local function read(pieces, max)
   return events, counts(m), m
 end
 
--- What the reader should do, said another way: over the whole stream, looking ahead as far as needed.
+-- What the reader should do, said another way: over the whole stream, with any look-ahead.
 local function model(s, max)
   local events, n = {}, {}
   local function note(name, by) n[name] = (n[name] or 0) + (by or 1) end
