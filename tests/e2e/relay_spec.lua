@@ -18,7 +18,9 @@ return channel {
   source = mllp.listen { port = %d },
   %s
   transform = function(msg) msg["PID-5.1"] = (msg["PID-5.1"] or ""):upper() end,
-  destinations = { out = mllp.send { port = %d, host = "127.0.0.1", retry = { first = 0.05, max = 0.2 } } },
+  destinations = {
+    out = mllp.send { port = %d, host = "127.0.0.1", retry = { first = 0.05, max = 0.2 } },
+  },
 }]]):format(port, more or "", out)
 end
 
@@ -37,9 +39,10 @@ describe("e2e/relay", function()
     assert.equal("ACK^A01^ACK", net.field(reply, "MSH", 9))
     out:run_for_frames(1, 5)
     assert.equal((adt("M1", "MUSTER^Anna")), out:texts()[1])
-    site.wait_until(function() return e:channel "adt".dest.out.sent == 1 end, 5, "sent to be counted")
+    site.wait_until(function() return e:channel "adt".dest.out.sent == 1 end, 5, "the count")
     local c = e:channel "adt"
-    assert.same({ 1, 1, 0, 0, 0 }, { c.received, c.processed, c.filtered, c.pending, c.dest.out.queued })
+    assert.same({ 1, 1, 0, 0, 0 },
+      { c.received, c.processed, c.filtered, c.pending, c.dest.out.queued })
     assert.equal(0, e:stop())
   end)
 
