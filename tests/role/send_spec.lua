@@ -1,5 +1,5 @@
--- `lunate send`: what goes out byte for byte, what is said of the replies, exit statuses. The receiver
--- is the tests' own, so that send and listen are not only tested against each other.
+-- `lunate send`: what goes out byte for byte, what is said of the replies, exit statuses. The
+-- receiver is the tests' own, so that send and listen are not only tested against each other.
 local site = require "support.site"
 local net = require "support.net"
 local proc = require "support.proc"
