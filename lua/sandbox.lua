@@ -1,5 +1,5 @@
--- The environment of channel scripts: a whitelist. It runs once in a bare state (no package, debug, jit
--- or ffi in it), is given C functions, and returns what compiles a file into a fresh environment.
+-- The environment of channel scripts: a whitelist. It runs once in a bare state (no package, debug,
+-- jit or ffi in it), is given C functions, and returns what compiles a file into a fresh environment.
 -- Whatever a script may not have is simply never put in: there is nothing to take away.
 local globals = require "lunate.globals"
 local nearest = require "lunate.nearest"
@@ -56,7 +56,8 @@ local function make_load(core, env)
   end
 end
 
--- require: lib/ and, for channels/x/init.lua, channels/x/ too. Each file once, in its own environment.
+-- require: lib/ and, for channels/x/init.lua, channels/x/ too. Each file once, in an environment of
+-- its own.
 local function make_require(core, public, folder, new_env)
   local loaded, loading = {}, {}
 
@@ -119,6 +120,7 @@ return function(core, path)
   base.xpcall = safe_xpcall
   base.collectgarbage = safe_collectgarbage
   getmetatable("").__metatable = false
+  getmetatable(io.stdin).__metatable = false
 
   local protected = { __index = base, __metatable = false }
   local require

@@ -67,6 +67,7 @@ function M.list(item)
       out[k] = text
     end
     if n ~= #out then return nil, "must be a list without holes" end
+    if n == 0 then return nil, "must not be empty" end
     return concat(out, "\n")
   end
 end
@@ -112,9 +113,9 @@ local function sorted(t)
 end
 M.sorted = sorted
 
---- Checks table t against spec { key = { check = f, default = text, required = bool, keys = spec of a
---- nested table } }; where: the keys that lead to it; what: its name for people; prefix: of settings.
---- Wrong things go to ctx.errors, every setting of the spec to ctx.settings.
+--- Checks table t against spec { key = { check = f, default = text, required = bool, keys = spec of
+--- a nested table } }; where: the keys that lead to it; what: its name for people; prefix: of the
+--- settings. Wrong things go to ctx.errors, every setting of the spec to ctx.settings.
 function M.check(ctx, spec, t, where, what, prefix)
   for _, key in ipairs(sorted(t)) do
     if type(key) ~= "string" then
