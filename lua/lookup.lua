@@ -1,6 +1,6 @@
--- lookup: tables/NAME.csv as RFC 4180 has it (quotes, doubled quotes, line ends within quotes; CR LF
--- or LF; a byte order mark is skipped, blank lines too). The first column is the key. A first line
--- that starts with # names the columns; without it they have numbers only.
+-- lookup: tables/NAME.csv as RFC 4180 has it (quotes, doubled quotes, line ends within quotes;
+-- CR LF or LF; a byte order mark is skipped, blank lines too). The first column is the key. A first
+-- line that starts with # names the columns; without it they have numbers only.
 local nearest = require "lunate.nearest"
 local find, sub, gsub, byte = string.find, string.sub, string.gsub, string.byte
 

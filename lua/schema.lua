@@ -6,7 +6,7 @@ local format, concat, sort, floor = string.format, table.concat, table.sort, mat
 
 local M = {}
 
---- A number as a string of its digits is taken too, since env "PORT" gives strings.
+--- A number as a string of its digits is taken, too: env "PORT" gives strings.
 function M.number(min, max, whole)
   return function(v)
     local n = type(v) == "string" and tonumber(v) or v
@@ -27,7 +27,8 @@ function M.choice(...)
       if v == word then return word end
     end
     local near = type(v) == "string" and nearest(v, words)
-    return nil, "must be one of " .. quoted .. (near and format(' (did you mean "%s"?)', near) or "")
+    local hint = near and format(' (did you mean "%s"?)', near) or ""
+    return nil, "must be one of " .. quoted .. hint
   end
 end
 

@@ -2,7 +2,7 @@
  * (u8, u32, u64, f64, bytes as in ipc/wire.h). A version is exact: both ends are the same binary.
  *
  * worker: hub spawns `lunate worker` with the socket as descriptor 3.
- *   worker -> HELLO; hub -> CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
+ *   worker -> HELLO; hub -> [HELLO], CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
  *   then hub -> MESSAGE*, worker -> RESULT* in the same order, LOG* in between.
  *   End of file on the socket means the hub is gone: the worker ends.
  * loader: hub spawns `lunate loader`; loader -> HELLO; hub -> START; loader -> SITE,
@@ -36,10 +36,10 @@ enum ln_proto {
     /* loader -> hub */
     LN_P_SITE,      /* pairs: bytes key, bytes value (see LN_P_SETTINGS) */
     LN_P_BEGIN,     /* bytes channel name, bytes script path */
-    LN_P_SETTINGS,  /* bytes channel name, then pairs (bytes key, bytes value) up to the end. Keys are
-                       dotted: "ack", "on_error", "limits.seconds", "source.kind" (mllp|channel),
-                       "source.host", "dest.lab.port", "dest.lab.retry.first", ... values are text:
-                       numbers in decimal, booleans true/false, lists with \n between */
+    LN_P_SETTINGS,  /* bytes channel name, then pairs (bytes key, bytes value) up to the end; the keys
+                       stand below. Values are text: numbers in decimal, booleans true/false, lists
+                       with \n between. Every key that goes with the kind is there, defaults filled
+                       in, each once */
     LN_P_ERROR,     /* bytes channel name or "" for the site, bytes text with file:line */
     LN_P_SHARED,    /* bytes path, bytes content: lib/ and tables/, the same for all channels */
     LN_P_DONE,      /* nothing */
@@ -49,6 +49,35 @@ enum ln_proto {
     LN_P_PART,      /* bytes JSON document of a list */
     LN_P_REPLY,     /* u8 exit status, bytes text: JSON document, or one-line error when status != 0 */
 };
+
+/* Keys of SITE and their defaults:
+ *   data "data" (relative to the site, or absolute), admin "" ("address:port"), log "info"
+ *   (debug|info|warn|error); limits.* and retention.* as below: already in the channels' settings.
+ * Keys of SETTINGS, [default]:
+ *   script                   path, as in BEGIN
+ *   ack                      commit|transform|delivery|none [commit]
+ *   on_error                 park|stop [park]
+ *   jit, filter, transform   true|false [false]; the latter two: the script has such a function
+ *   limits.seconds           0.1 to 3600, may have a fraction [5]
+ *   limits.memory_mb         8 to 16384 [128]
+ *   limits.attempts          1 to 1000 [3]
+ *   retention.days, .mb      0 = no limit [0]; days may have a fraction
+ *   source.kind              mllp|channel
+ *    mllp:  source.port 1 to 65535, .host [0.0.0.0], .idle_timeout seconds, 0 = none [0],
+ *           .max_message bytes [52428800], .max_connections [1000],
+ *           .allow addresses or nets "192.0.2.0/24", empty = all [empty]
+ *    channel: source.from    channel names, at least one
+ *   destinations             names, sorted by bytes, may be empty: their numbers on the wire
+ *   dest.NAME.kind           mllp|channel
+ *   dest.NAME.filter, .transform   true|false [false]
+ *    mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
+ *           .retry.max seconds [60], .retry.attempts 0 = for ever [0],
+ *           .on_reply.AE [park] .AR [retry] .CE [park] .CR [retry]: park|retry
+ *    channel: .to            channel name
+ * An ERROR may follow a channel's SETTINGS (what only the site as a whole shows: ports taken twice,
+ * links that lead nowhere): a channel with an ERROR is not to be started. A script that does not load
+ * has a BEGIN, FILEs and ERRORs but no SETTINGS. SITE always comes, with defaults when lunate.lua
+ * is wrong (an ERROR without a channel then says so). */
 
 #ifndef LN_CDEF
 #include "ipc/wire.h"

@@ -36,7 +36,8 @@ describe("role/loader", function()
       ["source.max_connections"] = "1000", ["source.allow"] = "",
       ["dest.lab.kind"] = "mllp", ["dest.lab.host"] = "127.0.0.1", ["dest.lab.port"] = "6662",
       ["dest.lab.timeout"] = "10", ["dest.lab.filter"] = "false", ["dest.lab.transform"] = "false",
-      ["dest.lab.retry.first"] = "1", ["dest.lab.retry.factor"] = "2", ["dest.lab.retry.max"] = "60",
+      ["dest.lab.retry.first"] = "1", ["dest.lab.retry.factor"] = "2",
+      ["dest.lab.retry.max"] = "60",
       ["dest.lab.retry.attempts"] = "0", ["dest.lab.on_reply.AE"] = "park",
       ["dest.lab.on_reply.AR"] = "retry", ["dest.lab.on_reply.CE"] = "park",
       ["dest.lab.on_reply.CR"] = "retry",
@@ -49,11 +50,12 @@ describe("role/loader", function()
 
   it("takes what is set: the site's defaults, the environment, links between channels", function()
     local s = load({
-      ["lunate.lua"] = [[return { data = "store", admin = "127.0.0.1:8661", limits = { seconds = 2 },
-        retention = { days = 30 } }]],
+      ["lunate.lua"] = [[return { data = "store", admin = "127.0.0.1:8661",
+        limits = { seconds = 2 }, retention = { days = 30 } }]],
       ["channels/a.lua"] = [[
         return channel {
-          source = mllp.listen { port = env "LN_PORT", host = "::1", allow = { "10.0.0.0/8", "::1" } },
+          source = mllp.listen { port = env "LN_PORT", host = "::1",
+            allow = { "10.0.0.0/8", "::1" } },
           limits = { attempts = 5 }, ack = "transform", jit = true,
           destinations = {
             z = channel.to("b", { transform = function() end }),
@@ -77,7 +79,8 @@ describe("role/loader", function()
       assert.equal(want, a[key], key)
     end
     assert.equal("a", s.channels.b.settings["source.from"])
-    assert.same({ ["channels/b/init.lua"] = [[require "part" return channel { source = channel.from "a" }]],
+    assert.same({
+      ["channels/b/init.lua"] = [[require "part" return channel { source = channel.from "a" }]],
       ["channels/b/part.lua"] = "return {}" }, s.channels.b.files)
     assert.same({ ["lib/x/y.lua"] = "return 1", ["tables/t.csv"] = "a,1\n" }, s.shared)
     assert.equal("store", s.site.data)
@@ -116,7 +119,8 @@ return channel {
 
   it("checks types and ranges", function()
     for part, want in pairs {
-      ["ack = 'comit'"] = [[ack must be one of "commit", "transform", "delivery", "none" (did you mean "commit"?)]],
+      ["ack = 'comit'"] = 'ack must be one of "commit", "transform", "delivery", "none" '
+        .. '(did you mean "commit"?)',
       ["limits = { seconds = 0 }"] = "seconds must be from 0.1 to 3600",
       ["limits = 5"] = "limits must be a table, not a number",
       ["limits = { attempts = 1.5 }"] = "attempts must be a whole number",
@@ -175,7 +179,8 @@ return channel {
   end)
 
   it("ends a script that does not end", function()
-    local s = load { ["channels/a.lua"] = "\nwhile true do end", ["channels/b.lua"] = good:format(1) }
+    local s = load { ["channels/a.lua"] = "\nwhile true do end",
+      ["channels/b.lua"] = good:format(1) }
     assert.same({ "channels/a.lua:2: ran longer than limits.seconds = 5" }, s.errors)
     assert.truthy(s.channels.b.settings)
   end)
@@ -186,8 +191,8 @@ return channel {
         .. "  out = channel.to '%s' } }"):format(port, name)
     end
     local function between(from, name)
-      return ("return channel { source = channel.from '%s',\n destinations = { out = channel.to '%s' } }")
-        :format(from, name)
+      return ("return channel { source = channel.from '%s',\n"
+        .. " destinations = { out = channel.to '%s' } }"):format(from, name)
     end
     local s = load { ["channels/a.lua"] = to("nope", 1), ["channels/b.lua"] = to("a", 1),
       ["channels/c.lua"] = "return channel { source = channel.from 'b' }",

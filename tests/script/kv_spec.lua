@@ -47,7 +47,8 @@ describe("script/kv", function()
   end)
 
   it("is not written while the script loads", function()
-    local _, err = peer.worker { script = "kv.x = 1 return channel { source = mllp.listen { port = 1 } }" }
+    local _, err = peer.worker {
+      script = "kv.x = 1 return channel { source = mllp.listen { port = 1 } }" }
     assert.truthy(err:find("^channels/x%.lua:1: kv can be written only while a message"), err)
   end)
 end)

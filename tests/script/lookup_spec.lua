@@ -16,7 +16,8 @@ describe("script/lookup", function()
     local csv = "A,Apple\nB,Bean\n"
     assert.equal("Apple", run(csv, "log.info(lookup('t', 'A'))"))
     assert.equal("nil d d", run(csv,
-      "log.info('%s %s %s', tostring(lookup('t', 'C')), lookup('t', 'C', 'd'), lookup('t', nil, 'd'))"))
+      "log.info('%s %s %s', tostring(lookup('t', 'C')), lookup('t', 'C', 'd'), "
+      .. "lookup('t', nil, 'd'))"))
     assert.equal("one", run("1,one\n", "log.info(lookup('t', 1))"))
   end)
 
@@ -29,7 +30,8 @@ describe("script/lookup", function()
   end)
 
   it("reads what RFC 4180 allows", function()
-    local csv = '\239\187\191#k,v\r\n"a,b","say ""hi"""\r\n\r\nc,"two\r\nlines"\r\nd, x \r\ne,\r\nlast,1'
+    local csv = '\239\187\191#k,v\r\n"a,b","say ""hi"""\r\n\r\n'
+      .. 'c,"two\r\nlines"\r\nd, x \r\ne,\r\nlast,1'
     assert.equal('say "hi"', run(csv, "log.info(lookup('t', 'a,b'))"))
     assert.equal("two\r\nlines", run(csv, "log.info(lookup('t', 'c'))"))
     assert.equal("[ x ]", run(csv, "log.info('[%s]', lookup('t', 'd'))"))
@@ -51,6 +53,7 @@ describe("script/lookup", function()
 
   it("names the tables there are when one is unknown", function()
     local text = run("a,1\n", "lookup('tt', 'a')")
-    assert.equal("lookup: no table 'tt' (no tables/tt.csv, did you mean 't'?); tables there are: t", text)
+    assert.equal("lookup: no table 'tt' (no tables/tt.csv, did you mean 't'?); "
+      .. "tables there are: t", text)
   end)
 end)

@@ -122,13 +122,13 @@ end
 
 -- ---- worker ----
 
---- Starts a worker on a script. o: name, path, files (path -> text), kv, seconds, memory_mb, jit, site,
--- env. The script is o.script, or only the transform's body as o[1]. Returns it when READY came, or nil
--- and the text of FAILED.
+--- Starts a worker on a script. o: name, path, files (path -> text), kv, seconds, memory_mb, jit,
+-- site, env. The script is o.script, or only the transform's body as o[1]. Returns it when READY
+-- came, or nil and the text of FAILED.
 function M.worker(o)
   local w = M.spawn("worker", { env = o.env })
-  local script = o.script or ("return channel { source = mllp.listen { port = 1 }, "
-    .. "destinations = { out = mllp.send { host = 'h', port = 1 } },\ntransform = function(msg) %s\nend }")
+  local script = o.script or ("return channel { source = mllp.listen { port = 1 }, destinations = "
+    .. "{ out = mllp.send { host = 'h', port = 1 } },\ntransform = function(msg) %s\nend }")
     :format(o[1])
   local path = o.path or "channels/x.lua"
   assert(w:receive() == M.HELLO)
@@ -205,8 +205,8 @@ local function pairs_of(get)
   return t
 end
 
---- Loads a site folder: { site = settings, channels = name -> { path, files, settings }, errors = list
--- of texts, shared, order }.
+--- Loads a site folder: { site = settings, channels = name -> { path, files, settings }, errors =
+-- list of texts, blame = the channel of each, shared, order }.
 function M.load(folder, o)
   local p = M.spawn("loader", o)
   local s = { channels = {}, errors = {}, shared = {}, order = {}, blame = {} }
