@@ -46,17 +46,15 @@ local function value_at(s, at)
     local number = s:match("^[%d.eE+-]+", at)
     return tonumber(number), at + #number
   end
-  local out, v, key = {}, nil, nil
+  local out = {}
   at = s:find("%S", at + 1)
   while not s:find("^[%]}]", at) do
+    local key = #out + 1
     if c == "{" then
       key, at = string_at(s, at + 1)
-      v, at = value_at(s, s:find(":", at, true) + 1)
-      out[key] = v
-    else
-      v, at = value_at(s, at)
-      out[#out + 1] = v
+      at = s:find(":", at, true) + 1
     end
+    out[key], at = value_at(s, at)
     at = s:find("[^%s,]", at)
   end
   return out, at + 1
