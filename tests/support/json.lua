@@ -115,14 +115,4 @@ function M.lines(text)
   return list
 end
 
---- Iterates over the values of a file with one JSON value per line.
-function M.file_lines(path)
-  local f = assert(io.open(path))
-  return function()
-    local line = f:read()
-    if line then return M.decode(line) end
-    f:close()
-  end
-end
-
 return M
