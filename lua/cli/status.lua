@@ -8,13 +8,18 @@ function M.define(parser)
   parser:flag("--json", "the engine's JSON document")
 end
 
-local calm = { running = true, sending = true, idle = true, connected = true, ready = true,
-  waiting = true }
+local calm = { running = true, sending = true, idle = true, connecting = true }
 
--- How much a destination needs somebody: 2 a hand, 1 an eye, 0 nothing; and why.
+-- What somebody said about what is wrong, when the engine knows it.
+local function because(text)
+  return type(text) == "string" and text ~= "" and ": " .. text or ""
+end
+
+-- How much a destination needs somebody: 2 a hand, 1 an eye, 0 nothing; why; what to do.
 local function look_at_dest(c, d)
   local name = c.name .. "/" .. d.name
   local old = type(d.oldest_s) == "number" and d.oldest_s or 0
+  local waiting = ("%s waiting, the oldest %s"):format(term.number(d.queued), term.age(old))
   if (d.parked or 0) > 0 then
     return 2, ("%s: %s parked"):format(name, term.count(d.parked, "message")),
       ("lunate messages %s --state parked"):format(c.name)
@@ -23,15 +28,19 @@ local function look_at_dest(c, d)
     return 1, ("%s: held, %s waiting"):format(name, term.number(d.queued)),
       "lunate release " .. name
   end
+  if d.state == "stopped" and c.state == "stopped" then return 0 end
   if not calm[d.state] and d.queued > 0 then
-    return old > 60 and 2 or 1, ("%s: %s, %s waiting, the oldest %s"):format(name, d.state,
-      term.number(d.queued), term.age(old))
+    return old > 60 and 2 or 1, ("%s: %s, %s%s"):format(name, d.state, waiting,
+      because(d.last_error))
   end
-  if old > 60 then
-    return 1, ("%s: slow, %s waiting, the oldest %s"):format(name, term.number(d.queued),
-      term.age(old))
-  end
+  if old > 60 then return 1, ("%s: slow, %s"):format(name, waiting) end
   return 0
+end
+
+local function parked_by_script(c)
+  local n = c.parked or 0
+  for _, d in ipairs(c.destinations or {}) do n = n - (d.parked or 0) end
+  return n
 end
 
 local function look_at_channel(c)
@@ -41,9 +50,9 @@ local function look_at_channel(c)
   end
   if c.state == "stopped" then return 1, c.name .. ": stopped", "lunate start " .. c.name end
   if not calm[c.state] then
-    return 2, ("%s: %s%s"):format(c.name, c.state, c.reason and ": " .. tostring(c.reason) or "")
+    return 2, ("%s: %s%s"):format(c.name, c.state, because(c.error))
   end
-  if (c.parked or 0) > 0 then
+  if parked_by_script(c) > 0 then
     return 2, ("%s: %s parked"):format(c.name, term.count(c.parked, "message")),
       ("lunate messages %s --state parked"):format(c.name)
   end

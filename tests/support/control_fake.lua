@@ -1,6 +1,8 @@
--- A control socket that plays the engine: takes one request per connection, gives the records it was
--- told to give. For specs of the command line alone.
+-- A control socket that plays the engine: takes one request per connection, gives the records it
+-- was told to give. For specs of the command line alone.
 local ffi = require "ffi"
+local bit = require "bit"
+local ln = require "support.ln"
 local sys = require "support.sys"
 local C = sys.C
 
@@ -8,7 +10,7 @@ if not pcall(ffi.typeof, "struct fake_un") then
   ffi.cdef "struct fake_un { uint16_t family; char path[108]; }; int chdir(const char *);"
 end
 
-local M = {}
+local M = { REQUEST = ln.C.LN_P_REQUEST, PART = ln.C.LN_P_PART, REPLY = ln.C.LN_P_REPLY }
 M.__index = M
 
 local function u32(n)
