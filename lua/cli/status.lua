@@ -89,7 +89,7 @@ local colours = { [0] = "green", "yellow", "red" }
 local function row(name, state, level, waiting, oldest, done, parked)
   print(("%s %s %s %s %s %s"):format(term.fit(name, 30),
     term.paint(colours[level], term.fit(state, 11)), term.fit(waiting, 9, true),
-    term.fit(oldest, 10, true), term.fit(done, 10, true), term.fit(parked, 5, true)))
+    term.fit(oldest, 10, true), term.fit(done, 9, true), term.fit(parked, 6, true)))
 end
 
 local function some(n)
@@ -108,7 +108,7 @@ local function table_of(doc)
   end)
   print(term.paint("dim", ("%s %s %s %s %s %s"):format(term.fit("channel, -> destination", 30),
     term.fit("state", 11), term.fit("waiting", 9, true), term.fit("oldest", 10, true),
-    term.fit("done", 10, true), "parked")))
+    term.fit("done", 9, true), "parked")))
   for _, c in ipairs(channels) do
     row(c.name, c.state, c.level, some(c.pending), "", term.number(c.processed or 0),
       some(c.parked))

@@ -37,7 +37,9 @@ end
 
 --- Listens at folder/control.sock (the folder may be deep).
 function M.listen(folder)
-  local cwd = io.popen("pwd"):read "*l"
+  local here = io.popen "pwd" -- a deep folder's path is too long for a socket's address
+  local cwd = here:read "*l"
+  here:close()
   local a = ffi.new "struct fake_un"
   a.family = 1
   ffi.copy(a.path, "control.sock")
