@@ -154,7 +154,7 @@ void ln_escape(const struct ln_delims *d, struct ln_span text, char *out)
     }
 }
 
-bool ln_level_cuts(const struct ln_delims *d, enum ln_level level, char c)
+bool ln_level_cuts(const struct ln_delims *d, enum ln_hl7_level level, char c)
 {
     if (c == '\r' || c == d->field)
         return true;
