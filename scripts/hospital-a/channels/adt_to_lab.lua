@@ -2,10 +2,10 @@
 --
 --   EHR -> :6661 -> adt_to_lab -> laboratory :6662
 --
--- The laboratory wants admissions, transfers, discharges and updates of the patient's data. It knows
--- our facilities by codes of its own, and finds patients by upper-case names and international phone
--- numbers. The same input always gives the same output (no now() in here), so that what goes out when
--- a message is processed again can be compared with what went out the first time.
+-- The laboratory wants admissions, transfers, discharges and updates of the patient's data. It
+-- knows our facilities by codes of its own, and finds patients by upper-case names and
+-- international phone numbers. The same input always gives the same output (no now() in here), so
+-- that a message processed again can be compared with what went out the first time.
 local normalize = require "normalize"
 
 -- The events the laboratory asked for, and how it calls them (ZPD-2).
@@ -26,9 +26,9 @@ local function filter(msg)
   return true
 end
 
--- Writes the laboratory's code of the facility into MSH-4, names and phone numbers in its style, and
--- adds ZPD, our own segment: what happened, our code of the facility, its name, and the number to call
--- with an urgent result.
+-- Writes the laboratory's code of the facility into MSH-4, names and phone numbers in its style,
+-- and adds ZPD, our own segment: what happened, our code of the facility, its name, and the number
+-- to call with an urgent result.
 local function transform(msg)
   local code = msg["MSH-4"] or ""
   local facility = lookup.row("facilities", code)
