@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
 #include "base/span.h"
 
 #define LN_HEADER_FIELDS   20 /* MSH-1 .. MSH-20 */

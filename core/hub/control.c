@@ -210,8 +210,8 @@ static void on_resent(void *arg, int code, uint64_t seq)
     if (code == LN_OK) {
         ln_work_add(r->channel, seq, r->time_us, r->kind, r->raw, NULL, 0);
         ln_work_pump(r->channel);
-        snprintf(text, sizeof text, "%s/%llu", "", (unsigned long long)seq);
-        done(k, "seq", text + 1);
+        snprintf(text, sizeof text, "%llu", (unsigned long long)seq);
+        done(k, "seq", text);
     } else {
         fail(k, 1, "not stored: %s", ln_strerror(code));
     }
@@ -256,7 +256,7 @@ static void verb_resend(struct client *k, char **word, unsigned n)
     uint64_t seq = strtoull(word[2], NULL, 10), again;
     bool reprocess = strcmp(word[4], "1") == 0;
     struct ln_receipt r;
-    char text[80];
+    char text[128];
     (void)n;
     if (!c || c->failed) {
         if (c)

@@ -25,7 +25,8 @@ static void lost(struct ln_channel *c, const char *why, bool blame_head);
 int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
 {
     int pair[2], rc, size = 1 << 20;
-    char *argv[] = {"lunate", (char *)(uintptr_t)role, (char *)(uintptr_t)name, NULL};
+    char self[] = "lunate";
+    char *argv[] = {self, (char *)(uintptr_t)role, (char *)(uintptr_t)name, NULL};
     posix_spawn_file_actions_t fa;
     posix_spawnattr_t attr;
     sigset_t none, dfl;

@@ -13,7 +13,7 @@ int ln_role_run(int argc, char **argv)
     static char path[PATH_MAX];
     const char *site = ln_role_site();
     (void)argv;
-    if (argc > 1) {
+    if (argc > 2) {
         fprintf(stderr, "lunate run: takes no arguments (lunate -C SITE run)\n");
         return 2;
     }

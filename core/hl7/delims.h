@@ -1,0 +1,21 @@
+/* Delimiters: reading them from a header segment, and the roles of single bytes. Chapter 2.5.4. */
+#ifndef LN_HL7_DELIMS_H
+#define LN_HL7_DELIMS_H
+
+#include "base/err.h"
+#include "base/span.h"
+#include "hl7/header.h"
+
+/* True for "MSH", "BHS", "FHS": segments whose field 1 is the separator itself. */
+bool ln_delims_header_name(struct ln_span name);
+
+/* Reads field 1 and 2 of a header segment that starts at text.ptr. MSH-2 may have 1 to 5 characters
+ * (more keep their bytes, but have no role). No byte gets two roles: the first one counts. Two
+ * known defects are read as they are meant: "^~\\&" with the escape doubled, and "^~&" without
+ * escape. LN_EPARSE: err->offset is relative to text. */
+int ln_delims_read(struct ln_span text, struct ln_delims *d, struct ln_err *err);
+
+/* True when all roles are the same. */
+bool ln_delims_eq(const struct ln_delims *a, const struct ln_delims *b);
+
+#endif

@@ -1,0 +1,168 @@
+/* Replacing a part of a field. The new text of the field is put together in the arena; the segment
+ * then points there. Text that is replaced again is written over where it fits, and grows by half
+ * where it does not, so that a loop of edits stays linear in time and memory. */
+#include <string.h>
+
+#include "hl7/escape.h"
+#include "hl7/field.h"
+
+/* Turns a segment's offsets into texts of their own, with room for nfield. */
+static int open_segment(struct ln_message *m, struct ln_segment *s, uint32_t nfield)
+{
+    if (s->cap && nfield <= s->cap)
+        return LN_OK;
+    uint32_t used = s->nfield, cap = (nfield > used ? nfield : used) + 4;
+    if (s->cap)
+        cap += cap / 2;
+    struct ln_text *text = ln_arena_take(&m->arena, cap * sizeof *text);
+    if (!text)
+        return LN_ENOMEM;
+    if (s->cap) {
+        memcpy(text, s->text, used * sizeof *text);
+    } else {
+        for (uint32_t k = 0; k < used; k++)
+            text[k] = (struct ln_text){s->ptr + s->start[k], s->start[k + 1] - 1 - s->start[k], 0};
+    }
+    s->text = text;
+    s->cap = cap;
+    m->touched = true;
+    return LN_OK;
+}
+
+/* Where in a field the value goes: text[0..at), `fill` separators per level, the value,
+ * text[end..). */
+struct place {
+    size_t at, end;
+    uint32_t fill[3]; /* repetition, component, subcomponent separators to be put in */
+};
+
+/* Narrows a place to the nth piece at one level, or notes how many separators are missing. */
+static void narrow(struct ln_span text, struct place *p, char c, uint32_t n, uint32_t *fill)
+{
+    struct ln_span in = ln_span(text.ptr + p->at, p->end - p->at);
+    struct ln_span piece = ln_field_piece(in, c, n);
+    if (piece.ptr) {
+        p->at = (size_t)(piece.ptr - text.ptr);
+        p->end = p->at + piece.len;
+        return;
+    }
+    uint32_t have = ln_field_pieces(in, c);
+    *fill = n - (have ? have : 1);
+    p->at = p->end;
+}
+
+static int locate(const struct ln_delims *d, struct ln_span text, const struct ln_part *part,
+                  struct place *p, struct ln_err *err)
+{
+    static const char *const names[] = {"repetition", "component", "subcomponent"};
+    const char c[] = {d->repetition, d->component, d->subcomponent};
+    const uint32_t n[] = {part->repetition, part->component, part->subcomponent};
+    *p = (struct place){.end = text.len};
+    for (int i = 0; i < 3; i++) {
+        if (!n[i])
+            continue;
+        if (n[i] > 1 && !c[i])
+            return ln_err_set(err, LN_EINVAL, "MSH-2 declares no %s separator", names[i]);
+        if (p->fill[0] || (i > 1 && p->fill[1]))
+            p->fill[i] = n[i] - 1; /* already beyond what is there */
+        else
+            narrow(text, p, c[i], n[i], &p->fill[i]);
+    }
+    return LN_OK;
+}
+
+static enum ln_level level_of(const struct ln_part *p)
+{
+    return p->subcomponent ? LN_LEVEL_SUBCOMPONENT
+           : p->component  ? LN_LEVEL_COMPONENT
+           : p->repetition ? LN_LEVEL_REPETITION
+                           : LN_LEVEL_FIELD;
+}
+
+static int check_raw(const struct ln_delims *d, const struct ln_part *part, struct ln_span v,
+                     struct ln_err *err)
+{
+    static const char *const names[] = {"field", "repetition", "component", "subcomponent"};
+    enum ln_level level = level_of(part);
+    for (size_t i = 0; i < v.len; i++) {
+        if (!ln_level_cuts(d, level, v.ptr[i]))
+            continue;
+        return ln_err_set(
+            err, LN_EINVAL, "the raw value holds %s at byte %zu, which would end the %s",
+            v.ptr[i] == '\r' ? "a carriage return" : "a separator", i + 1, names[level]);
+    }
+    return LN_OK;
+}
+
+/* Puts the field together: t->text[0..at), separators, value, t->text[end..). */
+static int splice(struct ln_message *m, struct ln_text *t, const struct place *p,
+                  struct ln_span value, size_t value_len, bool escape)
+{
+    const char c[] = {m->delims.repetition, m->delims.component, m->delims.subcomponent};
+    size_t fill = (size_t)p->fill[0] + p->fill[1] + p->fill[2], tail = t->len - p->end;
+    size_t len = p->at + fill + value_len + tail, cap = t->cap;
+    if (len > LN_MESSAGE_MAX)
+        return LN_ETOOBIG;
+    char *out = (char *)(uintptr_t)t->ptr; /* cap > 0: memory of our own arena */
+    if (len > cap || cap == 0) {
+        cap = ((cap ? len + len / 2 : len) + 8) & ~(size_t)7;
+        out = ln_arena_take(&m->arena, cap);
+        if (!out)
+            return LN_ENOMEM;
+        memcpy(out, t->ptr, p->at);
+    }
+    memmove(out + len - tail, t->ptr + p->end, tail);
+    char *o = out + p->at;
+    for (int i = 0; i < 3; i++) {
+        memset(o, c[i], p->fill[i]);
+        o += p->fill[i];
+    }
+    if (escape)
+        ln_escape(&m->delims, value, o);
+    else if (value.len)
+        memcpy(o, value.ptr, value.len);
+    *t = (struct ln_text){out, (uint32_t)len, (uint32_t)cap};
+    return LN_OK;
+}
+
+int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part,
+                 struct ln_span value, bool escape, struct ln_err *err)
+{
+    struct ln_segment *s = &m->seg[slot];
+    struct ln_span old;
+    uint32_t n;
+    size_t len = value.len;
+    if (s->header && part->field <= 2)
+        return ln_err_set(err, LN_EINVAL, "the delimiters of a message cannot be changed");
+    int rc = ln_field_count(m, slot, &n);
+    if (rc == LN_OK)
+        rc = escape ? ln_escape_len(&m->delims, value, &len, err)
+                    : check_raw(&m->delims, part, value, err);
+    if (rc == LN_OK)
+        rc = ln_field_get(m, slot, &(struct ln_part){.field = part->field}, &old);
+    if (rc)
+        return rc == LN_ENOMEM ? ln_err_set(err, rc, "no memory") : rc;
+    bool absent = !old.ptr;
+    if (absent)
+        old = ln_span("", 0);
+    struct place p;
+    if ((rc = locate(&m->delims, old, part, &p, err)))
+        return rc;
+    if (value.len == 0 && (absent || p.fill[0] || p.fill[1] || p.fill[2]))
+        return LN_OK; /* nothing there, nothing to clear */
+    /* Setting what stands there already changes nothing; only plain values are compared. */
+    if (!absent && len == value.len && p.end - p.at == len && !p.fill[0] && !p.fill[1] &&
+        !p.fill[2] && (len == 0 || memcmp(old.ptr + p.at, value.ptr, len) == 0))
+        return LN_OK;
+    uint32_t k = part->field - 1 - s->header;
+    rc = open_segment(m, s, k + 1);
+    if (rc == LN_OK) {
+        for (; s->nfield <= k; s->nfield++)
+            s->text[s->nfield] = (struct ln_text){s->ptr, 0, 0};
+        rc = splice(m, &s->text[k], &p, value, len, escape);
+    }
+    if (rc)
+        return ln_err_set(err, rc, rc == LN_ETOOBIG ? "the field would be too long" : "no memory");
+    m->touched = true;
+    return LN_OK;
+}

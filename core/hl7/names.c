@@ -1,0 +1,138 @@
+#include "hl7/names.h"
+
+#include "base/embed.h"
+
+static const char *const versions[LN_NAMES_VERSIONS] = {
+    "2.1", "2.2", "2.3",   "2.3.1", "2.4",   "2.5",   "2.5.1",
+    "2.6", "2.7", "2.7.1", "2.8",   "2.8.1", "2.8.2",
+};
+
+#define VERSION_DEFAULT 7u /* 2.5.1 */
+
+const char *ln_names_version_text(unsigned version)
+{
+    return versions[version >= 1 && version <= LN_NAMES_VERSIONS ? version - 1
+                                                                 : VERSION_DEFAULT - 1];
+}
+
+/* "2.3.1" as 20301; 0 when it does not start like a version. */
+static unsigned weight(const char *p, size_t len)
+{
+    unsigned part[3] = {0}, k = 0;
+    for (size_t i = 0; i < len && k < 3; i++) {
+        if (p[i] >= '0' && p[i] <= '9')
+            part[k] = part[k] < 10 ? part[k] * 10 + (unsigned)(p[i] - '0') : 99;
+        else if (p[i] == '.')
+            k++;
+        else
+            break;
+    }
+    return part[0] * 10000 + (part[1] > 99 ? 99 : part[1]) * 100 + (part[2] > 99 ? 99 : part[2]);
+}
+
+unsigned ln_names_version(struct ln_span text)
+{
+    for (unsigned i = 0; i < LN_NAMES_VERSIONS; i++)
+        if (ln_span_is(text, versions[i]))
+            return i + 1;
+    unsigned w = weight(text.ptr, text.len), best = VERSION_DEFAULT;
+    if (w < 20000 || w >= 30000)
+        return best;
+    best = 1;
+    for (unsigned i = 0; i < LN_NAMES_VERSIONS; i++)
+        if (weight(versions[i], strlen(versions[i])) <= w)
+            best = i + 1;
+    return best;
+}
+
+static struct ln_span text(void)
+{
+    for (const struct ln_embedded *e = ln_embedded; e->name; e++)
+        if (strcmp(e->name, "lunate.dictionary.names") == 0)
+            return ln_span(e->text, e->len);
+    return ln_span("", 0);
+}
+
+bool ln_names_open(struct ln_names *n, char kind, struct ln_span owner)
+{
+    struct ln_span t = text();
+    const char *p = t.ptr, *end = p + t.len;
+    while (p < end) {
+        const char *eol = memchr(p, '\n', (size_t)(end - p));
+        if (!eol)
+            eol = end;
+        if ((size_t)(eol - p) > owner.len + 1 && p[0] == kind && p[owner.len + 1] == ' ' &&
+            memcmp(p + 1, owner.ptr, owner.len) == 0) {
+            n->at = p + owner.len + 2;
+            n->end = eol;
+            return true;
+        }
+        p = eol + 1;
+    }
+    return false;
+}
+
+/* What stands before the next `stop`, which is skipped. */
+static struct ln_span until(const char **at, const char *end, char stop)
+{
+    const char *from = *at, *e = memchr(from, stop, (size_t)(end - from));
+    if (!e)
+        e = end;
+    *at = e < end ? e + 1 : end;
+    return ln_span(from, (size_t)(e - from));
+}
+
+bool ln_names_next(struct ln_names *n, struct ln_name *out)
+{
+    if (n->at >= n->end)
+        return false;
+    struct ln_span entry = until(&n->at, n->end, ' ');
+    const char *p = entry.ptr, *end = p + entry.len;
+    struct ln_span number = until(&p, end, ':');
+    out->number = 0;
+    for (size_t i = 0; i < number.len; i++)
+        out->number = out->number * 10 + (uint32_t)(number.ptr[i] - '0');
+    out->name = until(&p, end, ':');
+    out->type = until(&p, end, ':');
+    out->ranges = ln_span(p, (size_t)(end - p));
+    return true;
+}
+
+static unsigned hex_version(char c)
+{
+    return c >= 'a' ? (unsigned)(c - 'a') + 10 : (unsigned)(c - '0');
+}
+
+unsigned ln_names_distance(const struct ln_name *name, unsigned version)
+{
+    const char *p = name->ranges.ptr, *end = p + name->ranges.len;
+    unsigned best = p == end ? 0 : LN_NAMES_VERSIONS;
+    while (p < end) {
+        struct ln_span r = until(&p, end, ',');
+        unsigned from = hex_version(r.ptr[0]), to = hex_version(r.ptr[r.len - 1]);
+        unsigned d = version < from ? from - version : version > to ? version - to : 0;
+        best = d < best ? d : best;
+    }
+    return best;
+}
+
+unsigned ln_names_difference(struct ln_span a, struct ln_span b, unsigned limit)
+{
+    enum { MAX = 96 };
+    unsigned row[MAX + 1];
+    if (a.len > MAX || b.len > MAX)
+        return limit;
+    for (size_t j = 0; j <= b.len; j++)
+        row[j] = (unsigned)j;
+    for (size_t i = 1; i <= a.len; i++) {
+        unsigned corner = row[0];
+        row[0] = (unsigned)i;
+        for (size_t j = 1; j <= b.len; j++) {
+            unsigned change = corner + (a.ptr[i - 1] != b.ptr[j - 1]);
+            corner = row[j];
+            unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            row[j] = change < shift ? change : shift;
+        }
+    }
+    return row[b.len] < limit ? row[b.len] : limit;
+}

@@ -1,0 +1,41 @@
+/* Names of the standard's fields and components, 2.1 to 2.8.2, from the text in
+ * lua/dictionary/names.lua (contrib/dictionary-names.lua writes it; its head says how to read it).
+ * Never needed to parse a message. No allocation, no state: who asks often keeps the answers. */
+#ifndef LN_HL7_NAMES_H
+#define LN_HL7_NAMES_H
+
+#include <stdint.h>
+
+#include "base/span.h"
+
+#define LN_NAMES_VERSIONS 13 /* 2.1 2.2 2.3 2.3.1 2.4 2.5 2.5.1 2.6 2.7 2.7.1 2.8 2.8.1 2.8.2 */
+
+/* Number of a version from 1, for the text of MSH-12.1: an unknown one gives the next lower known
+ * one, what is no version at all (or empty) 2.5.1. */
+unsigned ln_names_version(struct ln_span text);
+/* The text of a version number: "2.5.1". */
+const char *ln_names_version_text(unsigned version);
+
+/* A walk over the entries of one segment ('=', "PID") or data type (':', "XPN"). */
+struct ln_names {
+    const char *at, *end;
+};
+
+struct ln_name {
+    uint32_t number; /* of the field or component */
+    struct ln_span name;
+    struct ln_span type; /* data type; "-" when withdrawn */
+    struct ln_span ranges; /* versions it belongs to: "4-8,a"; empty: all */
+};
+
+/* False when the dictionary has no such segment or type. */
+bool ln_names_open(struct ln_names *n, char kind, struct ln_span owner);
+bool ln_names_next(struct ln_names *n, struct ln_name *out);
+/* How many versions lie between `version` and the nearest one that has the name; 0: it has it. */
+unsigned ln_names_distance(const struct ln_name *name, unsigned version);
+
+/* Edits that turn a into b (letters put in, taken out, changed), at most `limit`. For suggestions.
+ */
+unsigned ln_names_difference(struct ln_span a, struct ln_span b, unsigned limit);
+
+#endif
