@@ -263,11 +263,12 @@ elseif what == "settled" then
 elseif what == "ids" then
   for _, m in ipairs(documents(arg[2])) do say("%s", id_of(m)) end
 elseif what == "newest" then
-  local list = documents(arg[3]) -- newest first
-  for i = #list, 1, -1 do
-    if list[i].control_id == arg[2] then what = id_of(list[i]) end
+  for _, m in ipairs(documents(arg[3])) do -- newest first
+    if m.control_id == arg[2] then
+      say("%s", id_of(m))
+      break
+    end
   end
-  say("%s", what)
 elseif what == "parked" then
   for _, m in ipairs(documents(arg[2])) do
     if m.state == "parked" then say("%s", id_of(m)) end
