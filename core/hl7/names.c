@@ -116,23 +116,24 @@ unsigned ln_names_distance(const struct ln_name *name, unsigned version)
     return best;
 }
 
-unsigned ln_names_difference(struct ln_span a, struct ln_span b, unsigned limit)
+unsigned ln_names_difference(struct ln_span typed, struct ln_span name, unsigned limit)
 {
     enum { MAX = 96 };
     unsigned row[MAX + 1];
-    if (a.len > MAX || b.len > MAX)
+    if (typed.len > MAX || name.len > MAX)
         return limit;
-    for (size_t j = 0; j <= b.len; j++)
+    for (size_t j = 0; j <= name.len; j++)
         row[j] = (unsigned)j;
-    for (size_t i = 1; i <= a.len; i++) {
+    for (size_t i = 1; i <= typed.len; i++) {
         unsigned corner = row[0];
-        row[0] = (unsigned)i;
-        for (size_t j = 1; j <= b.len; j++) {
-            unsigned change = corner + (a.ptr[i - 1] != b.ptr[j - 1]);
+        row[0] = (unsigned)i * 2;
+        for (size_t j = 1; j <= name.len; j++) {
+            unsigned wrong = corner + (typed.ptr[i - 1] != name.ptr[j - 1] ? 2 : 0);
+            unsigned missing = row[j - 1] + 1, extra = row[j] + 2;
             corner = row[j];
-            unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = change < shift ? change : shift;
+            row[j] = wrong < missing ? wrong : missing;
+            row[j] = extra < row[j] ? extra : row[j];
         }
     }
-    return row[b.len] < limit ? row[b.len] : limit;
+    return row[name.len] < limit ? row[name.len] : limit;
 }

@@ -34,8 +34,8 @@ bool ln_names_next(struct ln_names *n, struct ln_name *out);
 /* How many versions lie between `version` and the nearest one that has the name; 0: it has it. */
 unsigned ln_names_distance(const struct ln_name *name, unsigned version);
 
-/* Edits that turn a into b (letters put in, taken out, changed), at most `limit`. For suggestions.
- */
-unsigned ln_names_difference(struct ln_span a, struct ln_span b, unsigned limit);
+/* How far `typed` is from `name`: 1 for a letter left out (names are often cut short), 2 for one
+ * too many or a wrong one; at most `limit`. For suggestions. */
+unsigned ln_names_difference(struct ln_span typed, struct ln_span name, unsigned limit);
 
 #endif

@@ -6,12 +6,16 @@
 #include <stdio.h>
 
 #include "role/role.h"
+#include "script/luajson.h"
+#include "script/message.h"
 #include "script/state.h"
 
 static const struct {
     const char *name;
     lua_CFunction open;
 } modules[] = {
+    {"hl7", ln_message_open},
+    {"json", ln_luajson_open},
     {"lunate.sys", ln_cli_sys_open},
     {"lunate.wire", ln_cli_wire_open},
     {"lunate.store", ln_cli_store_open},

@@ -6,16 +6,14 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/proc.h"
 #include "ipc/proto.h"
 #include "ipc/wire.h"
 #include "role/cli.h"
@@ -24,7 +22,7 @@
 
 struct stream {
     int fd;
-    pid_t child; /* 0 = none */
+    int child; /* 0 = none */
     struct ln_buf in;
     size_t taken; /* of in: the record handed out last */
 };
@@ -52,10 +50,8 @@ static int stream_close(lua_State *L)
     if (s->fd >= 0)
         close(s->fd);
     s->fd = -1;
-    if (s->child > 0) {
-        kill(s->child, SIGKILL);
-        waitpid(s->child, NULL, 0);
-    }
+    if (s->child > 0)
+        ln_proc_kill(s->child);
     s->child = 0;
     ln_buf_fini(&s->in);
     s->in = (struct ln_buf){0};
@@ -90,26 +86,15 @@ static int wire_connect(lua_State *L)
 /* spawn(role): a stream to a child of the same binary in that role; nil, why. */
 static int wire_spawn(lua_State *L)
 {
-    const char *role = luaL_checkstring(L, 1);
+    struct ln_err err = {0};
+    const char *argv[] = {"lunate", luaL_checkstring(L, 1), NULL};
     struct stream *s = new_stream(L);
-    int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
-        return failed(L, strerror(errno));
+    int pid = 0;
     fflush(NULL);
-    pid_t pid = fork();
-    if (pid == 0) { /* one thread only, and straight on to exec */
-        char *argv[] = {(char *)"lunate", (char *)role, NULL};
-        if (pair[1] == 3)
-            fcntl(3, F_SETFD, 0);
-        else
-            dup2(pair[1], 3);
-        execv("/proc/self/exe", argv);
-        _exit(127);
-    }
-    close(pair[1]);
-    s->fd = pair[0];
-    s->child = pid > 0 ? pid : 0;
-    return pid < 0 ? failed(L, strerror(errno)) : 1;
+    if (ln_proc_spawn(ln_proc_self(), argv, &s->fd, &pid, &err) != LN_OK)
+        return failed(L, err.text);
+    s->child = pid;
+    return 1;
 }
 
 /* stream:send(type, payload): true; nil, why. */

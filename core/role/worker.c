@@ -140,6 +140,13 @@ static char *text_of(struct ln_span s)
     return p;
 }
 
+/* The other side may say its build, too: it must be this one. */
+static void take_hello(struct ln_wire_in *in)
+{
+    if (!ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD) || !ln_wire_done(in))
+        end(1);
+}
+
 static void take_channel(struct ln_wire_in *in)
 {
     struct ln_span name = ln_wire_get_bytes(in), site = ln_wire_get_bytes(in),
@@ -280,6 +287,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
 {
     switch (type) {
     case LN_P_MESSAGE: take_message(in); break;
+    case LN_P_HELLO: take_hello(in); break;
     case LN_P_CHANNEL: take_channel(in); break;
     case LN_P_FILE: take_file(in); break;
     case LN_P_KV: take_kv(in); break;

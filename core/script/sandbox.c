@@ -10,12 +10,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "script/kv.h"
-#include "script/luajson.h"
-#include "script/message.h"
 #include "script/state.h"
 
-#define LOADER "lunate.sandbox.load" /* registry: function(text, chunk) -> function or nil, error  \
-                                      */
+#define LOADER                                                                                     \
+    "lunate.sandbox.load" /* registry: function(text, chunk) -> function or nil, error             \
+                           */
 
 static struct ln_host *host_of(lua_State *L)
 {
@@ -162,9 +161,9 @@ int ln_sandbox_push_core(lua_State *L)
                                    {NULL, NULL}};
     lua_newtable(L);
     luaL_setfuncs(L, fns, 0);
-    ln_luajson_open(L);
+    ln_state_push_module(L, "json");
     lua_setfield(L, -2, "json");
-    ln_message_open(L);
+    ln_state_push_module(L, "hl7");
     lua_setfield(L, -2, "hl7");
     ln_kv_open(L);
     lua_setfield(L, -2, "kv");

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "base/embed.h"
+#include "script/luajson.h"
 #include "script/memory.h"
+#include "script/message.h"
 
 /* What belongs to a state; found from any coroutine as the allocator's context. */
 struct vm {
@@ -304,9 +306,23 @@ static bool push_from_dir(lua_State *L, const char *name)
     return true;
 }
 
+static int open_hl7(lua_State *L)
+{
+    return ln_message_open(L);
+}
+
+static int open_json(lua_State *L)
+{
+    return ln_luajson_open(L);
+}
+
 /* Pushes the module's function, or returns false. Its chunk name is "@lunate/x/y.lua". */
 static bool push_chunk(lua_State *L, const char *name)
 {
+    if (strcmp(name, "hl7") == 0 || strcmp(name, "json") == 0) {
+        lua_pushcfunction(L, *name == 'h' ? open_hl7 : open_json);
+        return true;
+    }
     if (push_from_dir(L, name))
         return true;
     const struct ln_embedded *e = find_embedded(name);

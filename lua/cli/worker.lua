@@ -21,7 +21,6 @@ function M.start(s, channel)
   local memory = tonumber(channel.settings["limits.memory_mb"]) or 128
   local jit = channel.settings.jit == "true" and 1 or 0
   if stream:receive(10) ~= wire.HELLO then return nil, "the worker did not start" end
-  stream:send(wire.HELLO, wire.pack("b", wire.BUILD))
   stream:send(wire.CHANNEL, wire.pack("bbbd41", channel.name, assert(sys.realpath(site.path())),
     channel.script, w.seconds, memory, jit))
   for _, list in ipairs { channel.files, s.shared } do

@@ -1,0 +1,109 @@
+/* msg:ack: an acknowledgement as a message, written by core/hl7/ack. */
+#include "script/message_lua.h"
+
+#include <lauxlib.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "hl7/ack.h"
+#include "hl7/header.h"
+
+#define LN_MT_BUF "lunate.buf"
+
+static int buf_gc(lua_State *L)
+{
+    ln_buf_fini(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* A buffer that is freed by the collector, whatever is raised. Pushes it. */
+static struct ln_buf *push_buf(lua_State *L)
+{
+    struct ln_buf *b = lua_newuserdata(L, sizeof *b);
+    *b = (struct ln_buf){0};
+    if (luaL_newmetatable(L, LN_MT_BUF)) {
+        lua_pushcfunction(L, buf_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    return b;
+}
+
+/* A string option; pushes it, so that the span stays valid. */
+static struct ln_span option(lua_State *L, const char *key)
+{
+    struct ln_span s = {"", 0};
+    lua_getfield(L, 2, key);
+    if (lua_isnil(L, -1))
+        return s;
+    if (!lua_isstring(L, -1))
+        luaL_error(L, "msg:ack: %s is a string, not a %s", key, luaL_typename(L, -1));
+    s.ptr = lua_tolstring(L, -1, &s.len);
+    return s;
+}
+
+static enum ln_ack_code code_option(lua_State *L)
+{
+    struct ln_span code = option(L, "code");
+    if (code.len == 0 || ln_span_is(code, "AA"))
+        return LN_ACK_AA;
+    if (ln_span_is(code, "AE"))
+        return LN_ACK_AE;
+    if (!ln_span_is(code, "AR"))
+        luaL_error(L, "msg:ack: code is \"AA\", \"AE\" or \"AR\", not \"%s\"", code.ptr);
+    return LN_ACK_AR;
+}
+
+static void check_keys(lua_State *L)
+{
+    static const char *const known[] = {"code",     "text",       "error_code",
+                                        "location", "control_id", NULL};
+    lua_pushnil(L);
+    while (lua_next(L, 2)) {
+        lua_pop(L, 1);
+        const char *key = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+        int i = 0;
+        while (known[i] && strcmp(known[i], key) != 0)
+            i++;
+        if (!known[i])
+            luaL_error(L,
+                       "msg:ack knows no '%s': code, text, error_code, location and control_id are "
+                       "known",
+                       key);
+    }
+}
+
+int ln_lmessage_ack(lua_State *L)
+{
+    ln_lmessage_check(L, 1);
+    lua_settop(L, 2);
+    if (lua_isnil(L, 2)) {
+        lua_newtable(L);
+        lua_replace(L, 2);
+    }
+    luaL_checktype(L, 2, LUA_TTABLE);
+    check_keys(L);
+    char id[20];
+    struct ln_ack ack = {.code = code_option(L), .time_us = ln_now_us()};
+    ack.text = option(L, "text");
+    ack.error_code = option(L, "error_code");
+    ack.location = option(L, "location");
+    ack.control_id = option(L, "control_id");
+    if (!ack.control_id.len) {
+        ln_lmessage_control_id(id);
+        ack.control_id = ln_span_str(id);
+    }
+    struct ln_span wire;
+    struct ln_header header;
+    struct ln_err err = {0};
+    ln_message_push_wire(L, 1, NULL);
+    wire.ptr = lua_tolstring(L, -1, &wire.len);
+    int rc = ln_header_read(wire, &header, &err);
+    if (rc)
+        return ln_lmessage_raise(L, rc, &err);
+    struct ln_buf *out = push_buf(L);
+    rc = ln_ack_write(out, &header, &ack);
+    if (rc == LN_OK)
+        rc = ln_message_push(L, ln_buf_span(out), &err);
+    return rc ? ln_lmessage_raise(L, rc, &err) : 1;
+}
