@@ -30,7 +30,7 @@ describe("oru_to_ehr", function()
     assert.equal("filtered", kind)
     assert.equal("result status (OBR-25) is absent", reason)
     obr[25] = "F"
-    assert.equal("bytes", (output(oru:run(msg), "ehr")))
+    assert.equal("input", (output(oru:run(msg), "ehr")))
   end)
 
   it("archives all of them", function()
