@@ -117,7 +117,7 @@ static int splice(struct ln_message *m, struct ln_text *t, const struct place *p
         memset(o, c[i], p->fill[i]);
         o += p->fill[i];
     }
-    if (escape)
+    if (escape && value_len != value.len)
         ln_escape(&m->delims, value, o);
     else if (value.len)
         memcpy(o, value.ptr, value.len);

@@ -1,0 +1,4 @@
+-- Hospital A: what holds for all channels. Everything here may be left out.
+return {
+  data = "data", -- the store: every message received, and what became of it
+}
