@@ -13,7 +13,7 @@ describe("oru_to_ehr", function()
       local bytes = lunate.sample(sample)
       local r = oru:run(bytes)
       assert.equal("done", r.state, r.reason)
-      assert.same({ "input", bytes }, { output(r, "ehr") })
+      assert.same({ "bytes", bytes }, { output(r, "ehr") })
     end
   end)
 
@@ -30,7 +30,7 @@ describe("oru_to_ehr", function()
     assert.equal("filtered", kind)
     assert.equal("result status (OBR-25) is absent", reason)
     obr[25] = "F"
-    assert.equal("input", (output(oru:run(msg), "ehr")))
+    assert.equal("bytes", (output(oru:run(msg), "ehr")))
   end)
 
   it("archives all of them", function()
