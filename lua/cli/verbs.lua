@@ -18,7 +18,7 @@ return {
   { "hold", "stops sending to a destination", lua = "lunate.cli.control" },
   { "release", "sends again", lua = "lunate.cli.control" },
   { "step", "sends one message of a held destination", lua = "lunate.cli.control" },
-  { "skip", "sets the head of a destination's queue aside", lua = "lunate.cli.control" },
+  { "skip", "parks the head of a destination's queue", lua = "lunate.cli.control" },
   { "metrics", "counters as OpenMetrics text", lua = "lunate.cli.control" },
 
   { group = "Messages" },
