@@ -102,7 +102,7 @@ crash: test-deps
 # with libFuzzer, otherwise with replay.c, which runs files through them (tests/fuzz/fuzz_spec.lua).
 FUZZ    ?= mllp
 SECONDS ?= 60
-FUZZ_OBJ  := $(filter $(B)/core/base/% $(B)/core/hl7/% $(B)/core/ipc/%,$(C_OBJ))
+FUZZ_OBJ  := $(filter $(B)/core/base/% $(B)/core/hl7/% $(B)/core/ipc/%,$(C_OBJ)) $(B)/embed.o
 FUZZ_MAIN := $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c)
 FUZZ_LINK := $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer)
 $(B)/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/fuzz.h $(FUZZ_MAIN) $(FUZZ_OBJ)

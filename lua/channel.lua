@@ -1,6 +1,6 @@
--- channel { ... }, mllp.listen, mllp.send, channel.from, channel.to: what a channel script builds its
--- description from, and the check of what it returns. The list of settings that come out stands in
--- core/ipc/proto.h; every one of them is given, defaults filled in.
+-- channel { ... }, mllp.listen, mllp.send, channel.from, channel.to: what a channel script builds
+-- its description from, and the check of what it returns. The list of settings that come out stands
+-- in core/ipc/proto.h; every one of them is given, defaults filled in.
 local schema = require "lunate.schema"
 local type, error, ipairs, pairs, setmetatable = type, error, ipairs, pairs, setmetatable
 local number, choice = schema.number, schema.choice
@@ -152,7 +152,8 @@ end
 local function check_destinations(ctx, list)
   if list == nil then list = {} end
   if type(list) ~= "table" or made[list] then
-    ctx.fail({ "destinations" }, "destinations must be a table of names: { lab = mllp.send { ... } }")
+    ctx.fail({ "destinations" },
+      "destinations must be a table of names: { lab = mllp.send { ... } }")
     list = {}
   end
   local names, plan = {}, {}
@@ -198,9 +199,9 @@ function M.retention_keys(d)
   }
 end
 
---- check(value, info) -> settings { key, value, key, value ... }, errors { "file:line: what" ... }, and
---- plan { filter, transform, { name, filter, transform } ... }. value: what the script returned; info:
---- path, text, and defaults { ["limits.seconds"] = "5" ... } of the site.
+--- check(value, info) -> settings { key, value, key, value ... }, errors { "file:line: what" ... },
+--- and plan { filter, transform, { name, filter, transform } ... }. value: what the script gave back;
+--- info: path, text, and defaults { ["limits.seconds"] = "5" ... } of the site.
 function M.check(value, info)
   local what = value ~= nil and made[value] or nil
   local ctx = schema.context(info.path, info.text, what and what.line or 1)

@@ -1,5 +1,5 @@
--- What Lunate adds to a script's globals: hl7, json, log, kv, lookup, now, env, print, channel, mllp.
--- The same in a channel script and under `lunate lua`.
+-- What Lunate adds to a script's globals: hl7, json, log, kv, lookup, now, env, print, channel and
+-- mllp. The same in a channel script and under `lunate lua`.
 local lookup = require "lunate.lookup"
 local channel = require "lunate.channel"
 local format, concat, select, tostring, type = string.format, table.concat, select, tostring, type

@@ -1,6 +1,6 @@
--- Reads a site folder, evaluates it, checks it as a whole, and emits it as records (core/ipc/proto.h).
--- Runs in the loader's trusted state; the site's own Lua runs in sandboxed states of its own
--- (core.evaluate). Each file is read once: what was checked is what is handed over.
+-- Reads a site folder, evaluates it, checks it as a whole, and emits it as records
+-- (core/ipc/proto.h). Runs in the loader's trusted state; the site's own Lua runs in sandboxed
+-- states of its own (core.evaluate). Each file is read once: what was checked is what is handed over.
 local channel = require "lunate.channel"
 local lookup = require "lunate.lookup"
 local locate = require "lunate.locate"
@@ -13,11 +13,10 @@ local function read_tree(core, dir, pattern, into, fail, depth)
   if depth > 8 then return fail(dir, "folders nested deeper than 8") end
   for _, entry in ipairs(core.list(dir) or {}) do
     local path = dir .. "/" .. entry.name
-    if entry.name:sub(1, 1) == "." then -- editors' and version control's
-      path = nil
-    elseif entry.kind == "folder" then
+    local hidden = entry.name:sub(1, 1) == "." -- editors' and version control's
+    if entry.kind == "folder" and not hidden then
       read_tree(core, path, pattern, into, fail, depth + 1)
-    elseif entry.name:match(pattern) then
+    elseif entry.name:match(pattern) and not hidden then
       local text, err = core.read(path)
       if text then into[path] = text else fail(path, err) end
     end
@@ -35,24 +34,22 @@ end
 local function find_channels(core, fail)
   local list, seen = {}, {}
   for _, entry in ipairs(core.list "channels" or {}) do
-    local name, path
-    if entry.kind == "folder" then
-      name, path = entry.name, "channels/" .. entry.name .. "/init.lua"
-    else
-      name, path = entry.name:match "^(.+)%.lua$", "channels/" .. entry.name
+    local name, path = entry.name:match "^([^.].*)%.lua$", "channels/" .. entry.name
+    local folder = entry.kind == "folder" and path or nil
+    if folder then
+      name, path = entry.name:match "^[^.].*$", folder .. "/init.lua"
     end
-    if not name or name:sub(1, 1) == "." then -- not a channel
-      name = nil
-    elseif not channel.name_of(name) then
-      fail("", "%s: a channel's name has up to 64 letters, digits, _ and -", path)
-    elseif entry.kind == "folder" and core.kind(path) ~= "file" then
-      fail("", "%s: a channel's folder needs an init.lua", "channels/" .. name)
-    elseif seen[name] then
-      fail(name, "%s: there is also %s; a channel is one or the other", path, seen[name])
-    else
-      seen[name] = path
-      list[#list + 1] = { name = name, path = path,
-        folder = entry.kind == "folder" and "channels/" .. name or nil }
+    if name then
+      if not channel.name_of(name) then
+        fail("", "%s: a channel's name has up to 64 letters, digits, _ and -", path)
+      elseif folder and core.kind(path) ~= "file" then
+        fail("", "%s: a channel's folder needs an init.lua", folder)
+      elseif seen[name] then
+        fail(name, "%s: there is also %s; a channel is one or the other", path, seen[name])
+      else
+        seen[name] = path
+        list[#list + 1] = { name = name, path = path, folder = folder }
+      end
     end
   end
   sort(list, function(a, b) return a.name < b.name end)

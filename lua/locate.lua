@@ -1,4 +1,4 @@
--- Finds the line of a key in Lua source text, for error messages about tables: a value knows no line.
+-- Finds the line of a key in Lua source text, for errors about tables: a value knows no line.
 local find, sub, gmatch = string.find, string.sub, string.gmatch
 
 -- Names, strings and punctuation with line and brace depth; comments are skipped.
@@ -65,7 +65,7 @@ local function is_key(list, i, key)
 end
 
 --- locate(text) -> function(keys, from_line): the line of the last of nested keys
---- { "destinations", "lab", "port" } that is found from from_line on, or nil when not even the first is.
+--- { "destinations", "lab", "port" } that is found from from_line on; nil when the first is not.
 return function(text)
   local list
   return function(keys, from_line)
@@ -76,9 +76,9 @@ return function(text)
       local found
       for want = 1, 2 do -- first at the depth it should have, then anywhere
         for i = at, #list do
-          if depth and list[i].depth < depth then break end
-          if is_key(list, i, key)
-            and (want == 2 or list[i].depth == (depth or list[at].depth + 1)) then
+          local t = list[i]
+          if depth and t.depth < depth and (t.text == "}" or t.depth < depth - 1) then break end
+          if is_key(list, i, key) and (want == 2 or t.depth == (depth or list[at].depth + 1)) then
             found = i
             break
           end

@@ -1,12 +1,12 @@
--- lookup: tables/NAME.csv as RFC 4180 has it (quotes, doubled quotes, line ends within quotes; CR LF or
--- LF; a byte order mark is skipped, blank lines too). The first column is the key. A first line that
--- starts with # names the columns; without it they have numbers only.
+-- lookup: tables/NAME.csv as RFC 4180 has it (quotes, doubled quotes, line ends within quotes;
+-- CR LF or LF; a byte order mark is skipped, blank lines too). The first column is the key. A first
+-- line that starts with # names the columns; without it they have numbers only.
 local nearest = require "lunate.nearest"
 local find, sub, gsub, byte = string.find, string.sub, string.gsub, string.byte
 
 local M = {}
 
--- One field at `at`: its value and where it ends (the separator behind it), or nil and what is wrong.
+-- One field at `at`: its value and where it ends (the separator), or nil and what is wrong.
 local function field(text, at)
   if byte(text, at) ~= 34 then
     local stop = find(text, '[,\r\n"]', at) or #text + 1
@@ -36,12 +36,12 @@ local function count_lines(text, from, to)
   return n
 end
 
---- parse(text, path) -> { names = {...} or nil, rows = { key -> { cells } }, n = count }, or nil and
+--- parse(text, path) -> { names = {...} or nil, rows = { key -> { cells } } }, or nil and
 --- "path:line: what".
 function M.parse(text, path)
   local at, line = 1, 1
   if sub(text, 1, 3) == "\239\187\191" then at = 4 end
-  local t = { rows = {}, n = 0 }
+  local t = { rows = {} }
   local lines = {} -- key -> line, to name doubles
   while at <= #text do
     local start, row, n = line, {}, 0
@@ -55,17 +55,15 @@ function M.parse(text, path)
     until byte(text, stop) ~= 44
     if byte(text, at - 1) == 13 and byte(text, at) == 10 then at = at + 1 end
     line = line + 1
-    if n == 1 and row[1] == "" then -- a blank line
-    elseif start == 1 and sub(row[1], 1, 1) == "#" then
+    if start == 1 and sub(row[1], 1, 1) == "#" then
       row[1] = gsub(sub(row[1], 2), "^%s+", "")
       t.names = row
-    else
+    elseif n > 1 or row[1] ~= "" then -- not a blank line
       if lines[row[1]] then
         return nil, ("%s:%d: key already stands on line %d"):format(path, start, lines[row[1]])
       end
       lines[row[1]] = start
       t.rows[row[1]] = row
-      t.n = t.n + 1
     end
   end
   return t
@@ -81,8 +79,8 @@ local function table_names(paths)
   return names
 end
 
---- new(file, paths) -> the lookup object: file(path) gives a file's text or nil, paths() the list of
---- all. Tables are read when first asked for.
+--- new(file, paths) -> the lookup object: file(path) gives a file's text or nil, paths() the list
+--- of all. Tables are read when first asked for.
 function M.new(file, paths)
   local tables = {}
 

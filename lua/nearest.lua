@@ -1,23 +1,28 @@
 -- The known word that somebody probably meant.
 local min, abs = math.min, math.abs
 
+-- Letters added, left out, changed, or two neighbours swapped.
 local function distance(a, b)
-  local row = {}
+  local before, row = nil, {}
   for j = 0, #b do row[j] = j end
   for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
+    local up = row
+    row = { [0] = i }
     for j = 1, #b do
       local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal, row[j] = row[j], best
+      local best = min(up[j] + 1, row[j - 1] + 1, up[j - 1] + cost)
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        best = min(best, before[j - 2] + 1)
+      end
+      row[j] = best
     end
+    before = up
   end
   return row[#b]
 end
 
---- nearest(word, known) -> the closest word of the list (or of the keys of a set), or nil when none is
---- close: at most a third of its letters differ, and at least one may.
+--- nearest(word, known) -> the closest word of the list (or of the keys of a set), or nil when none
+--- is close: at most a third of its letters wrong (but one always may be).
 local function nearest(word, known)
   local best, best_d = nil, nil
   local list = known

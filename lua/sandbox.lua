@@ -1,5 +1,5 @@
--- The environment of channel scripts: a whitelist. It runs once in a bare state (no package, debug, jit
--- or ffi in it), is given C functions, and returns what compiles a file into a fresh environment.
+-- The environment of channel scripts: a whitelist. It runs once in a bare state (no package, debug,
+-- jit or ffi in it), is given C functions, returns what compiles a file into a fresh environment.
 -- Whatever a script may not have is simply never put in: there is nothing to take away.
 local globals = require "lunate.globals"
 local nearest = require "lunate.nearest"
@@ -56,7 +56,8 @@ local function make_load(core, env)
   end
 end
 
--- require: lib/ and, for channels/x/init.lua, channels/x/ too. Each file once, in its own environment.
+-- require: lib/ and, for channels/x/init.lua, channels/x/ too. Each file once, in an environment of
+-- its own.
 local function make_require(core, public, folder, new_env)
   local loaded, loading = {}, {}
 
@@ -108,7 +109,7 @@ local function make_require(core, public, folder, new_env)
   end
 end
 
---- sandbox(core, path) -> load(text, chunk): a function in a fresh environment, or nil and the error.
+--- sandbox(core, path) -> load(text, chunk): a function in a fresh environment, or nil and why not.
 return function(core, path)
   local real, base = _G, {}
   for _, name in ipairs(kept) do base[name] = real[name] end
@@ -119,6 +120,7 @@ return function(core, path)
   base.xpcall = safe_xpcall
   base.collectgarbage = safe_collectgarbage
   getmetatable("").__metatable = false
+  getmetatable(io.stdin).__metatable = false
 
   local protected = { __index = base, __metatable = false }
   local require
@@ -135,8 +137,8 @@ return function(core, path)
   require = make_require(core, public, match(path, "^(channels/[^/]+/)init%.lua$"), new_env)
 
   -- Behind the scripts' backs, too, there is nothing more than they may have.
-  for _, name in ipairs { "dofile", "loadfile", "load", "loadstring", "getfenv", "setfenv", "newproxy",
-    "module", "gcinfo", "jit" } do
+  for _, name in ipairs { "dofile", "loadfile", "load", "loadstring", "getfenv", "setfenv",
+    "newproxy", "module", "gcinfo", "jit" } do
     real[name] = nil
   end
   return function(text, chunk) return core.load(text, chunk, new_env()) end

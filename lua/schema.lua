@@ -6,7 +6,7 @@ local format, concat, sort, floor = string.format, table.concat, table.sort, mat
 
 local M = {}
 
---- A number as a string of its digits is taken too, since env "PORT" gives strings.
+--- A number as a string of its digits is taken, too: env "PORT" gives strings.
 function M.number(min, max, whole)
   return function(v)
     local n = type(v) == "string" and tonumber(v) or v
@@ -27,7 +27,8 @@ function M.choice(...)
       if v == word then return word end
     end
     local near = type(v) == "string" and nearest(v, words)
-    return nil, "must be one of " .. quoted .. (near and format(' (did you mean "%s"?)', near) or "")
+    local hint = near and format(' (did you mean "%s"?)', near) or ""
+    return nil, "must be one of " .. quoted .. hint
   end
 end
 
@@ -67,6 +68,7 @@ function M.list(item)
       out[k] = text
     end
     if n ~= #out then return nil, "must be a list without holes" end
+    if n == 0 then return nil, "must not be empty" end
     return concat(out, "\n")
   end
 end
@@ -112,9 +114,9 @@ local function sorted(t)
 end
 M.sorted = sorted
 
---- Checks table t against spec { key = { check = f, default = text, required = bool, keys = spec of a
---- nested table } }; where: the keys that lead to it; what: its name for people; prefix: of settings.
---- Wrong things go to ctx.errors, every setting of the spec to ctx.settings.
+--- Checks table t against spec { key = { check = f, default = text, required = bool, keys = spec of
+--- a nested table } }; where: the keys that lead to it; what: its name for people; prefix: of the
+--- settings. Wrong things go to ctx.errors, every setting of the spec to ctx.settings.
 function M.check(ctx, spec, t, where, what, prefix)
   for _, key in ipairs(sorted(t)) do
     if type(key) ~= "string" then

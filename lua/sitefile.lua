@@ -21,8 +21,8 @@ local keys = {
   retention = { keys = channel.retention_keys(default) },
 }
 
---- (value, path, text) -> settings { key, value ... }, errors { "file:line: what" ... }. value nil: the
---- file returned nothing, or there is none: all defaults.
+--- (value, path, text) -> settings { key, value ... }, errors { "file:line: what" ... }. value nil:
+--- the file returned nothing, or there is none: all defaults.
 return function(value, path, text)
   local ctx = schema.context(path, text)
   if value ~= nil and type(value) ~= "table" then

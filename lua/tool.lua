@@ -1,5 +1,5 @@
--- Globals of `lunate lua`: those of a channel script, over the whole standard library. print stays the
--- standard one. require finds the site's lib/, lookup its tables/.
+-- Globals of `lunate lua`: those of a channel script, over the whole standard library. print stays
+-- the standard one. require finds the site's lib/, lookup its tables/.
 local globals = require "lunate.globals"
 
 --- tool(core, site): sets them in _G.

@@ -83,13 +83,18 @@ static void str(struct writer *w, const char *s)
  * other readers. VT and FS would break our own frame. */
 static void copy(struct writer *w, struct ln_span s)
 {
-    bool said = false;
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        said = said || (c != w->d.component && c != w->d.repetition && c != w->d.subcomponent &&
-                        c != w->d.escape && c != w->d.truncation && c != ' ');
+    const char nothing[] = {w->d.component, w->d.repetition, w->d.subcomponent,
+                            w->d.escape,    w->d.truncation, ' '};
+    size_t i = 0;
+    while (i < s.len && memchr(nothing, s.ptr[i], sizeof nothing))
+        i++;
+    if (i == s.len)
+        return;
+    if (!memchr(s.ptr, 0x0b, s.len) && !memchr(s.ptr, 0x1c, s.len)) {
+        ln_buf_add_span(w->out, s);
+        return;
     }
-    for (size_t i = 0; said && i < s.len; i++)
+    for (i = 0; i < s.len; i++)
         if (s.ptr[i] != 0x0b && s.ptr[i] != 0x1c)
             ln_buf_addc(w->out, s.ptr[i]);
 }

@@ -71,7 +71,7 @@ static int locate(const struct ln_delims *d, struct ln_span text, const struct l
     return LN_OK;
 }
 
-static enum ln_level level_of(const struct ln_part *p)
+static enum ln_hl7_level level_of(const struct ln_part *p)
 {
     return p->subcomponent ? LN_LEVEL_SUBCOMPONENT
            : p->component  ? LN_LEVEL_COMPONENT
@@ -83,7 +83,7 @@ static int check_raw(const struct ln_delims *d, const struct ln_part *part, stru
                      struct ln_err *err)
 {
     static const char *const names[] = {"field", "repetition", "component", "subcomponent"};
-    enum ln_level level = level_of(part);
+    enum ln_hl7_level level = level_of(part);
     for (size_t i = 0; i < v.len; i++) {
         if (!ln_level_cuts(d, level, v.ptr[i]))
             continue;
@@ -117,7 +117,7 @@ static int splice(struct ln_message *m, struct ln_text *t, const struct place *p
         memset(o, c[i], p->fill[i]);
         o += p->fill[i];
     }
-    if (escape)
+    if (escape && value_len != value.len)
         ln_escape(&m->delims, value, o);
     else if (value.len)
         memcpy(o, value.ptr, value.len);

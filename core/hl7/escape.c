@@ -111,28 +111,19 @@ static const char *written(const struct ln_delims *d, struct ln_span text, size_
     return c == d->truncation && i + 1 == text.len ? "P" : NULL;
 }
 
-/* Which bytes `written` may answer for: a table made once per text. */
-static void special(const struct ln_delims *d, bool table[256])
+/* May `written` have something to say about c? Most text holds no such byte. */
+static inline bool special(const struct ln_delims *d, char c)
 {
-    static const char always[] = "\n\r\x0b\x1c";
-    memset(table, 0, 256 * sizeof table[0]);
-    for (size_t i = 0; i < sizeof always - 1; i++)
-        table[(unsigned char)always[i]] = true;
-    table[(unsigned char)d->field] = table[(unsigned char)d->component] = true;
-    table[(unsigned char)d->repetition] = table[(unsigned char)d->escape] = true;
-    table[(unsigned char)d->subcomponent] = table[(unsigned char)d->truncation] = true;
+    return (unsigned char)c < ' ' || c == d->field || c == d->component || c == d->repetition ||
+           c == d->escape || c == d->subcomponent || c == d->truncation;
 }
 
 int ln_escape_len(const struct ln_delims *d, struct ln_span text, size_t *len, struct ln_err *err)
 {
-    bool table[256];
-    special(d, table);
     size_t n = 0, used;
     for (size_t i = 0; i < text.len; i += used) {
         used = 1;
-        const char *seq = NULL;
-        if (table[(unsigned char)text.ptr[i]])
-            seq = written(d, text, i, &used);
+        const char *seq = special(d, text.ptr[i]) ? written(d, text, i, &used) : NULL;
         if (seq && !d->escape)
             return ln_err_set(
                 err, LN_EINVAL,
@@ -147,14 +138,10 @@ int ln_escape_len(const struct ln_delims *d, struct ln_span text, size_t *len, s
 
 void ln_escape(const struct ln_delims *d, struct ln_span text, char *out)
 {
-    bool table[256];
-    special(d, table);
     size_t used;
     for (size_t i = 0; i < text.len; i += used) {
         used = 1;
-        const char *seq = NULL;
-        if (table[(unsigned char)text.ptr[i]])
-            seq = written(d, text, i, &used);
+        const char *seq = special(d, text.ptr[i]) ? written(d, text, i, &used) : NULL;
         if (!seq) {
             *out++ = text.ptr[i];
             continue;
@@ -167,7 +154,7 @@ void ln_escape(const struct ln_delims *d, struct ln_span text, char *out)
     }
 }
 
-bool ln_level_cuts(const struct ln_delims *d, enum ln_level level, char c)
+bool ln_level_cuts(const struct ln_delims *d, enum ln_hl7_level level, char c)
 {
     if (c == '\r' || c == d->field)
         return true;

@@ -151,17 +151,66 @@ static void read_patients(struct ln_header *h, struct ln_span pid3)
     }
 }
 
+/* A header segment for certain enough to split a batch at: its name, a separator, and something
+ * that may be MSH-2 (or nothing): a line of text that starts with "MSH-7" is none. */
+static enum ln_header_kind boundary_at(struct ln_span f, size_t i)
+{
+    const char *p = f.ptr + i;
+    size_t left = f.len - i;
+    if (left > 4 && !is_delim(p[4]) && p[4] != '\r' && p[4] != '\n')
+        return LN_HEADER_NONE;
+    return kind_at(p, left);
+}
+
+static bool trailer_at(struct ln_span f, size_t i)
+{
+    const char *p = f.ptr + i;
+    size_t left = f.len - i;
+    if (left < 3 || (memcmp(p, "BTS", 3) != 0 && memcmp(p, "FTS", 3) != 0))
+        return false;
+    return left == 3 || is_delim(p[3]) || p[3] == '\r' || p[3] == '\n';
+}
+
+/* The lines of one message from its header on. When its header segment ends with CR, a bare LF is
+ * data; yet a header or trailer behind one with this message's own field separator ends it: data
+ * can't hold that separator unescaped, and files with a message per line, CR inside, are common. */
+struct lines {
+    struct ln_span f;
+    size_t start, at;
+    bool lf_ends, lf_only;
+};
+
+static void lines_begin(struct lines *l, struct ln_span f, size_t start)
+{
+    *l = (struct lines){.f = f, .start = start};
+    l->at = next_line(f, start, &l->lf_ends);
+    l->lf_only = l->lf_ends;
+}
+
+/* True while l->at is the start of a line of this message; otherwise it is the message's end. */
+static bool lines_go_on(const struct lines *l)
+{
+    if (l->at == l->f.len)
+        return false;
+    bool doubtful = l->lf_only && !l->lf_ends;
+    if (doubtful && (l->f.len - l->at < 4 || l->f.ptr[l->at + 3] != l->f.ptr[l->start + 3]))
+        return true;
+    return boundary_at(l->f, l->at) == LN_HEADER_NONE && !trailer_at(l->f, l->at);
+}
+
+static void lines_next(struct lines *l)
+{
+    l->at = next_line(l->f, l->at, &l->lf_only);
+}
+
 /* Looks for the first PID of this message. */
 static void find_patient(struct ln_span f, struct ln_header *h)
 {
-    bool lf_only;
-    size_t i = next_line(f, h->offset, &lf_only);
-    for (; f.len - i >= 4; i = next_line(f, i, &lf_only)) {
-        const char *p = f.ptr + i;
-        if (kind_at(p, f.len - i) != LN_HEADER_NONE)
-            return;
-        if (memcmp(p, "PID", 3) == 0 && p[3] == h->delims.field) {
-            struct ln_span pid = ln_span(p, line_end(f, i) - i);
+    struct lines l;
+    for (lines_begin(&l, f, h->offset); lines_go_on(&l); lines_next(&l)) {
+        const char *p = f.ptr + l.at;
+        if (f.len - l.at >= 4 && memcmp(p, "PID", 3) == 0 && p[3] == h->delims.field) {
+            struct ln_span pid = ln_span(p, line_end(f, l.at) - l.at);
             read_patients(h, field_of(pid, h->delims.field, 3));
             return;
         }
@@ -227,42 +276,6 @@ struct ln_span ln_header_component(const struct ln_header *h, int field, int com
     return first_part(s, d);
 }
 
-/* A header segment for certain enough to split a batch at: its name, a separator, and something
- * that may be MSH-2 (or nothing): a line of text that starts with "MSH-7" is none. */
-static enum ln_header_kind boundary_at(struct ln_span f, size_t i)
-{
-    const char *p = f.ptr + i;
-    size_t left = f.len - i;
-    if (left > 4 && !is_delim(p[4]) && p[4] != '\r' && p[4] != '\n')
-        return LN_HEADER_NONE;
-    return kind_at(p, left);
-}
-
-static bool trailer_at(struct ln_span f, size_t i)
-{
-    const char *p = f.ptr + i;
-    size_t left = f.len - i;
-    if (left < 3 || (memcmp(p, "BTS", 3) != 0 && memcmp(p, "FTS", 3) != 0))
-        return false;
-    return left == 3 || is_delim(p[3]) || p[3] == '\r' || p[3] == '\n';
-}
-
-/* Where the message whose MSH stands at `start` ends. When its MSH ends with CR, a bare LF is data;
- * yet a header or trailer behind one with this message's own field separator ends it: data can't
- * hold that separator unescaped, and files with a message per line, CR inside, are common. */
-static size_t message_end(struct ln_span f, size_t start)
-{
-    bool lf_only, lf_ends;
-    size_t i = next_line(f, start, &lf_ends);
-    for (lf_only = lf_ends; i < f.len; i = next_line(f, i, &lf_only)) {
-        if (lf_only && !lf_ends && (f.len - i < 4 || f.ptr[i + 3] != f.ptr[start + 3]))
-            continue;
-        if (boundary_at(f, i) != LN_HEADER_NONE || trailer_at(f, i))
-            break;
-    }
-    return i;
-}
-
 bool ln_batch_next(struct ln_span frame, size_t *pos, struct ln_span *message)
 {
     bool lf_only;
@@ -273,8 +286,10 @@ bool ln_batch_next(struct ln_span frame, size_t *pos, struct ln_span *message)
         *pos = next_line(frame, *pos, &lf_only);
     if (*pos >= frame.len)
         return false;
-    size_t start = *pos;
-    *pos = message_end(frame, start);
-    *message = ln_span(frame.ptr + start, *pos - start);
+    struct lines l;
+    for (lines_begin(&l, frame, *pos); lines_go_on(&l);)
+        lines_next(&l);
+    *pos = l.at;
+    *message = ln_span(frame.ptr + l.start, l.at - l.start);
     return true;
 }

@@ -4,6 +4,10 @@
 
 #include "hl7/delims.h"
 
+/* Memory beside the slots: field offsets and edits of a few segments. */
+#define SLACK_MIN 2560
+#define SLACK_MAX 16384
+
 /* ---- scanning ----------------------------------------------------------------------------------
  */
 
@@ -16,18 +20,17 @@ static size_t skip_blanks(struct ln_span b, size_t at)
     return at;
 }
 
-static bool header_at(struct ln_span b, size_t at)
+static bool header_at(struct ln_span b, size_t at, struct ln_delims *d)
 {
-    struct ln_delims d;
     return at < b.len && b.len - at >= 5 && ln_delims_header_name(ln_span(b.ptr + at, 3)) &&
-           ln_delims_read(ln_span(b.ptr + at, b.len - at), &d, NULL) == LN_OK;
+           ln_delims_read(ln_span(b.ptr + at, b.len - at), d, NULL) == LN_OK;
 }
 
 /* The header segment: first thing in the message, or first in one of its lines. */
-static int find_header(struct ln_span b, size_t *start, struct ln_err *err)
+static int find_header(struct ln_span b, size_t *start, struct ln_delims *d, struct ln_err *err)
 {
     size_t first = skip_blanks(b, 0), at = first;
-    while (at < b.len && !header_at(b, at)) {
+    while (at < b.len && !header_at(b, at, d)) {
         while (at < b.len && b.ptr[at] != '\r' && b.ptr[at] != '\n')
             at++;
         at = skip_blanks(b, at);
@@ -39,10 +42,9 @@ static int find_header(struct ln_span b, size_t *start, struct ln_err *err)
         err->offset = first;
     if (first == b.len)
         return ln_err_set(err, LN_EPARSE, "byte %zu: no message, only blanks", first);
-    struct ln_delims d;
     struct ln_err why = {0};
     if (b.len - first >= 3 && ln_delims_header_name(ln_span(b.ptr + first, 3)) &&
-        ln_delims_read(ln_span(b.ptr + first, b.len - first), &d, &why)) {
+        ln_delims_read(ln_span(b.ptr + first, b.len - first), d, &why)) {
         if (err)
             err->offset = first + why.offset;
         return ln_err_set(err, LN_EPARSE, "byte %zu: %s", first + why.offset, why.text);
@@ -112,11 +114,6 @@ static bool lf_ends(struct ln_span b, const struct ln_scan *s)
     return true;
 }
 
-static struct lines lines_of(struct ln_span b, const struct ln_scan *s)
-{
-    return (struct lines){b.ptr + s->start, b.ptr + s->end, s->lf, s->cr, true};
-}
-
 int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
 {
     *s = (struct ln_scan){0};
@@ -124,49 +121,68 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
         return ln_err_set(err, LN_ETOOBIG, "message of %zu bytes: the limit is %u", bytes.len,
                           LN_MESSAGE_MAX);
     }
-    int rc = find_header(bytes, &s->start, err);
+    int rc = find_header(bytes, &s->start, &s->delims, err);
     if (rc)
         return rc;
     struct ln_span rest = ln_span(bytes.ptr + s->start, bytes.len - s->start);
-    if ((rc = ln_delims_read(rest, &s->delims, err)))
-        return rc;
     s->end = bytes.len;
     while (s->end > s->start && (bytes.ptr[s->end - 1] == '\r' || bytes.ptr[s->end - 1] == '\n'))
         s->end--;
     s->cr = memchr(rest.ptr, '\r', s->end - s->start) != NULL;
     s->lf = lf_ends(bytes, s);
-    struct lines l = lines_of(bytes, s);
-    struct ln_span line;
-    uint32_t blank;
-    while (next_line(&l, &line, &blank))
-        s->nsegment++;
     return LN_OK;
+}
+
+/* Slots at first: there are seldom more segments than this, and more are made room for. */
+static uint32_t slots(const struct ln_scan *s)
+{
+    size_t n = (s->end - s->start) / 64 + 4;
+    return n > 256 ? 256 : (uint32_t)n;
 }
 
 size_t ln_message_room(const struct ln_scan *s)
 {
-    size_t bytes = s->end - s->start, slack = 1024 + bytes / 2;
-    return (s->nsegment + 2) * sizeof(struct ln_segment) + (slack > 16384 ? 16384 : slack);
+    size_t slack = SLACK_MIN + (s->end - s->start) / 2;
+    return slots(s) * sizeof(struct ln_segment) + (slack > SLACK_MAX ? SLACK_MAX : slack);
 }
 
 /* ---- building ----------------------------------------------------------------------------------
  */
 
+int ln_message_grow(struct ln_message *m)
+{
+    if (m->nslot < m->cap)
+        return LN_OK;
+    if (m->cap >= LN_NO_SEGMENT / 4)
+        return LN_ETOOBIG;
+    uint32_t cap = m->cap * 2;
+    struct ln_segment *seg = ln_arena_take(&m->arena, cap * sizeof *seg);
+    if (!seg)
+        return LN_ENOMEM;
+    memcpy(seg, m->seg, m->nslot * sizeof *seg);
+    m->seg = seg;
+    m->cap = cap;
+    return LN_OK;
+}
+
 int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln_scan *s)
 {
     m->bytes = bytes;
     m->delims = s->delims;
-    m->nslot = m->count = 0;
+    m->nslot = 0;
     m->touched = false;
     m->near.slot = LN_NO_SEGMENT;
-    m->cap = s->nsegment + 2;
+    m->cap = slots(s);
     m->seg = ln_arena_take(&m->arena, m->cap * sizeof *m->seg);
     if (!m->seg)
         return LN_ENOMEM;
-    struct lines l = lines_of(bytes, s);
+    struct lines l = {bytes.ptr + s->start, bytes.ptr + s->end, s->lf, s->cr, true};
     struct ln_span line;
     uint32_t blank, n = 0;
-    while (n < s->nsegment && next_line(&l, &line, &blank)) {
+    for (; next_line(&l, &line, &blank); m->nslot = ++n) {
+        int rc = n == m->cap ? ln_message_grow(m) : LN_OK;
+        if (rc)
+            return rc;
         m->seg[n] = (struct ln_segment){
             .ptr = line.ptr,
             .len = (uint32_t)line.len,
@@ -176,10 +192,9 @@ int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln
             .header = line.len > 3 && line.ptr[3] == m->delims.field &&
                       ln_delims_header_name(ln_span(line.ptr, 3)),
         };
-        n++;
     }
     m->seg[n - 1].next = LN_NO_SEGMENT;
-    m->nslot = m->count = n;
+    m->count = n;
     m->first = 0;
     m->last = n - 1;
     m->exact = l.plain && s->start == 0 && s->end + 1 == bytes.len && bytes.ptr[s->end] == '\r';

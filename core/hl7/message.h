@@ -66,10 +66,9 @@ struct ln_scan {
     struct ln_delims delims;
     bool lf; /* LF ends segments */
     bool cr; /* a CR occurs */
-    uint32_t nsegment;
 };
 
-/* Finds the header, delimiters and line ends, counts the segments. LN_EPARSE (err->offset in
+/* Finds the header, delimiters and line ends. LN_EPARSE (err->offset in
  * bytes), LN_ETOOBIG. */
 int ln_message_scan(struct ln_span bytes, struct ln_scan *scan, struct ln_err *err) LN_MUST;
 
@@ -81,6 +80,9 @@ size_t ln_message_room(const struct ln_scan *scan);
  * of *m is overwritten. LN_ENOMEM. */
 int ln_message_build(struct ln_message *m, struct ln_span bytes,
                      const struct ln_scan *scan) LN_MUST;
+
+/* Makes room for one more slot. LN_ENOMEM, LN_ETOOBIG. */
+int ln_message_grow(struct ln_message *m) LN_MUST;
 
 /* Both at once, on the heap; ln_message_fini frees it. */
 int ln_message_init(struct ln_message *m, struct ln_span bytes, struct ln_err *err) LN_MUST;
@@ -112,11 +114,11 @@ int ln_message_move(struct ln_message *m, uint32_t slot, uint32_t after,
  */
 
 /* Bytes of the wire form: CR behind every segment, what was not edited as it came. */
-size_t ln_message_wire_len(struct ln_message *m);
+size_t ln_message_wire_len(const struct ln_message *m);
 /* Writes ln_message_wire_len bytes. */
-void ln_message_wire(struct ln_message *m, char *out);
-/* One segment without its end. */
-size_t ln_message_segment_len(struct ln_message *m, uint32_t slot);
-void ln_message_segment(struct ln_message *m, uint32_t slot, char *out);
+void ln_message_wire(const struct ln_message *m, char *out);
+/* One segment without its end; ln_message_segment returns where it ended. */
+size_t ln_message_segment_len(const struct ln_message *m, uint32_t slot);
+char *ln_message_segment(const struct ln_message *m, uint32_t slot, char *out);
 
 #endif

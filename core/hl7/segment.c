@@ -7,8 +7,14 @@
 bool ln_message_is_named(const struct ln_message *m, uint32_t slot, struct ln_span name)
 {
     const struct ln_segment *s = &m->seg[slot];
-    if (s->len < name.len || memcmp(s->ptr, name.ptr, name.len) != 0)
+    if (s->len < name.len)
         return false;
+    if (name.len == 3) { /* nearly always: not worth a call */
+        if (s->ptr[0] != name.ptr[0] || s->ptr[1] != name.ptr[1] || s->ptr[2] != name.ptr[2])
+            return false;
+    } else if (memcmp(s->ptr, name.ptr, name.len) != 0) {
+        return false;
+    }
     return s->len == name.len || s->ptr[name.len] == m->delims.field;
 }
 
@@ -59,22 +65,6 @@ static bool name_ok(struct ln_span name)
     return true;
 }
 
-static int grow(struct ln_message *m)
-{
-    if (m->nslot < m->cap)
-        return LN_OK;
-    if (m->cap >= LN_NO_SEGMENT / 4)
-        return LN_ETOOBIG;
-    uint32_t cap = m->cap * 2;
-    struct ln_segment *seg = ln_arena_take(&m->arena, cap * sizeof *seg);
-    if (!seg)
-        return LN_ENOMEM;
-    memcpy(seg, m->seg, m->nslot * sizeof *seg);
-    m->seg = seg;
-    m->cap = cap;
-    return LN_OK;
-}
-
 static void link_behind(struct ln_message *m, uint32_t slot, uint32_t after)
 {
     struct ln_segment *s = &m->seg[slot], *a = &m->seg[after];
@@ -114,7 +104,7 @@ int ln_message_add(struct ln_message *m, struct ln_span name, uint32_t after, ui
     bool header = ln_delims_header_name(name);
     size_t len = 3;
     char *p = ln_arena_take(&m->arena, 16);
-    int rc = p ? grow(m) : LN_ENOMEM;
+    int rc = p ? ln_message_grow(m) : LN_ENOMEM;
     if (rc)
         return ln_err_set(err, rc, "no room for another segment");
     memcpy(p, name.ptr, 3);

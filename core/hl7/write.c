@@ -4,7 +4,7 @@
 
 #include "hl7/message.h"
 
-size_t ln_message_segment_len(struct ln_message *m, uint32_t slot)
+size_t ln_message_segment_len(const struct ln_message *m, uint32_t slot)
 {
     const struct ln_segment *s = &m->seg[slot];
     if (!s->cap)
@@ -15,12 +15,12 @@ size_t ln_message_segment_len(struct ln_message *m, uint32_t slot)
     return len;
 }
 
-void ln_message_segment(struct ln_message *m, uint32_t slot, char *out)
+char *ln_message_segment(const struct ln_message *m, uint32_t slot, char *out)
 {
     const struct ln_segment *s = &m->seg[slot];
     if (!s->cap) {
         memcpy(out, s->ptr, s->len);
-        return;
+        return out + s->len;
     }
     memcpy(out, s->ptr, s->name_len);
     out += s->name_len;
@@ -34,9 +34,10 @@ void ln_message_segment(struct ln_message *m, uint32_t slot, char *out)
         memcpy(out, from, (size_t)(to - from));
         out += to - from;
     }
+    return out;
 }
 
-size_t ln_message_wire_len(struct ln_message *m)
+size_t ln_message_wire_len(const struct ln_message *m)
 {
     if (!m->touched && m->exact)
         return m->bytes.len;
@@ -50,7 +51,7 @@ size_t ln_message_wire_len(struct ln_message *m)
     return len;
 }
 
-void ln_message_wire(struct ln_message *m, char *out)
+void ln_message_wire(const struct ln_message *m, char *out)
 {
     if (!m->touched && m->exact) {
         memcpy(out, m->bytes.ptr, m->bytes.len);
@@ -60,9 +61,7 @@ void ln_message_wire(struct ln_message *m, char *out)
     while (i != LN_NO_SEGMENT) {
         const struct ln_segment *s = &m->seg[i];
         if (s->cap) {
-            size_t len = ln_message_segment_len(m, i);
-            ln_message_segment(m, i, out);
-            out += len;
+            out = ln_message_segment(m, i, out);
         } else {
             const char *from = s->ptr, *to = from + s->len;
             for (uint32_t next = s->next; next != LN_NO_SEGMENT && !m->seg[next].cap && !s->blank &&

@@ -90,11 +90,11 @@ static void part_header(struct ln_reply_part *p, const struct ln_header *h)
     }
 }
 
-static void part_read(const struct ln_reply_part *p, struct ln_header *h)
+/* False: not readable; *h holds what can be said of it all the same. */
+static bool part_read(const struct ln_reply_part *p, struct ln_header *h)
 {
     *h = (struct ln_header){0};
-    if (p->header && ln_header_read(ln_span(p->header, p->header_len), h, NULL) != LN_OK)
-        *h = (struct ln_header){0};
+    return p->header && ln_header_read(ln_span(p->header, p->header_len), h, NULL) == LN_OK;
 }
 
 static void write_part(struct ln_hub *hub, struct ln_buf *out, const struct ln_reply_part *p)
@@ -103,8 +103,7 @@ static void write_part(struct ln_hub *hub, struct ln_buf *out, const struct ln_r
     char id[24];
     struct ln_ack ack = {.code = p->code, .text = ln_span_str(p->text), .time_us = ln_now_us()};
     ack.control_id = ln_hub_control_id(hub, id, sizeof id);
-    part_read(p, &h);
-    if (h.kind == LN_HEADER_NONE && ack.code == LN_ACK_AA)
+    if (!part_read(p, &h) && ack.code == LN_ACK_AA)
         ack.code = LN_ACK_AR; /* lost for lack of memory: never an AA built from nothing */
     if (ln_ack_write(out, &h, &ack) != LN_OK)
         out->failed = true;
@@ -116,7 +115,7 @@ static void write_owed(struct ln_hub *hub, struct ln_buf *out, struct ln_owed *o
     char id[24];
     struct ln_ack ack = {.time_us = ln_now_us()};
     if (o->batch) {
-        part_read(&o->own, &h);
+        (void)part_read(&o->own, &h);
         ack.control_id = ln_hub_control_id(hub, id, sizeof id);
         if (ln_ack_batch_begin(out, &h, &ack, o->file) != LN_OK)
             out->failed = true;
@@ -262,11 +261,11 @@ static void type_of(const struct ln_header *h, char *out, size_t cap)
 
 /* Stores one message of a frame; its part of the reply is settled now or when it is committed. */
 static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln_header *h,
-                          struct ln_owed *o, unsigned part)
+                          bool readable, struct ln_owed *o, unsigned part)
 {
     struct ln_channel *c = k->source->channel;
     char type[48] = "";
-    struct ln_receipt r = {.kind = h->kind == LN_HEADER_MSH ? LN_R_RECEIVED : LN_R_UNREADABLE,
+    struct ln_receipt r = {.kind = readable ? LN_R_RECEIVED : LN_R_UNREADABLE,
                            .time_us = ln_now_us(),
                            .peer = ln_span_str(k->name),
                            .raw = raw};
@@ -292,7 +291,7 @@ static unsigned count_messages(struct ln_span frame)
     size_t pos = 0;
     unsigned n = 0;
     struct ln_span m;
-    while (n < BATCH_MAX && ln_batch_next(frame, &pos, &m))
+    while (n <= BATCH_MAX && ln_batch_next(frame, &pos, &m))
         n++;
     return n;
 }
@@ -311,10 +310,9 @@ static void on_batch(struct ln_conn *k, struct ln_span frame, const struct ln_he
     ln_store_begin(k->source->channel->hub->store);
     for (unsigned i = 0; i < n && ln_batch_next(frame, &pos, &m); i++) {
         struct ln_header mh;
-        if (ln_header_read(m, &mh, NULL) != LN_OK)
-            mh = (struct ln_header){0};
+        bool readable = ln_header_read(m, &mh, NULL) == LN_OK;
         part_header(&o->part[i], &mh);
-        store_message(k, m, &mh, o, i);
+        store_message(k, m, &mh, readable, o, i);
     }
     ln_store_end(k->source->channel->hub->store);
     if (--o->pending == 0 && TAILQ_FIRST(&k->owed) == o)
@@ -329,15 +327,16 @@ static void on_frame(struct ln_conn *k, struct ln_span frame)
     c->last_in_us = ln_now_us();
     if (k->peer)
         k->peer->frames++;
-    if (ln_header_read(frame, &h, &err) != LN_OK) {
+    bool readable = ln_header_read(frame, &h, &err) == LN_OK;
+    unsigned n = readable ? count_messages(frame) : 1;
+    if (n == 0 || n > BATCH_MAX) { /* kept and refused as a whole, never in part */
+        readable = false;
+        n = 1;
+    }
+    if (!readable)
         ln_log(LN_WARN, "source", "unreadable", "channel=%s peer=%s bytes=%zu offset=%zu kept=1",
                c->name, k->name, frame.len, err.offset);
-        h.kind = LN_HEADER_NONE;
-    }
-    unsigned n = h.kind == LN_HEADER_NONE ? 1 : count_messages(frame);
-    if (n == 0)
-        h.kind = LN_HEADER_NONE; /* a batch without messages: kept, refused */
-    if (n > 1 || (n == 1 && h.kind > LN_HEADER_MSH)) {
+    if (readable && (n > 1 || h.kind != LN_HEADER_MSH)) {
         on_batch(k, frame, &h, n);
         return;
     }
@@ -345,14 +344,18 @@ static void on_frame(struct ln_conn *k, struct ln_span frame)
     if (!o)
         return;
     part_header(&o->part[0], &h);
-    store_message(k, frame, &h, o, 0);
+    store_message(k, frame, &h, readable, o, 0);
 }
 
-static void refuse(struct ln_conn *k, const char *text)
+/* Answers AR and closes. start: the first bytes of what was sent, for MSA-2; may be empty. */
+static void refuse(struct ln_conn *k, struct ln_span start, const char *text)
 {
+    struct ln_header h;
     struct ln_owed *o = owed_new(k, 1);
     if (!o)
         return;
+    (void)!ln_header_read(start, &h, NULL);
+    part_header(&o->part[0], &h);
     k->closing = true;
     ln_stream_pause(&k->stream);
     ln_owed_settle(o, 0, LN_ACK_AR, text); /* may free k */
@@ -364,9 +367,11 @@ static void late_end(evutil_socket_t fd, short what, void *arg)
     struct ln_span frame;
     (void)fd;
     (void)what;
+    size_t used;
     if (ln_mllp_finish(&k->mllp, &frame) == LN_MLLP_FRAME) {
         count_deviations(k);
         on_frame(k, frame);
+        (void)ln_mllp_feed(&k->mllp, NULL, 0, &used, &frame); /* gives the frame's memory back */
     }
 }
 
@@ -402,8 +407,9 @@ static void on_data(void *owner, const char *data, size_t len)
                k->source->channel->name, k->name,
                (unsigned long long)k->source->channel->conf->max_message);
         k->nowed--;
-        refuse(k, ev == LN_MLLP_TOO_BIG ? "message is larger than this receiver's max_message"
-                                        : "receiver is out of memory");
+        refuse(k, ev == LN_MLLP_TOO_BIG ? frame : ln_span(NULL, 0),
+               ev == LN_MLLP_TOO_BIG ? "message is larger than this receiver's max_message"
+                                     : "receiver is out of memory");
         return;
     }
     count_deviations(k);
@@ -527,7 +533,7 @@ static void on_accept(void *owner, int fd, const char *name)
     s->nconn++;
     if (s->nconn > c->conf->max_connections) {
         log_refusal(s, name, "too_many_connections", ++s->over_limit);
-        refuse(k, "too many connections to this receiver");
+        refuse(k, ln_span(NULL, 0), "too many connections to this receiver");
         return;
     }
     conn_check_stop(k);

@@ -226,6 +226,8 @@ static int l_index(lua_State *L)
     if (lua_type(L, 2) != LUA_TSTRING)
         return luaL_error(L, "a message is indexed by a path or a name, not by a %s",
                           luaL_typename(L, 2));
+    if (strchr(lua_tostring(L, 2), '-')) /* a path; the names below hold no dash */
+        return ln_lmessage_get(L, u);
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
     if (lua_isnil(L, -1)) {

@@ -45,7 +45,8 @@ end
 local function print_json(r, file, n)
   local list, log = {}, {}
   for i, o in ipairs(r.outputs) do
-    list[i] = json.object("destination", o.dest, "kind", o.kind, "reason", o.reason, "raw", o.raw,
+    list[i] = json.object("destination", o.dest, "kind", o.kind, "reason", o.reason,
+      "changed", o.changed, "raw", o.raw,
       "raw_base64", o.raw and not json.is_text(o.raw) and sys.base64(o.raw) or nil)
   end
   for i, l in ipairs(r.log) do

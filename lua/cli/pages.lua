@@ -60,10 +60,10 @@ return {
     examples = { "lunate send 127.0.0.1:6661 samples/adt_a01.hl7",
       "lunate send 127.0.0.1:6661 adt.hl7 --count 100000 --connections 16 --unique-ids",
       "lunate send 127.0.0.1:6661 adt.hl7 --count 5000 --rate 200 --json" },
-    about = "A file holds one message, several one after another, a batch, or MLLP frames; - is\n" ..
-      "standard input. Each connection waits for a reply before it sends on. Exit status 1\n" ..
-      "when a message was not accepted, 3 when it cannot connect. With --rate the latency\n" ..
-      "counts from when a message was due.",
+    about = "A file holds one message, several one after another, a batch, or MLLP frames; -\n" ..
+      "is standard input. Each connection waits for a reply before it sends on. Exit\n" ..
+      "status 1 when a message was not accepted, 3 when it cannot connect. With --rate the\n" ..
+      "latency counts from when a message was due.",
     usage = "lunate send HOST:PORT FILE...\n" ..
       "  --count N        so many messages in all, round robin\n" ..
       "  --connections N  so many connections (1)\n" ..

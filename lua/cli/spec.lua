@@ -24,7 +24,8 @@ end
 
 --- Runs the channel's filter and transform on a message (bytes or a message object). Gives
 -- { state = "done" | "filtered" | "error" | "limit", reason, where, trace,
--- outputs = { { dest, kind, raw } }, log } and the method to(dest).
+-- outputs = { { dest, kind = "bytes" | "filtered" | "error", raw, changed, reason } }, log }
+-- and the method to(dest).
 function Channel:run(message)
   if not self.worker then
     local w, err = worker.start(loaded, self.channel)

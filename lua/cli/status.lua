@@ -8,13 +8,18 @@ function M.define(parser)
   parser:flag("--json", "the engine's JSON document")
 end
 
-local calm = { running = true, sending = true, idle = true, connected = true, ready = true,
-  waiting = true }
+local calm = { running = true, sending = true, idle = true, connecting = true }
 
--- How much a destination needs somebody: 2 a hand, 1 an eye, 0 nothing; and why.
+-- What somebody said about what is wrong, when the engine knows it.
+local function because(text)
+  return type(text) == "string" and text ~= "" and ": " .. text or ""
+end
+
+-- How much a destination needs somebody: 2 a hand, 1 an eye, 0 nothing; why; what to do.
 local function look_at_dest(c, d)
   local name = c.name .. "/" .. d.name
   local old = type(d.oldest_s) == "number" and d.oldest_s or 0
+  local waiting = ("%s waiting, the oldest %s"):format(term.number(d.queued), term.age(old))
   if (d.parked or 0) > 0 then
     return 2, ("%s: %s parked"):format(name, term.count(d.parked, "message")),
       ("lunate messages %s --state parked"):format(c.name)
@@ -23,15 +28,19 @@ local function look_at_dest(c, d)
     return 1, ("%s: held, %s waiting"):format(name, term.number(d.queued)),
       "lunate release " .. name
   end
+  if d.state == "stopped" and c.state == "stopped" then return 0 end
   if not calm[d.state] and d.queued > 0 then
-    return old > 60 and 2 or 1, ("%s: %s, %s waiting, the oldest %s"):format(name, d.state,
-      term.number(d.queued), term.age(old))
+    return old > 60 and 2 or 1, ("%s: %s, %s%s"):format(name, d.state, waiting,
+      because(d.last_error))
   end
-  if old > 60 then
-    return 1, ("%s: slow, %s waiting, the oldest %s"):format(name, term.number(d.queued),
-      term.age(old))
-  end
+  if old > 60 then return 1, ("%s: slow, %s"):format(name, waiting) end
   return 0
+end
+
+local function parked_by_script(c)
+  local n = c.parked or 0
+  for _, d in ipairs(c.destinations or {}) do n = n - (d.parked or 0) end
+  return n
 end
 
 local function look_at_channel(c)
@@ -41,9 +50,9 @@ local function look_at_channel(c)
   end
   if c.state == "stopped" then return 1, c.name .. ": stopped", "lunate start " .. c.name end
   if not calm[c.state] then
-    return 2, ("%s: %s%s"):format(c.name, c.state, c.reason and ": " .. tostring(c.reason) or "")
+    return 2, ("%s: %s%s"):format(c.name, c.state, because(c.error))
   end
-  if (c.parked or 0) > 0 then
+  if parked_by_script(c) > 0 then
     return 2, ("%s: %s parked"):format(c.name, term.count(c.parked, "message")),
       ("lunate messages %s --state parked"):format(c.name)
   end
@@ -80,7 +89,7 @@ local colours = { [0] = "green", "yellow", "red" }
 local function row(name, state, level, waiting, oldest, done, parked)
   print(("%s %s %s %s %s %s"):format(term.fit(name, 30),
     term.paint(colours[level], term.fit(state, 11)), term.fit(waiting, 9, true),
-    term.fit(oldest, 10, true), term.fit(done, 10, true), term.fit(parked, 5, true)))
+    term.fit(oldest, 10, true), term.fit(done, 9, true), term.fit(parked, 6, true)))
 end
 
 local function some(n)
@@ -99,7 +108,7 @@ local function table_of(doc)
   end)
   print(term.paint("dim", ("%s %s %s %s %s %s"):format(term.fit("channel, -> destination", 30),
     term.fit("state", 11), term.fit("waiting", 9, true), term.fit("oldest", 10, true),
-    term.fit("done", 10, true), "parked")))
+    term.fit("done", 9, true), "parked")))
   for _, c in ipairs(channels) do
     row(c.name, c.state, c.level, some(c.pending), "", term.number(c.processed or 0),
       some(c.parked))

@@ -51,7 +51,7 @@ local function outputs(w, payload, at, n)
   return list, at
 end
 
--- The bytes that would be sent, whatever way the worker told of them.
+-- Whatever way the worker told of the bytes that would be sent: kind "bytes", with `changed`.
 local function resolve(list, input)
   for _, o in ipairs(list) do
     if o.kind == "input" then
@@ -63,7 +63,8 @@ local function resolve(list, input)
     else
       o.reason = o.bytes
     end
-    o.bytes = nil
+    if o.raw then o.kind, o.changed = "bytes", o.raw ~= input end
+    o.bytes, o.same = nil, nil
   end
 end
 
@@ -77,8 +78,8 @@ local function result(w, payload, input)
 end
 
 --- Runs the script on one message: { state = "done" | "filtered" | "error" | "limit", reason,
--- where, trace, duration_us, outputs = { { dest, kind, raw, reason } },
--- log = { { level, where, text } } }.
+-- where, trace, duration_us, outputs = { { dest, kind = "bytes" | "filtered" | "error", raw,
+-- changed, reason } }, log = { { level, where, text } } }.
 function Worker:run(bytes)
   self.seq = self.seq + 1
   local log = {}

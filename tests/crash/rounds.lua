@@ -51,7 +51,13 @@ function M.run(rounds, seed)
   local missing = load:settle(20)
   assert(#missing == 0, ("seed %d: %d acknowledged messages did not arrive, first %s\n%s"):format(
     seed, #missing, tostring(missing[1]), e:log()))
-  sys.wait_until(function() return e:channel "adt".dest.out.queued == 0 end, 10, "an empty queue")
+  local ok = pcall(sys.wait_until, function()
+    load.receiver:step(0)
+    return e:channel "adt".dest.out.queued == 0
+  end, 10, "an empty queue")
+  local out = e:channel "adt".dest.out
+  assert(ok, ("seed %d: %d queued, %s, last error: %s\n%s"):format(seed, out.queued, out.state,
+    out.last_error, e:log()))
   assert(e:channel "adt".parked == 0, "something was parked")
   assert(e:stop() == 0)
   load.receiver:close()

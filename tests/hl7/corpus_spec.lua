@@ -1,5 +1,5 @@
--- The sample corpus beside the project, when it is there: values on which independent parsers agree,
--- and byte-exact round trips.
+-- The sample corpus beside the project, when it is there: values on which independent parsers
+-- agree, and byte-exact round trips.
 local json = require "support.json"
 local tmp = require "support.tmp"
 local hl7 = require "support.hl7"
@@ -22,15 +22,15 @@ local function cr(bytes)
   return (bytes:gsub("\r\n", "\r"):gsub("\n", "\r"))
 end
 
--- Files that are no messages, or in which independent splitters do otherwise than we mean to (a bare LF
--- within a message whose segments end in CR stays data).
+-- Files that are no messages, or that independent splitters cut otherwise than we mean to (a bare
+-- LF within a message whose segments end in CR stays data).
 local not_ours = {
   ["messages/openelis__stago-start4-coagulation.hl7"] = "comments and messages in turn",
-  ["messages/oie__hl7.hl7"] = "the header stands in the middle of a line",
+  ["messages/oie__hl7.hl7"] = "header in the middle of a line",
   ["messages/lenaten__epic-oru-r01.hl7"] = "bare LF in text",
   ["messages/ruby-hl7__realm-lead-laboratory-result.hl7"] = "bare LF in text",
-  ["messages/nhapi__id_000092_sig_02_src_001582_001861_op_splice_rep_16.hl7"] = "bare LF in text",
-  ["messages/nhapi__id_000109_sig_02_src_001098_002192_op_splice_rep_4.hl7"] = "bare LF in text",
+  ["messages/nhapi__id_000092_sig_02_src_001582_001861_op_splice_rep_16.hl7"] = "bare LF",
+  ["messages/nhapi__id_000109_sig_02_src_001098_002192_op_splice_rep_4.hl7"] = "bare LF",
 }
 
 describe("hl7/corpus", function()
@@ -51,7 +51,7 @@ describe("hl7/corpus", function()
         n = n + 1
         local path = e.path:gsub("%((%d+)%)", "[%1]")
         local raw, value = m:raw(path) or "", m[path] or ""
-        local ok = raw == (e.raw or raw)
+        local ok = e.raw == raw or e.raw == json.null and #raw == (e.raw_len or #raw)
         if type(e.value) == "string" and e.exists ~= false then ok = ok and value == e.value end
         if e.hl7_null then ok = ok and value == hl7.null end
         if e.exists == false then ok = ok and value == "" end

@@ -28,8 +28,12 @@ end
 -- A char *[] ending in NULL; the second value keeps the strings alive.
 local function strings(list)
   local array = ffi.new("const char *[?]", #list + 1)
-  for i, s in ipairs(list) do array[i - 1] = s end
-  return ffi.cast("char *const *", array), { array, list }
+  local kept = { array }
+  for i, word in ipairs(list) do
+    kept[i + 1] = tostring(word)
+    array[i - 1] = kept[i + 1]
+  end
+  return ffi.cast("char *const *", array), kept
 end
 
 local function pipe()
