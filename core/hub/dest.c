@@ -241,8 +241,8 @@ static void fail_try(struct ln_dest *d, const char *why, struct ln_span reply, b
 
 static void on_negative(struct ln_dest *d, const struct ln_reply *r, struct ln_span frame)
 {
-    bool ar = r->code[1] == 'R';
-    enum ln_reply_policy policy = ar ? d->conf.on_ar : d->conf.on_ae;
+    int which = (r->code[1] == 'R' ? LN_REFUSED_AR : LN_REFUSED_AE) + (r->code[0] == 'C' ? 2 : 0);
+    enum ln_reply_policy policy = d->conf.on_reply[which];
     char why[80];
     snprintf(why, sizeof why, "answered %s", r->code);
     if (policy == LN_POLICY_PARK) {
