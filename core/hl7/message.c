@@ -5,7 +5,7 @@
 #include "hl7/delims.h"
 
 /* Memory beside the slots: field offsets and edits of a few segments. */
-#define SLACK_MIN 2560
+#define SLACK_MIN 1024
 #define SLACK_MAX 16384
 
 /* ---- scanning ----------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
 /* Slots at first: there are seldom more segments than this, and more are made room for. */
 static uint32_t slots(const struct ln_scan *s)
 {
-    size_t n = (s->end - s->start) / 64 + 4;
+    size_t n = (s->end - s->start) / 80 + 4;
     return n > 256 ? 256 : (uint32_t)n;
 }
 

@@ -70,7 +70,7 @@ static int get_segment(lua_State *L, struct ln_lmessage *u, const struct ln_path
 {
     uint32_t slot = ln_message_find(&u->m, name_of(path), path->segment);
     if (slot != LN_NO_SEGMENT) {
-        ln_lhandle_push(L, u, LN_MT_SEGMENT, slot, (struct ln_part){0});
+        ln_lhandle_push(L, u, LN_SEGMENT, slot, (struct ln_part){0});
         return 1;
     }
     if (path->name[strspn(path->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")] ||
@@ -144,7 +144,7 @@ static void all_of(lua_State *L, struct ln_lmessage *u, uint32_t slot, const str
 {
     struct ln_part part = {path->field, path->repetition, path->component, path->subcomponent};
     if (!path->field) {
-        ln_lhandle_push(L, u, LN_MT_SEGMENT, slot, (struct ln_part){0});
+        ln_lhandle_push(L, u, LN_SEGMENT, slot, (struct ln_part){0});
         lua_rawseti(L, -2, ++*n);
         return;
     }
