@@ -12,13 +12,7 @@ describe("oru_to_ehr", function()
   it("gives final and corrected results to the EHR, byte for byte", function()
     for _, sample in ipairs { "oru_final", "oru_corrected" } do
       local bytes = lunate.sample(sample)
-<<<<<<< HEAD
       assert.equal(bytes, output(bytes, "ehr").raw)
-=======
-      local r = oru:run(bytes)
-      assert.equal("done", r.state, r.reason)
-      assert.same({ "bytes", bytes }, { output(r, "ehr") })
->>>>>>> main
     end
   end)
 
@@ -33,11 +27,7 @@ describe("oru_to_ehr", function()
     local obr = msg:add "OBR"
     assert.equal("result status (OBR-25) is absent", output(msg, "ehr").reason)
     obr[25] = "F"
-<<<<<<< HEAD
     assert.equal("bytes", output(msg, "ehr").kind)
-=======
-    assert.equal("bytes", (output(oru:run(msg), "ehr")))
->>>>>>> main
   end)
 
   it("archives all of them", function()
