@@ -144,13 +144,13 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
 /* Slots at first: there are seldom more segments than this, and more are made room for. */
 static uint32_t slots(const struct ln_scan *s)
 {
-    size_t n = (s->end - s->start) / 80 + 4;
+    size_t n = (s->end - s->start) / 64 + 4;
     return n > 256 ? 256 : (uint32_t)n;
 }
 
 size_t ln_message_room(const struct ln_scan *s)
 {
-    size_t slack = SLACK_MIN + (s->end - s->start) / 2;
+    size_t slack = SLACK_MIN + (s->end - s->start) / 4 * 3;
     return slots(s) * sizeof(struct ln_segment) + (slack > SLACK_MAX ? SLACK_MAX : slack);
 }
 
@@ -163,7 +163,7 @@ int ln_message_grow(struct ln_message *m)
         return LN_OK;
     if (m->cap >= LN_NO_SEGMENT / 4)
         return LN_ETOOBIG;
-    uint32_t cap = m->cap * 2;
+    uint32_t cap = m->cap + m->cap / 2 + 1;
     struct ln_segment *seg = ln_arena_take(&m->arena, cap * sizeof *seg);
     if (!seg)
         return LN_ENOMEM;
