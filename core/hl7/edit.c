@@ -76,25 +76,31 @@ static int locate(const struct ln_delims *d, struct ln_span text, const struct l
     return LN_OK;
 }
 
-static enum ln_hl7_level level_of(const struct ln_part *p)
+static enum ln_depth level_of(const struct ln_part *p)
 {
-    return p->subcomponent ? LN_LEVEL_SUBCOMPONENT
-           : p->component  ? LN_LEVEL_COMPONENT
-           : p->repetition ? LN_LEVEL_REPETITION
-                           : LN_LEVEL_FIELD;
+    return p->subcomponent ? LN_DEPTH_SUBCOMPONENT
+           : p->component  ? LN_DEPTH_COMPONENT
+           : p->repetition ? LN_DEPTH_REPETITION
+                           : LN_DEPTH_FIELD;
 }
 
-static int check_raw(const struct ln_delims *d, const struct ln_part *part, struct ln_span v,
-                     struct ln_err *err)
+/* Raw bytes must not cut a level above their own. In the header segment LF must not stand either:
+ * it could be taken for the end of the segment. */
+static int check_raw(const struct ln_delims *d, const struct ln_part *part, bool first,
+                     struct ln_span v, struct ln_err *err)
 {
     static const char *const names[] = {"field", "repetition", "component", "subcomponent"};
-    enum ln_hl7_level level = level_of(part);
+    enum ln_depth level = level_of(part);
     for (size_t i = 0; i < v.len; i++) {
-        if (!ln_level_cuts(d, level, v.ptr[i]))
+        bool lf = first && v.ptr[i] == '\n';
+        if (!lf && !ln_depth_cuts(d, level, v.ptr[i]))
             continue;
-        return ln_err_set(
-            err, LN_EINVAL, "the raw value holds %s at byte %zu, which would end the %s",
-            v.ptr[i] == '\r' ? "a carriage return" : "a separator", i + 1, names[level]);
+        return ln_err_set(err, LN_EINVAL,
+                          "the raw value holds %s at byte %zu, which would end the %s",
+                          v.ptr[i] == '\r' ? "a carriage return"
+                          : lf             ? "a line feed"
+                                           : "a separator",
+                          i + 1, names[level]);
     }
     return LN_OK;
 }
@@ -169,7 +175,7 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     int rc = ln_field_count(m, slot, &n);
     if (rc == LN_OK)
         rc = escape ? ln_escape_len(&m->delims, value, &len, err)
-                    : check_raw(&m->delims, part, value, err);
+                    : check_raw(&m->delims, part, slot == m->first, value, err);
     if (rc == LN_OK)
         rc = ln_field_get(m, slot, &(struct ln_part){.field = part->field}, &old);
     if (rc)

@@ -6,8 +6,8 @@
  * the message lives, and `removed` says that it is out. Order is a list through the slots.
  *
  * Line ends are decided once per message: CR ends a segment, with or without LF behind it. LF alone
- * does so only when the header segment ends in it: then what follows it there is a segment with its
- * separator, or there is no CR at all. Empty lines between segments are kept, leading junk (BOM,
+ * does so only when the header segment ends in it: what follows it there starts like a segment, or
+ * there is no CR at all. Empty lines between segments are kept, leading junk (BOM,
  * blanks, VT, whole lines before the header) and empty lines at the end are not part of the
  * message. */
 #ifndef LN_HL7_MESSAGE_H

@@ -69,16 +69,15 @@ static uint32_t own_slot(lua_State *L, struct ln_lmessage *u, int idx)
 static void copy_fields(lua_State *L, struct ln_lmessage *u, uint32_t slot, int from_idx)
 {
     struct ln_lhandle *from = ln_lhandle_test(L, from_idx);
-    int self = u == from->msg ? from->msg->idx : u->idx;
-    struct ln_part part = {0};
+    int there = from->msg->idx, here = u == from->msg ? there : u->idx, field = lua_gettop(L) + 1;
+    struct ln_part part = {.field = u->m.seg[slot].header ? 3 : 1};
     uint32_t n = 0;
     if (ln_field_count(&from->msg->m, from->slot, &n))
         ln_lmessage_raise(L, LN_ENOMEM, NULL);
-    part.field = u->m.seg[slot].header ? 3 : 1;
-    int field = lua_gettop(L) + 1;
     for (; part.field <= n; part.field++) {
+        from->msg->idx = there;
         ln_lhandle_push(L, from->msg, LN_FIELD, from->slot, part);
-        u->idx = self;
+        u->idx = here;
         ln_lmessage_assign(L, u, slot, part, field);
         lua_settop(L, field - 1);
     }
