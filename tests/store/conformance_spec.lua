@@ -553,14 +553,15 @@ describe("store", function()
     s:close()
     local f = io.open(dir .. "/data.mdb", "r+b")
     local all = f:read "*a"
-    -- every place a page has that record: version 1, no flags, kind 1, time, no origin, peer
-    local at, n = 1, 0
+    -- every place a page has that record: version 1, flags, kind, time, no origin, length of peer, peer
+    local at, n = 0, 0
     while true do
-      at = all:find("\1\0\1........\0\0\4PEER", at)
+      at = all:find("\0\0\4PEER", at + 1, true)
       if not at then break end
-      f:seek("set", at - 1)
+      assert.equal("\1\0\1", all:sub(at - 11, at - 9))
+      f:seek("set", at - 12)
       f:write "\2"
-      at, n = at + 1, n + 1
+      n = n + 1
     end
     f:close()
     assert.is_true(n > 0)

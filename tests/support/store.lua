@@ -20,7 +20,7 @@ local folders = {}
 local loaded
 
 local function sh(cmd)
-  local p = io.popen(cmd .. " 2>&1; echo \"status=$?\"")
+  local p = io.popen("{ " .. cmd .. "; } 2>&1; echo \"status=$?\"")
   local out = p:read "*a"
   p:close()
   local text, status = out:match "^(.*)status=(%d+)\n$"
