@@ -1,5 +1,5 @@
--- A full disk: messages are refused, never lost; results and outcomes still go in; when there is room
--- again, it goes on by itself.
+-- A full disk: messages are refused, never lost; results and outcomes still go in; when there is
+-- room again, it goes on by itself.
 local st = require "support.store"
 local C = st.C
 

@@ -1,7 +1,7 @@
 /* LD_PRELOAD: records what a store does to its file, in the order in which it happens, and what the
- * process says on stdout ("durable" marks), to the file that RECORD names. Records: u8 kind, u64 offset,
- * u64 length, data; native order. Kinds: W write, D write through a synchronous descriptor, S begin of a
- * sync, s its end, T truncate (offset = length), M mark. */
+ * process says on stdout ("durable" marks), to the file that RECORD names. Records: u8 kind, u64
+ * offset, u64 length, data; native order. Kinds: W write, D write through a synchronous descriptor,
+ * S begin of a sync, s its end, T truncate (offset = length), M mark. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <pthread.h>

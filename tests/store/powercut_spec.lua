@@ -85,7 +85,11 @@ local function replay(base, events, cuts, fn)
     elseif kind == "M" then
       local what, seq = e[3]:match "^(%u) 1 (%d+)\n$"
       seq = tonumber(seq)
-      if what == "A" then marks.A[#marks.A + 1] = seq else marks[what] = math.max(marks[what], seq) end
+      if what == "A" then
+        marks.A[#marks.A + 1] = seq
+      else
+        marks[what] = math.max(marks[what], seq)
+      end
     end
     if cuts[i] then
       local after = image(ffi.string(disk.buf, disk.size))
@@ -170,7 +174,8 @@ describe("store, power cut", function()
     local recording = st.folder()
     assert.equal(0, (st.sh(("LD_PRELOAD= %s run %s 50 20 >/dev/null"):format(child, dir))))
     local base = st.content(dir .. "/data.mdb")
-    st.sh(("RECORD=%s LD_PRELOAD=%s %s run %s 300 20 >/dev/null"):format(recording, recorder, child, dir))
+    st.sh(("RECORD=%s LD_PRELOAD=%s %s run %s 300 20 >/dev/null"):format(recording, recorder,
+      child, dir))
     local events, kept, cuts = events_of(recording), {}, {}
     st.sh("rm -f " .. recording .. "; mkdir -p " .. copy)
     for _, e in ipairs(events) do
@@ -183,7 +188,8 @@ describe("store, power cut", function()
       local f = assert(io.open(copy .. "/data.mdb", "wb"))
       f:write(bytes)
       f:close()
-      local status, text = st.sh(("LD_PRELOAD= timeout 20 %s run %s 1 >/dev/null"):format(child, copy))
+      local status, text = st.sh(("LD_PRELOAD= timeout 20 %s run %s 1 >/dev/null"):format(
+        child, copy))
       if status ~= 0 or text ~= "" then found = found + 1 end
     end)
     assert.is_true(found > 0)

@@ -10,8 +10,8 @@ describe("store, threads", function()
     end
     local child, dir = st.program("child", "tsan"), st.folder()
     for _, in_flight in ipairs { 1, 7, 64 } do
-      local status, text = st.sh(("LD_PRELOAD= TSAN_OPTIONS=halt_on_error=1 timeout 120 %s run %s 1500 %d"
-        .. " >/dev/null"):format(child, dir, in_flight))
+      local status, text = st.sh(("LD_PRELOAD= TSAN_OPTIONS=halt_on_error=1 timeout 120 "
+        .. "%s run %s 1500 %d >/dev/null"):format(child, dir, in_flight))
       assert.same({ 0, "" }, { status, text })
     end
     local s = assert(st.open(dir))

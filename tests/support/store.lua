@@ -1,5 +1,5 @@
--- The store for specs: opens it in a folder of its own, makes operations from Lua tables, collects what
--- `done` is told in C (tests/store/collect.c).
+-- The store for specs: opens it in a folder of its own, makes operations from Lua tables, collects
+-- what `done` is told in C (tests/store/collect.c).
 local ln = require "support.ln"
 local ffi, C = ln.ffi, ln.C
 
