@@ -172,7 +172,8 @@ typedef void ln_store_done(void *arg, int code, uint64_t seq);
 /* Opens or creates. LN_EBUSY when another engine has it, LN_EVERSION when a newer one made it,
  * LN_EIO / LN_EFULL when the folder cannot be written; err says what to do. */
 int ln_store_open(const struct ln_store_options *opt, struct ln_store **out, struct ln_err *err) LN_MUST;
-/* Commits what is queued (giving up after 10 s when it cannot be), then closes. */
+/* Commits what is queued (giving up after 10 s when it cannot be), then closes. `done` of all that was
+ * queued is called before it returns: LN_ECLOSED for what was given up. */
 void ln_store_close(struct ln_store *s);
 
 int ln_store_fd(const struct ln_store *s);  /* readable when ln_store_dispatch has something to do */

@@ -602,8 +602,9 @@ describe("store", function()
     for mode, name in modes:gmatch "(%d+) (%S+)" do
       assert.equal(name == dir and "700" or "600", mode)
     end
-    local _, fds = st.sh("for f in /proc/" .. C.getpid() .. "/fd/*; do readlink $f | grep -q " .. dir
-      .. " && grep flags /proc/" .. C.getpid() .. "/fdinfo/${f##*/}; done")
+    local proc = "/proc/" .. C.getpid()
+    local _, fds = st.sh("for f in " .. proc .. "/fd/*; do readlink $f | grep -q " .. dir
+      .. " && grep flags " .. proc .. "/fdinfo/${f##*/}; done")
     local n = 0
     for flags in fds:gmatch "flags:%s*(%d+)" do
       n = n + 1
