@@ -1,8 +1,8 @@
 /* bench [-n messages] [-f in flight] [-s size] [-c channels] [-d data folder] [-r retain bytes]
  *
- * What the store costs: messages per second and CPU microseconds per message, of the whole process, for
- * appends alone, with a result each, and with a result and an outcome each. One loop thread keeps
- * `in flight` messages on their way, as the hub does. */
+ * What the store costs: messages per second and CPU microseconds per message, of the whole process,
+ * for appends alone, with a result each, and with a result and an outcome each. One loop thread
+ * keeps `in flight` messages on their way, as the hub does. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,8 +74,8 @@ static void done(void *arg, int code, uint64_t seq)
         o.first_us = o.time_us = ln_now_us();
         o.reply = ln_span_str("MSH|^~\\&|LAB|LAB|LUNATE|H|20260101||ACK^A01^ACK|1|P|2.5\r"
                               "MSA|AA|MSG00000001\r");
-        if (ln_store_outcome(store, f->chan, dests[f->chan - 1], (struct ln_pos){f->seq, 0}, &o, done,
-                             f) != LN_OK)
+        if (ln_store_outcome(store, f->chan, dests[f->chan - 1], (struct ln_pos){f->seq, 0}, &o,
+                             done, f) != LN_OK)
             abort();
     }
 }

@@ -4,8 +4,8 @@
  *   child read DIR           opens as a reader, begins, says so, waits to be killed
  *   child run DIR N [F]      N messages (0 = for ever), F in flight: append, result, outcome; every
  *                            eighth a group that forwards to the second channel
- * run says on stdout what is durable, a line each: "A chan seq", "R chan seq", "O chan seq", and "E code"
- * for a refused append. It also reads back what it was told is durable. */
+ * run says on stdout what is durable, a line each: "A chan seq", "R chan seq", "O chan seq", and "E
+ * code" for a refused append. It also reads back what it was told is durable. */
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +65,8 @@ static void append(struct flight *f)
     going++;
     f->number = ++number;
     f->at = 'A';
-    r.control_id = ln_span(id, (size_t)snprintf(id, sizeof id, "N%llu", (unsigned long long)number));
+    r.control_id =
+        ln_span(id, (size_t)snprintf(id, sizeof id, "N%llu", (unsigned long long)number));
     r.npatient = 1;
     r.patient[0] = ln_span(id + 1, r.control_id.len - 1);
     r.raw = ln_span(body, content(number, body, sizeof body));
@@ -137,7 +138,8 @@ static void done(void *arg, int code, uint64_t seq)
         f->at = 'R';
         result(f);
     } else if (f->at == 'R') {
-        struct ln_outcome o = {.state = LN_OUT_SENT, .tries = 1, .reply = ln_span_str("MSA|AA|1\r")};
+        struct ln_outcome o = {
+            .state = LN_OUT_SENT, .tries = 1, .reply = ln_span_str("MSA|AA|1\r")};
         if (seq % 4 == 0)
             look(f);
         f->at = 'O';

@@ -1,9 +1,9 @@
-/* Notes what the store tells, so that no C code calls into Lua: `done` writes code and seq to the place
- * that arg names and counts. */
+/* Notes what the store tells, so that no C code calls into Lua: `done` writes code and seq to the
+ * place that arg names and counts. */
 #include <stdint.h>
 
 struct ln_collect {
-    int64_t told;       /* how often done was called, for all */
+    int64_t told; /* how often done was called, for all */
     int64_t cap;
     struct ln_collected {
         int64_t order; /* 0 = not told; 1 = first told, ... */

@@ -1,5 +1,5 @@
--- The store for specs: opens it in a folder of its own, makes operations from Lua tables, collects what
--- `done` is told in C (tests/store/collect.c).
+-- The store for specs: opens it in a folder of its own, makes operations from Lua tables, collects
+-- what `done` is told in C (tests/store/collect.c).
 local ln = require "support.ln"
 local ffi, C = ln.ffi, ln.C
 
@@ -20,7 +20,7 @@ local folders = {}
 local loaded
 
 local function sh(cmd)
-  local p = io.popen(cmd .. " 2>&1; echo \"status=$?\"")
+  local p = io.popen("{ " .. cmd .. "; } 2>&1; echo \"status=$?\"")
   local out = p:read "*a"
   p:close()
   local text, status = out:match "^(.*)status=(%d+)\n$"
