@@ -6,6 +6,10 @@
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 lunate=${LUNATE:-$root/build/lunate}
+case $lunate in
+/*) ;;
+*) lunate=$PWD/$lunate ;; # we go to the site's folder later
+esac
 [ -x "$lunate" ] || {
   echo "demo: there is no $lunate: run make first" >&2
   exit 1
