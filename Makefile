@@ -4,6 +4,7 @@
 #   make test       install packages, build, run all tests          [SPEC=path MODE=asan]
 #   make bench      side-by-side measurements (docs/performance.md)
 #   make crash      200 rounds of kill -9 under load                [ROUNDS=n]
+#   make fuzz       libFuzzer on one target                         [FUZZ=mllp SECONDS=60]
 #   make lint       formatting, luacheck, both compilers, floors
 #   make install    DESTDIR= PREFIX=/usr/local
 # MODE=release|debug|asan|tsan  CC=gcc|clang  V=1 shows the commands.
@@ -16,7 +17,7 @@ Q      := $(if $(filter 1,$(V)),,@)
 SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
-  libjson-c-dev lua-argparse
+  lua-argparse
 TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -26,7 +27,8 @@ OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_debug   := -O0 -g3
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
-PKGS := luajit libevent_core libevent_extra openssl lmdb json-c
+OPT_fuzz    := $(OPT_asan) -fsanitize=fuzzer-no-link
+PKGS := luajit libevent_core libevent_extra openssl lmdb
 # Looked up once, when first needed: `make demo` may install pkg-config itself.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
@@ -42,9 +44,9 @@ C_OBJ  := $(C_SRC:%.c=$(B)/%.o)
 LUA_SRC := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
 HEADERS := $(sort $(wildcard core/*/*.h))
 
-.PHONY: all deps test-deps demo test bench crash lint install clean fuzz format
+.PHONY: all deps test-deps demo test bench crash lint install clean fuzz fuzz-merge format
 all: $(B)/lunate $(B)/liblunate.so $(B)/cdef.h
-	$(Q)mkdir -p build && ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate
+	$(if $(filter release,$(MODE)),$(Q)ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate)
 
 $(B)/lunate: $(B)/core/main.o $(C_OBJ) $(B)/embed.o
 	$(SAY) LD $@
@@ -95,6 +97,27 @@ ROUNDS ?= 200
 crash: test-deps
 	@$(MAKE) --no-print-directory all
 	@ROUNDS=$(ROUNDS) MODE=$(MODE) sh contrib/run-tests.sh tests/crash/kill_spec.lua
+
+# Fuzz targets: tests/fuzz/NAME_fuzz.c over what is pure (base, hl7, ipc). In MODE=fuzz they are linked
+# with libFuzzer, otherwise with replay.c, which runs files through them (tests/fuzz/fuzz_spec.lua).
+FUZZ    ?= mllp
+SECONDS ?= 60
+FUZZ_OBJ  := $(filter $(B)/core/base/% $(B)/core/hl7/% $(B)/core/ipc/%,$(C_OBJ)) $(B)/embed.o
+FUZZ_MAIN := $(if $(filter fuzz,$(MODE)),,tests/fuzz/replay.c)
+FUZZ_LINK := $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer)
+$(B)/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/fuzz.h $(FUZZ_MAIN) $(FUZZ_OBJ)
+	@mkdir -p $(@D)
+	$(SAY) LD $@
+	$(Q)$(CC) $(LN_CFLAGS) $(FUZZ_LINK) -o $@ $(filter-out %.h,$^) -lm
+
+fuzz: test-deps
+	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build/fuzz/fuzz/$(FUZZ)
+	@mkdir -p build/fuzz/corpus/$(FUZZ)
+	build/fuzz/fuzz/$(FUZZ) -max_total_time=$(SECONDS) -timeout=10 -print_final_stats=1 \
+	  -artifact_prefix=build/fuzz/$(FUZZ)- build/fuzz/corpus/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
+# Takes what `make fuzz` found and covers more into the corpus that is kept.
+fuzz-merge:
+	build/fuzz/fuzz/$(FUZZ) -merge=1 tests/fuzz/corpus/$(FUZZ) build/fuzz/corpus/$(FUZZ)
 
 lint: test-deps
 	@sh contrib/lint.sh

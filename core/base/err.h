@@ -11,30 +11,30 @@
 enum ln_code {
     LN_OK = 0,
     LN_ENOMEM = -1,
-    LN_EINVAL = -2,    /* wrong argument or configuration */
-    LN_EIO = -3,       /* the system failed */
-    LN_EFULL = -4,     /* disk, map or limit full; may pass */
-    LN_ETOOBIG = -5,   /* over a size limit */
-    LN_EPARSE = -6,    /* bytes that do not read as what they should be */
+    LN_EINVAL = -2, /* wrong argument or configuration */
+    LN_EIO = -3, /* the system failed */
+    LN_EFULL = -4, /* disk, map or limit full; may pass */
+    LN_ETOOBIG = -5, /* over a size limit */
+    LN_EPARSE = -6, /* bytes that do not read as what they should be */
     LN_ENOTFOUND = -7, /* no such thing */
-    LN_EEXIST = -8,    /* is there already */
-    LN_EBUSY = -9,     /* in use by somebody else */
+    LN_EEXIST = -8, /* is there already */
+    LN_EBUSY = -9, /* in use by somebody else */
     LN_EVERSION = -10, /* made by another version */
-    LN_ECLOSED = -11,  /* the other side is gone */
-    LN_EAGAIN = -12,   /* not now */
+    LN_ECLOSED = -11, /* the other side is gone */
+    LN_EAGAIN = -12, /* not now */
     LN_ETIMEOUT = -13, /* took too long */
-    LN_ELIMIT = -14,   /* a script's limit was reached */
-    LN_ESCRIPT = -15,  /* a script's error */
+    LN_ELIMIT = -14, /* a script's limit was reached */
+    LN_ESCRIPT = -15, /* a script's error */
 };
 
 struct ln_err {
     int code;
-    size_t offset;  /* byte offset in the input, where that makes sense */
+    size_t offset; /* byte offset in the input, where that makes sense */
     char text[512]; /* one line for a person */
 };
 
 #ifndef LN_CDEF
-#define LN_MUST        __attribute__((warn_unused_result))
+#define LN_MUST         __attribute__((warn_unused_result))
 #define LN_PRINTF(a, b) __attribute__((format(printf, a, b)))
 #else
 #define LN_MUST

@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include "base/utf8.h"
+
 static void comma(struct ln_buf *b)
 {
     if (b->len == 0)
@@ -20,32 +22,12 @@ void ln_json_close(struct ln_buf *b, char c)
     ln_buf_addc(b, c);
 }
 
-/* Length of the UTF-8 sequence at s (1-4), or 0 when it is not one. */
-static size_t utf8_len(const unsigned char *s, size_t left)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xc2 && s[0] <= 0xdf   ? 2
-               : s[0] >= 0xe0 && s[0] <= 0xef ? 3
-               : s[0] >= 0xf0 && s[0] <= 0xf4 ? 4
-                                              : 0;
-    if (n == 0 || n > left)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-        (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 static void quoted(struct ln_buf *b, struct ln_span s)
 {
     ln_buf_addc(b, '"');
     for (size_t i = 0; i < s.len;) {
         unsigned char c = (unsigned char)s.ptr[i];
-        size_t n = utf8_len((const unsigned char *)s.ptr + i, s.len - i);
+        size_t n = ln_utf8_len((const unsigned char *)s.ptr + i, s.len - i);
         if (c == '"' || c == '\\') {
             ln_buf_addc(b, '\\');
             ln_buf_addc(b, (char)c);

@@ -21,8 +21,11 @@ struct ln_ack {
  * delimiters and version: MSH-3/4 and 5/6 swapped, MSH-9 ACK^event^ACK (from 2.3.1 on with the
  * structure; before that ACK^event; plain ACK without event), MSH-11, 12, 18 copied, MSA-2 = MSH-10
  * byte for byte, ERR in the version's form for AE and AR. Fields made only of delimiters, or missing,
- * never hinder it. With h->kind NONE: a generic AR|AE in |^~\& with an empty MSA-2 (AA is refused with
- * LN_EINVAL: never an AA built from garbage). */
+ * never hinder it: they are left out, but for MSH-11 (P) and MSH-12 (2.3), which every reader wants.
+ * With h->kind NONE: a generic AR|AE in |^~\& with an empty MSA-2. With BHS or FHS: MSA-2 is the
+ * batch's own id (BHS-11, FHS-11). AA is refused with LN_EINVAL for what ln_header_read refused: never
+ * an AA built from garbage. Bytes that would end the MLLP frame are not echoed, except in MSA-2, where
+ * they can't. */
 int ln_ack_write(struct ln_buf *out, const struct ln_header *h, const struct ln_ack *ack) LN_MUST;
 
 /* What a reply says. */
@@ -32,7 +35,7 @@ struct ln_reply {
     struct ln_span text;       /* MSA-3, or ERR-8 when MSA-3 is empty */
 };
 
-/* Reads an acknowledgement. LN_EPARSE when it holds no MSA segment with a known code. */
+/* Reads an acknowledgement (hl7/reply.c). LN_EPARSE when it holds no MSA segment with a known code. */
 int ln_reply_read(struct ln_span frame, struct ln_reply *r, struct ln_err *err);
 
 /* Batch reply: the header (BHS, in an FHS when the request had one) and trailer around ACKs. */

@@ -7,26 +7,30 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/err.h"
 #include "base/span.h"
 
 #define LN_HEADER_FIELDS   20 /* MSH-1 .. MSH-20 */
 #define LN_HEADER_PATIENTS 8
 
 struct ln_delims {
-    char field;          /* MSH-1 */
-    char component, repetition, escape, subcomponent, truncation; /* MSH-2; '\0' where not declared */
+    char field; /* MSH-1 */
+    char component, repetition, escape, subcomponent,
+        truncation; /* MSH-2; '\0' where not declared */
 };
 
 enum ln_header_kind { LN_HEADER_NONE, LN_HEADER_MSH, LN_HEADER_BHS, LN_HEADER_FHS };
 
 struct ln_header {
     enum ln_header_kind kind;
-    size_t offset;               /* where the header segment starts, behind BOM, blanks, line ends */
+    size_t offset; /* where the header segment starts, behind BOM, blanks, line ends */
     struct ln_delims delims;
-    struct ln_span segment;      /* the header segment without its end */
-    struct ln_span field[LN_HEADER_FIELDS + 1]; /* raw MSH-n (or BHS-n, FHS-n) in [n]; .len 0 = absent */
+    struct ln_span segment; /* the header segment without its end */
+    struct ln_span
+        field[LN_HEADER_FIELDS + 1]; /* raw MSH-n (or BHS-n, FHS-n) in [n]; .len 0 = absent */
     unsigned npatient;
-    struct ln_span patient[LN_HEADER_PATIENTS]; /* PID-3.1 of each repetition, raw, first PID only */
+    struct ln_span
+        patient[LN_HEADER_PATIENTS]; /* PID-3.1 of each repetition, raw, first PID only */
 };
 
 /* Reads the header of one frame or file. LN_EPARSE (err->offset, err->text say where and why) when

@@ -17,7 +17,7 @@
 
 enum ln_mllp_deviation {
     LN_MLLP_JUNK,       /* bytes between frames (blank line ends and NULs included) */
-    LN_MLLP_NO_CR,      /* FS that ended a frame without CR behind it */
+    LN_MLLP_NO_CR,      /* FS or FS LF that ended a frame without CR: VT or silence behind it */
     LN_MLLP_FS_INSIDE,  /* FS inside a frame, kept as data */
     LN_MLLP_VT_INSIDE,  /* VT inside a frame, kept as data */
     LN_MLLP_RESTART,    /* VT + header inside a frame: the unfinished one before it was dropped */
@@ -32,8 +32,9 @@ const char *ln_mllp_deviation_name(enum ln_mllp_deviation d);
 enum ln_mllp_event {
     LN_MLLP_MORE,       /* all input taken, no whole frame yet */
     LN_MLLP_FRAME,      /* *frame is one message; valid until the next call on this reader or the
-                           input buffer changes */
-    LN_MLLP_TOO_BIG,    /* the frame passes max_frame: the reader is in a failed state; answer, close */
+                           input buffer changes. Length 0 when it is empty: to be answered too */
+    LN_MLLP_TOO_BIG,    /* the frame passes max_frame: the reader is in a failed state; answer, close.
+                           *frame is the frame's first 4 KiB, so that its header can be read */
     LN_MLLP_NO_MEMORY,  /* likewise, for lack of memory */
 };
 
@@ -43,7 +44,6 @@ struct ln_mllp {
     /* private */
     struct ln_buf part;    /* the unfinished frame, kept only between calls */
     int state;
-    size_t scanned;        /* part[0..scanned) holds no end */
 };
 
 void ln_mllp_init(struct ln_mllp *m, size_t max_frame);
@@ -55,8 +55,8 @@ void ln_mllp_fini(struct ln_mllp *m);
 enum ln_mllp_event ln_mllp_feed(struct ln_mllp *m, const char *data, size_t len, size_t *used,
                                 struct ln_span *frame);
 
-/* True when FS was the last byte seen: the frame is whole unless its next byte says otherwise.
- * The caller waits a moment (100 ms), then calls ln_mllp_finish. */
+/* True when FS (or FS LF) was last seen: the frame is whole unless its next byte says otherwise.
+ * The caller waits a moment (100 ms) or for the end of the stream, then calls ln_mllp_finish. */
 bool ln_mllp_pending_end(const struct ln_mllp *m);
 /* Ends the frame that ln_mllp_pending_end told of: FRAME, or MORE when there is none. */
 enum ln_mllp_event ln_mllp_finish(struct ln_mllp *m, struct ln_span *frame);

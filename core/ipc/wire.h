@@ -1,14 +1,15 @@
 /* Hub <-> worker, hub <-> loader and hub <-> control client speak in records over a stream socket:
  * u32 length of what follows, u8 type, payload. Numbers are little-endian. Every length is checked;
- * the other side is taken to be hostile. Reading is sticky: after the first short or wrong field all
- * later ones read as zero, and `bad` stays set. */
+ * the other side is taken to be hostile. Reading is sticky: after the first short or wrong field
+ * all later ones read as zero, and `bad` stays set. */
 #ifndef LN_IPC_WIRE_H
 #define LN_IPC_WIRE_H
 
 #include "base/buf.h"
 
 #define LN_WIRE_HEADER 5
-#define LN_WIRE_MAX    (512u << 20) /* a record's largest length; a message may be 50 MB and fan out */
+#define LN_WIRE_MAX    (512u << 20) /* a record's largest length; a message may be 50 MB and fan out \
+                                     */
 
 struct ln_wire_in {
     const char *ptr, *end;
@@ -17,7 +18,8 @@ struct ln_wire_in {
 
 /* Starts a record; returns its place for ln_wire_end. */
 size_t ln_wire_begin(struct ln_buf *b, uint8_t type);
-/* Puts in the length. LN_ENOMEM when any write of this record failed (the record is then taken out). */
+/* Puts in the length. LN_ENOMEM when any write of this record failed (the record is then taken
+ * out). */
 int ln_wire_end(struct ln_buf *b, size_t start);
 
 void ln_wire_u8(struct ln_buf *b, uint8_t v);
@@ -27,9 +29,9 @@ void ln_wire_u64(struct ln_buf *b, uint64_t v);
 void ln_wire_f64(struct ln_buf *b, double v);
 void ln_wire_bytes(struct ln_buf *b, struct ln_span s); /* u32 length, bytes */
 
-/* Takes the next whole record off data[0..len): its type and payload, *used bytes. LN_EAGAIN when it
- * is not whole yet (*used is then how many bytes the record needs, 0 when unknown); LN_EPARSE when
- * the length is over max or zero. */
+/* Takes the next whole record off data[0..len): its type and payload, *used bytes. LN_EAGAIN when
+ * it is not whole yet (*used is then how many bytes the record needs, 0 when unknown); LN_EPARSE
+ * when the length is over max or zero. */
 int ln_wire_next(const char *data, size_t len, size_t max, uint8_t *type, struct ln_wire_in *in,
                  size_t *used) LN_MUST;
 

@@ -12,12 +12,13 @@ struct lua_State;
 
 /* Registers the metatables and pushes the `hl7` table (parse, new, null, ...). */
 int ln_message_open(struct lua_State *L);
-/* Pushes a message over a copy of the bytes. On failure pushes nothing, returns the code, fills err. */
+/* Pushes a message over a copy of the bytes. On failure pushes nothing, returns the code, fills
+ * err. */
 int ln_message_push(struct lua_State *L, struct ln_span bytes, struct ln_err *err);
 /* True when the value at idx is a message. */
 bool ln_message_is(struct lua_State *L, int idx);
-/* Pushes the wire form (a Lua string) of the message at idx; *changed (may be NULL) tells whether it
- * differs from the bytes it was made from. */
+/* Pushes the wire form (a Lua string) of the message at idx; *changed (may be NULL) tells whether
+ * it differs from the bytes it was made from. */
 void ln_message_push_wire(struct lua_State *L, int idx, bool *changed);
 /* Pushes a copy of the message at idx, as msg:copy() does. */
 void ln_message_push_copy(struct lua_State *L, int idx);

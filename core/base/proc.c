@@ -1,0 +1,133 @@
+#include "base/proc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Behind fork: only what is async-signal-safe. */
+static void become(const char *exe, const char *const argv[], int sock)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    if (sock == LN_PROC_FD)
+        fcntl(sock, F_SETFD, 0);
+    else if (dup2(sock, LN_PROC_FD) < 0)
+        _exit(127);
+    execv(exe, (char *const *)argv);
+    _exit(127);
+}
+
+int ln_proc_spawn(const char *exe, const char *const argv[], int *fd, int *pid, struct ln_err *err)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return ln_err_set(err, ln_code_from_errno(errno), "no socketpair: %s", strerror(errno));
+    pid_t child = fork();
+    if (child == 0)
+        become(exe, argv, pair[1]);
+    int saved = errno;
+    close(pair[1]);
+    if (child < 0) {
+        close(pair[0]);
+        return ln_err_set(err, ln_code_from_errno(saved), "cannot start a process: %s",
+                          strerror(saved));
+    }
+    *fd = pair[0];
+    *pid = (int)child;
+    return LN_OK;
+}
+
+int ln_proc_kill(int pid)
+{
+    int status = 0;
+    kill(pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    return status;
+}
+
+const char *ln_proc_self(void)
+{
+    return "/proc/self/exe";
+}
+
+static void limit(__rlimit_resource_t what, size_t most)
+{
+    struct rlimit r = {most, most};
+    setrlimit(what, &r);
+}
+
+/* Sanitizers reserve terabytes of address space. */
+static int sanitized(void)
+{
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return 1;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    return 1;
+#else
+    return 0;
+#endif
+#else
+    return 0;
+#endif
+}
+
+void ln_proc_seal(int keep_fd, size_t address_space)
+{
+    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    int parent = (int)getppid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if ((int)getppid() != parent) /* it died in between */
+        _exit(0);
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    limit(RLIMIT_CORE, 0);
+    limit(RLIMIT_FSIZE, 0);
+    if (address_space && !sanitized())
+        limit(RLIMIT_AS, address_space);
+    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
+        signal(ignored[i], SIG_IGN);
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    for (int i = 0; null >= 0 && i <= 2; i++)
+        dup2(null, i);
+    closefrom(keep_fd + 1);
+}
+
+void ln_proc_title(int argc, char **argv, const char *title)
+{
+    char *end = argv[0];
+    for (int i = 0; i < argc; i++)
+        if (argv[i] == end)
+            end += strlen(argv[i]) + 1;
+    size_t n = 0;
+    while (environ && environ[n])
+        n++;
+    char **copy = calloc(n + 1, sizeof *copy);
+    if (!copy)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        if (environ[i] == end)
+            end += strlen(environ[i]) + 1;
+        if (!(copy[i] = strdup(environ[i])))
+            return;
+    }
+    environ = copy;
+    size_t room = (size_t)(end - argv[0]);
+    memset(argv[0], 0, room);
+    snprintf(argv[0], room, "%s", title);
+    for (int i = 1; i < argc; i++)
+        argv[i] = NULL;
+}

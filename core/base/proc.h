@@ -1,0 +1,30 @@
+/* Processes: starting one of our own with a socket on descriptor 3, and making one small and
+ * harmless. */
+#ifndef LN_BASE_PROC_H
+#define LN_BASE_PROC_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+
+#define LN_PROC_FD 3 /* where a child finds its socket */
+
+/* Starts exe with argv (argv[0] on, NULL at the end) and one end of a stream socketpair as
+ * descriptor 3; 0, 1 and 2 stay, all else is close-on-exec. *fd is the other end (close-on-exec),
+ * *pid the child. */
+int ln_proc_spawn(const char *exe, const char *const argv[], int *fd, int *pid, struct ln_err *err);
+/* SIGKILL, and waits for the end. Returns the wait status. */
+int ln_proc_kill(int pid);
+/* The path of this very binary, also when the file on disk was replaced. */
+const char *ln_proc_self(void);
+
+/* For a child with nothing but its socket: ends with its parent, leaves no core, gains no rights,
+ * writes no files; /dev/null on 0, 1, 2; everything above keep_fd closed; SIGINT, SIGTERM, SIGHUP
+ * and SIGPIPE ignored (the end of the socket is its only order to stop). address_space: bytes, 0 =
+ * no limit. */
+void ln_proc_seal(int keep_fd, size_t address_space);
+/* What ps shows. Call it early: it takes the place of argv and of the environment's strings (which
+ * are copied). */
+void ln_proc_title(int argc, char **argv, const char *title);
+
+#endif

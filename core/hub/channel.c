@@ -1,0 +1,305 @@
+/* One channel: putting its parts together, and changing them while it runs.
+ *
+ * Invariants: a reload changes the script between two messages, when no result is on its way; a
+ * configuration that cannot be used leaves the one before in force; a channel's struct lives as
+ * long as the hub, since operations on their way to the disk point to it. */
+#include "hub/hub.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+struct ln_channel *ln_channel_find(struct ln_hub *h, const char *name)
+{
+    struct ln_channel *c;
+    LIST_FOREACH (c, &h->channels, link)
+        if (strcmp(c->name, name) == 0)
+            return c;
+    return NULL;
+}
+
+struct ln_dest *ln_channel_dest(struct ln_channel *c, const char *name)
+{
+    struct ln_dest *d;
+    LIST_FOREACH (d, &c->dests, link)
+        if (strcmp(d->conf.name, name) == 0)
+            return d;
+    return NULL;
+}
+
+static void say(struct ln_buf *report, const char *name, const char *what, const char *detail)
+{
+    if (report)
+        ln_buf_addf(report, "%s: %s%s%s\n", name, what, detail[0] ? ": " : "", detail);
+}
+
+/* The destinations of c->conf: new ones are opened, changed ones set, others put to rest. */
+static int set_dests(struct ln_channel *c)
+{
+    struct ln_conf_channel *conf = c->conf;
+    struct ln_dest *d;
+    struct ln_dest **by_index = calloc(conf->ndest + 1u, sizeof *by_index);
+    if (!by_index)
+        return LN_ENOMEM;
+    for (unsigned i = 0; i < conf->ndest; i++) {
+        d = ln_channel_dest(c, conf->dest[i].name);
+        if (d)
+            ln_dest_set(d, &conf->dest[i]);
+        else
+            d = ln_dest_open(c, &conf->dest[i]);
+        if (!d) {
+            free(by_index);
+            return LN_ENOMEM;
+        }
+        by_index[i] = d;
+    }
+    free(c->by_index);
+    c->by_index = by_index;
+    LIST_FOREACH (d, &c->dests, link) {
+        bool found = false;
+        for (unsigned i = 0; i < conf->ndest; i++)
+            found = found || by_index[i] == d;
+        if (!found && d->configured) {
+            ln_log(LN_WARN, "channel", "destination_removed", "channel=%s dest=%s queue=kept",
+                   c->name, d->conf.name);
+            d->configured = false;
+            ln_dest_close(d);
+        }
+    }
+    return LN_OK;
+}
+
+static void set_retention(struct ln_channel *c)
+{
+    ln_store_retain(c->hub->store, c->id, (uint64_t)(c->conf->retain_days * 86400),
+                    c->conf->retain_mb << 20);
+}
+
+static void pump_all(struct ln_channel *c)
+{
+    struct ln_dest *d;
+    ln_work_pump(c);
+    LIST_FOREACH (d, &c->dests, link)
+        ln_dest_pump(d);
+}
+
+static int open_source(struct ln_channel *c, struct ln_err *err)
+{
+    if (c->source || c->conf->from_channel || c->mode == LN_MODE_STOPPED)
+        return LN_OK;
+    return ln_source_open(c, c->conf, &c->source, err);
+}
+
+static struct ln_channel *channel_new(struct ln_hub *h, const char *name)
+{
+    struct ln_channel *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->hub = h;
+    c->failed = true;
+    snprintf(c->name, sizeof c->name, "%s", name);
+    LIST_INIT(&c->dests);
+    ln_worker_init(c);
+    struct ln_channel *o, *before = NULL; /* in order of names, as people want to read them */
+    LIST_FOREACH (o, &h->channels, link) {
+        if (strcmp(o->name, name) > 0)
+            break;
+        before = o;
+    }
+    if (before)
+        LIST_INSERT_AFTER(before, c, link);
+    else
+        LIST_INSERT_HEAD(&h->channels, c, link);
+    return c;
+}
+
+/* A channel that did not run gets its configuration. Takes conf in any case. */
+static int channel_begin(struct ln_channel *c, struct ln_conf_channel *conf, struct ln_err *err)
+{
+    int rc = LN_OK;
+    ln_conf_channel_free(c->conf);
+    c->conf = conf;
+    if (c->id == 0) {
+        c->id = ln_store_channel(c->hub->store, c->name);
+        rc = c->id ? ln_work_open(c) : LN_ENOMEM;
+    }
+    if (rc == LN_OK)
+        rc = set_dests(c);
+    if (rc != LN_OK)
+        return ln_err_set(err, rc, "channel %s: %s", c->name, ln_strerror(rc));
+    rc = open_source(c, err);
+    if (rc != LN_OK)
+        return rc;
+    c->failed = c->removed = false;
+    c->error[0] = '\0';
+    set_retention(c);
+    if (c->mode != LN_MODE_STOPPED)
+        ln_worker_start(c);
+    pump_all(c);
+    return LN_OK;
+}
+
+/* A running channel gets another configuration: the listener now, the script at the next boundary.
+ */
+static int channel_change(struct ln_channel *c, struct ln_conf_channel *conf, struct ln_err *err)
+{
+    struct ln_source *fresh = NULL;
+    bool same = conf->from_channel == c->conf->from_channel && conf->port == c->conf->port &&
+                strcmp(conf->host, c->conf->host) == 0;
+    if (!same && !conf->from_channel && c->mode != LN_MODE_STOPPED) {
+        int rc = ln_source_open(c, conf, &fresh, err);
+        if (rc != LN_OK)
+            return rc;
+    }
+    if (!same) {
+        ln_source_close(c->source, true);
+        c->source = fresh;
+    }
+    ln_conf_channel_free(c->next);
+    c->next = conf;
+    ln_work_pump(c);
+    return LN_OK;
+}
+
+void ln_channel_switch(struct ln_channel *c)
+{
+    ln_worker_stop(c);
+    ln_conf_channel_free(c->prev);
+    c->prev = c->conf;
+    c->conf = c->next;
+    c->next = NULL;
+    c->work.careful = false;
+    if (set_dests(c) != LN_OK)
+        ln_log(LN_ERROR, "channel", "no_memory", "channel=%s", c->name);
+    set_retention(c);
+    ln_log(LN_INFO, "channel", "switched", "channel=%s from=%.6s to=%.6s", c->name,
+           c->prev->version, c->conf->version);
+    if (c->mode != LN_MODE_STOPPED)
+        ln_worker_start(c);
+}
+
+void ln_channel_revert(struct ln_channel *c, const char *why)
+{
+    struct ln_conf_channel *bad = c->conf;
+    snprintf(c->error, sizeof c->error, "reload refused: %.380s", why);
+    ln_log(LN_ERROR, "channel", "reverted", "channel=%s script=%.6s why=\"%s\"", c->name,
+           c->prev->version, c->error);
+    ln_worker_stop(c);
+    c->conf = c->prev;
+    c->prev = NULL;
+    if (set_dests(c) != LN_OK)
+        ln_log(LN_ERROR, "channel", "no_memory", "channel=%s", c->name);
+    ln_conf_channel_free(bad);
+    ln_worker_start(c);
+}
+
+void ln_channel_shut(struct ln_channel *c, bool keep_replies)
+{
+    struct ln_dest *d;
+    ln_source_close(c->source, keep_replies);
+    c->source = NULL;
+    ln_worker_stop(c);
+    LIST_FOREACH (d, &c->dests, link)
+        ln_dest_close(d);
+}
+
+/* ---- a load is applied
+ * ---------------------------------------------------------------------------------- */
+
+static void refuse(struct ln_channel *c, const char *text, struct ln_buf *report)
+{
+    snprintf(c->error, sizeof c->error, "%s", text);
+    ln_log(LN_ERROR, "channel", c->failed ? "not_loaded" : "reload_refused",
+           "channel=%s why=\"%s\"", c->name, text);
+    say(report, c->name, c->failed ? "does not load" : "not reloaded, the old one goes on", text);
+}
+
+static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_channel *ch,
+                      struct ln_buf *report)
+{
+    struct ln_err err = {0};
+    struct ln_channel *c = ln_channel_find(h, ch->name);
+    bool fresh = !c;
+    if (!c && !(c = channel_new(h, ch->name)))
+        return;
+    c->seen = true;
+    if (ch->error) {
+        refuse(c, ch->error, report);
+        return;
+    }
+    if (!c->failed && !c->removed && !c->next && ch->version64 == c->conf->version64 &&
+        ch->settings64 == c->conf->settings64) {
+        c->error[0] = '\0';
+        say(report, c->name, "unchanged", "");
+        return;
+    }
+    struct ln_conf_channel *own = ln_conf_take_channel(conf, ch->name);
+    if (!own)
+        return;
+    if (c->failed || c->removed) {
+        if (channel_begin(c, own, &err) == LN_OK)
+            say(report, c->name, fresh ? "started" : "loaded and started", "");
+        else
+            refuse(c, err.text, report);
+        return;
+    }
+    c->error[0] = '\0';
+    if (channel_change(c, own, &err) == LN_OK) {
+        say(report, c->name, "reloaded", "");
+    } else {
+        refuse(c, err.text, report);
+        ln_conf_channel_free(own);
+    }
+}
+
+void ln_channel_apply(struct ln_hub *h, struct ln_conf *conf, const char *only,
+                      struct ln_buf *report)
+{
+    struct ln_channel *c;
+    LIST_FOREACH (c, &h->channels, link)
+        c->seen = false;
+    for (unsigned i = 0; i < conf->nchannel; i++)
+        if (!only || strcmp(conf->channel[i].name, only) == 0)
+            apply_one(h, conf, &conf->channel[i], report);
+    LIST_FOREACH (c, &h->channels, link) {
+        if (c->seen || c->removed || (only && strcmp(c->name, only) != 0))
+            continue;
+        ln_log(LN_WARN, "channel", "removed", "channel=%s queue=kept", c->name);
+        say(report, c->name, "stopped: it is no longer in the site; its messages are kept", "");
+        ln_channel_shut(c, true);
+        c->removed = true;
+    }
+}
+
+int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err)
+{
+    if (c->failed)
+        return ln_err_set(err, LN_EINVAL, "channel %s does not load: %.300s", c->name, c->error);
+    uint8_t before = c->mode;
+    c->mode = mode;
+    if (mode == LN_MODE_STOPPED) {
+        ln_channel_shut(c, c->conf->ack == LN_ACK_COMMIT);
+    } else {
+        int rc = open_source(c, err);
+        if (rc != LN_OK) {
+            c->mode = before;
+            return rc;
+        }
+        if (mode == LN_MODE_RUN)
+            c->error[0] = '\0';
+        c->work.attempts = mode == LN_MODE_RUN ? 0 : c->work.attempts;
+        ln_worker_start(c);
+        pump_all(c);
+    }
+    return ln_store_set_mode(c->hub->store, c->id, mode, NULL, NULL);
+}
+
+const char *ln_channel_state_name(const struct ln_channel *c)
+{
+    static const char *const modes[] = {"running", "paused", "stopped"};
+    if (c->removed)
+        return "removed";
+    if (c->failed || (c->worker.failure[0] && c->mode == LN_MODE_RUN))
+        return "failed";
+    return modes[c->mode <= LN_MODE_STOPPED ? c->mode : LN_MODE_STOPPED];
+}

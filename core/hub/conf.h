@@ -1,0 +1,89 @@
+/* Configuration as the loader handed it over: plain values, checked again here, since the loader
+ * ran scripts. One ln_conf is one reading of the site; channels take from it what is theirs. */
+#ifndef LN_HUB_CONF_H
+#define LN_HUB_CONF_H
+
+#ifndef LN_CDEF
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "hub/blob.h"
+#include "ipc/proto.h"
+
+#define LN_CONF_NAME 65
+#define LN_CONF_HOST 256
+
+enum ln_ack_mode { LN_ACK_COMMIT, LN_ACK_TRANSFORM, LN_ACK_DELIVERY, LN_ACK_NONE };
+/* Refusals, in the order of ln_conf_dest.on_reply. */
+enum ln_refusal { LN_REFUSED_AE, LN_REFUSED_AR, LN_REFUSED_CE, LN_REFUSED_CR, LN_REFUSALS };
+enum ln_reply_policy { LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_STOP };
+
+struct ln_conf_file {
+    char *path;
+    struct ln_blob *content;
+};
+
+struct ln_conf_dest {
+    char name[LN_CONF_NAME];
+    bool to_channel;
+    char to[LN_CONF_NAME];
+    char host[LN_CONF_HOST];
+    int port;
+    double timeout_s, retry_first_s, retry_factor, retry_max_s;
+    unsigned attempts; /* 0 = for ever */
+    enum ln_reply_policy on_reply[LN_REFUSALS];
+};
+
+struct ln_conf_channel {
+    char name[LN_CONF_NAME];
+    char *script; /* path relative to the site */
+    char *error; /* why it does not load; all else is then unset */
+    bool from_channel;
+    char host[LN_CONF_HOST];
+    int port;
+    double idle_s;
+    uint64_t max_message;
+    unsigned max_connections;
+    char **allow;
+    unsigned nallow;
+    enum ln_ack_mode ack;
+    bool stop_on_error, jit;
+    double seconds;
+    unsigned memory_mb, attempts;
+    double retain_days;
+    uint64_t retain_mb;
+    unsigned ndest;
+    struct ln_conf_dest *dest; /* in order of names, as the worker has them */
+    unsigned nfile;
+    struct ln_conf_file *file; /* the channel's own files, then the site's shared ones */
+    char version[65]; /* SHA-256 over all files, hex */
+    uint64_t version64; /* its first 8 bytes */
+    uint64_t settings64; /* hash of the settings, to see whether they changed */
+};
+
+struct ln_conf {
+    char *data; /* folder of the store, absolute or relative to the site */
+    char *log_level;
+    char *error; /* the site as a whole cannot be used */
+    unsigned nchannel;
+    struct ln_conf_channel *channel;
+    unsigned nshared;
+    struct ln_conf_file *shared;
+};
+
+struct ln_conf *ln_conf_new(void);
+void ln_conf_free(struct ln_conf *c);
+/* Takes one record of the loader. LN_EPARSE when it is not as agreed. */
+int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in,
+                 struct ln_err *err) LN_MUST;
+/* After the last record: adds shared files to the channels, computes versions, checks that no two
+ * channels listen on the same port. */
+int ln_conf_finish(struct ln_conf *c) LN_MUST;
+struct ln_conf_channel *ln_conf_find(struct ln_conf *c, const char *name);
+/* Moves a channel's record out of c, so that it outlives it. */
+struct ln_conf_channel *ln_conf_take_channel(struct ln_conf *c, const char *name);
+void ln_conf_channel_free(struct ln_conf_channel *ch);
+#endif
+
+#endif

@@ -1,0 +1,299 @@
+/* The hub as a whole: start, loop, drain, end. */
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
+enum { TICK_MS = 500, DRAIN_TICK_MS = 10 };
+
+struct ln_span ln_hub_control_id(struct ln_hub *h, char *out, size_t cap)
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    char number[16];
+    size_t n = sizeof number, len = strlen(h->ack_prefix);
+    for (uint64_t v = ++h->ack_counter; n > 0 && (v > 0 || n == sizeof number); v /= 36)
+        number[--n] = digits[v % 36];
+    if (len + sizeof number - n > cap)
+        len = 0;
+    memcpy(out, h->ack_prefix, len);
+    memcpy(out + len, number + n, sizeof number - n);
+    return ln_span(out, len + sizeof number - n);
+}
+
+static void make_ack_prefix(struct ln_hub *h)
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    uint64_t v = (uint64_t)ln_now_us() / 10000; /* 10 ms: no two starts share it */
+    size_t n = 9;
+    h->ack_prefix[0] = 'L';
+    h->ack_prefix[n--] = '\0';
+    for (; n > 0; n--, v /= 36)
+        h->ack_prefix[n] = digits[v % 36];
+}
+
+static void finish(struct ln_hub *h, int status)
+{
+    h->finished = true;
+    h->status = status;
+}
+
+static void complain(const char *text)
+{
+    fprintf(stderr, "lunate: %s\n", text);
+}
+
+/* ---- start
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_store(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_hub *h = arg;
+    (void)fd;
+    (void)what;
+    ln_store_dispatch(h->store);
+    ln_source_relieve(h);
+}
+
+static int open_store(struct ln_hub *h, const char *data, struct ln_err *err)
+{
+    struct ln_store_options opt = {0};
+    if (asprintf(&h->data, "%s%s%s", data[0] == '/' ? "" : h->site, data[0] == '/' ? "" : "/",
+                 data) < 0)
+        return ln_err_set(err, LN_ENOMEM, "out of memory");
+    opt.path = h->data;
+    int rc = ln_store_open(&opt, &h->store, err);
+    if (rc == LN_OK && (rc = ln_reader_of(h->store, &h->reader)) != LN_OK)
+        ln_err_set(err, rc, "%s: cannot read the store: %s", h->data, ln_strerror(rc));
+    if (rc != LN_OK)
+        return rc;
+    event_assign(&h->store_ev, h->base, ln_store_fd(h->store), EV_READ | EV_PERSIST, on_store, h);
+    event_add(&h->store_ev, NULL);
+    return LN_OK;
+}
+
+static void set_log_level(const char *name)
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (int i = 0; name && i < 4; i++)
+        if (strcmp(name, names[i]) == 0)
+            ln_log_set_level((enum ln_level)i);
+}
+
+/* The first load: all or nothing for what a person must mend now (ports, store), channel by channel
+ * for scripts: one that does not load must not keep the others from running. */
+static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
+{
+    struct ln_hub *h = arg;
+    struct ln_err err = {0};
+    struct ln_channel *c;
+    unsigned running = 0;
+    h->loading = false;
+    if (error) {
+        complain(error);
+        finish(h, 1);
+        goto out;
+    }
+    set_log_level(conf->log_level);
+    if (open_store(h, conf->data && conf->data[0] ? conf->data : "data", &err) != LN_OK ||
+        ln_control_open(h, &err) != LN_OK) {
+        complain(err.text);
+        finish(h, 1);
+        goto out;
+    }
+    ln_channel_apply(h, conf, NULL, NULL);
+    LIST_FOREACH (c, &h->channels, link) {
+        running += !c->failed;
+        if (!c->failed)
+            continue;
+        complain(c->error);
+        if (c->conf) /* it loads, but its port cannot be had */
+            finish(h, 1);
+    }
+    if (conf->nchannel > 0 && running == 0)
+        finish(h, 1);
+    if (h->finished)
+        goto out;
+    if (conf->nchannel == 0)
+        ln_log(LN_WARN, "hub", "no_channels", "site=%s hint=\"lunate new channel NAME\"", h->site);
+    h->ready = true;
+    ln_log(LN_INFO, "hub", "started", "version=%s pid=%d channels=%u failed=%u ms=%.1f", LN_VERSION,
+           (int)getpid(), conf->nchannel, conf->nchannel - running,
+           (double)(ln_mono_us() - h->started_us) / 1e3);
+    fprintf(stderr, "ready\n");
+out:
+    ln_conf_free(conf);
+}
+
+static void on_reload(void *arg, struct ln_conf *conf, const char *error)
+{
+    struct ln_hub *h = arg;
+    struct ln_err err = {0};
+    h->loading = false;
+    if (error)
+        ln_log(LN_ERROR, "hub", "reload_refused", "why=\"%s\"", error);
+    else
+        ln_channel_apply(h, conf, NULL, NULL);
+    ln_conf_free(conf);
+    if (h->reload_again) {
+        h->reload_again = false;
+        h->loading = ln_load_start(h, on_reload, h, &err) == LN_OK;
+    }
+}
+
+/* ---- signals and time
+ * ------------------------------------------------------------------------------------- */
+
+static void drain(struct ln_hub *h)
+{
+    struct ln_channel *c;
+    struct timeval tv = {0, DRAIN_TICK_MS * 1000};
+    if (h->draining || !h->ready) {
+        finish(h, 0);
+        return;
+    }
+    h->draining = true;
+    h->drain_until_us = ln_mono_us() + DRAIN_LIMIT_US;
+    ln_log(LN_INFO, "hub", "draining", "limit_s=10");
+    LIST_FOREACH (c, &h->channels, link) {
+        ln_source_close(c->source, true);
+        c->source = NULL;
+    }
+    event_add(&h->tick, &tv);
+}
+
+static void on_signal(evutil_socket_t sig, short what, void *arg)
+{
+    struct ln_hub *h = arg;
+    struct ln_err err = {0};
+    (void)what;
+    if (sig == SIGCHLD) {
+        while (waitpid(-1, NULL, WNOHANG) > 0) { /* deaths are seen on their sockets */
+        }
+    } else if (sig == SIGHUP) {
+        if (h->loading)
+            h->reload_again = true;
+        else if (h->ready && ln_load_start(h, on_reload, h, &err) == LN_OK)
+            h->loading = true;
+    } else {
+        drain(h);
+    }
+}
+
+static bool drained(struct ln_hub *h)
+{
+    struct ln_channel *c;
+    struct ln_dest *d;
+    LIST_FOREACH (c, &h->channels, link) {
+        if (c->failed || c->removed)
+            continue;
+        bool stuck = c->mode != LN_MODE_RUN || c->worker.state == LN_W_WAITING;
+        if (c->work.answered > 0 || (!stuck && !ln_work_idle(c)))
+            return false;
+        LIST_FOREACH (d, &c->dests, link)
+            if (!ln_dest_idle(d))
+                return false;
+    }
+    return ln_store_backlog(h->store) == 0;
+}
+
+static void on_tick(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_hub *h = arg;
+    struct ln_channel *c;
+    int64_t now = ln_mono_us();
+    (void)fd;
+    (void)what;
+    struct timeval tv = {0, (h->draining ? DRAIN_TICK_MS : TICK_MS) * 1000};
+    LIST_FOREACH (c, &h->channels, link)
+        ln_source_tick(c, now);
+    if (h->draining && (drained(h) || now > h->drain_until_us)) {
+        ln_log(LN_INFO, "hub", "drained", "complete=%d", drained(h));
+        finish(h, 0);
+    }
+    event_add(&h->tick, &tv);
+}
+
+static int prepare(struct ln_hub *h)
+{
+    static const int signals[4] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    struct rlimit files, core = {0, 0};
+    struct timeval tv = {0, TICK_MS * 1000};
+    struct timespec ts;
+    setrlimit(RLIMIT_CORE, &core); /* memory holds patient data */
+    prctl(PR_SET_DUMPABLE, 0);
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    umask(077);
+    signal(SIGPIPE, SIG_IGN);
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    srandom((unsigned)(ts.tv_nsec ^ getpid()));
+    make_ack_prefix(h);
+    h->base = event_base_new();
+    if (!h->base)
+        return LN_ENOMEM;
+    h->dns = evdns_base_new(h->base,
+                            EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    for (int i = 0; i < 4; i++) {
+        evsignal_assign(&h->sig[i], h->base, signals[i], on_signal, h);
+        if (event_add(&h->sig[i], NULL) != 0)
+            return LN_EIO;
+    }
+    evtimer_assign(&h->tick, h->base, on_tick, h);
+    return event_add(&h->tick, &tv) == 0 ? LN_OK : LN_EIO;
+}
+
+static void shut_down(struct ln_hub *h)
+{
+    struct ln_channel *c;
+    ln_control_close(h);
+    LIST_FOREACH (c, &h->channels, link)
+        ln_channel_shut(c, false);
+    if (h->store) {
+        event_del(&h->store_ev);
+        ln_store_dispatch(h->store);
+        ln_reader_close(h->reader);
+        ln_store_close(h->store);
+    }
+    if (h->data) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/control.sock", h->data);
+        unlink(path);
+    }
+    free(h->data);
+}
+
+int ln_hub_run(const char *site)
+{
+    struct ln_hub h = {.site = site, .started_us = ln_mono_us()};
+    struct ln_err err = {0};
+    LIST_INIT(&h.channels);
+    if (prepare(&h) != LN_OK) {
+        complain("cannot start the event loop");
+        return 1;
+    }
+    if (ln_load_start(&h, on_first_load, &h, &err) != LN_OK) {
+        complain(err.text);
+        return 1;
+    }
+    h.loading = true;
+    while (!h.finished) {
+        event_base_loop(h.base, EVLOOP_ONCE);
+        ln_worker_flush_all(&h);
+    }
+    shut_down(&h);
+    return h.status;
+}

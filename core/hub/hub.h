@@ -1,0 +1,294 @@
+/* The hub: receives, keeps, hands to workers, delivers. One loop thread; no Lua.
+ *
+ * Glossary: an *entry* is a message on its way through a channel's script; a *due* is an output on
+ * its way out of a destination's queue; a *reply* is what a sender is owed. Entries and items are
+ * held in memory up to a bound; beyond it a channel or destination is *behind* and reads on from
+ * the store, which has everything. Each file of this folder owns one of the structs below. */
+#ifndef LN_HUB_HUB_H
+#define LN_HUB_HUB_H
+
+#ifndef LN_CDEF
+#include <event2/dns.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include "base/log.h"
+#include "hl7/ack.h"
+#include "hl7/mllp.h"
+#include "hub/blob.h"
+#include "hub/conf.h"
+#include "net/dial.h"
+#include "net/listen.h"
+#include "net/stream.h"
+#include "store/store.h"
+
+struct ln_hub;
+struct ln_channel;
+
+/* ---- source.c: listeners, connections, replies --------------------------------------------------
+ */
+
+struct ln_reply_part {
+    char *header; /* copy of the message's header segment */
+    size_t header_len;
+    enum ln_ack_code code;
+    char text[160];
+};
+
+/* What one frame's sender is owed: one acknowledgement, or a batch of them. */
+struct ln_owed {
+    TAILQ_ENTRY(ln_owed) link;
+    struct ln_conn *conn; /* NULL: the connection is gone, nobody waits */
+    unsigned total, pending;
+    bool batch, file;
+    struct ln_reply_part own; /* batch: the header of the batch */
+    struct ln_reply_part part[];
+};
+
+struct ln_source;
+/* Opens the listener that conf asks for. */
+int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, struct ln_source **out,
+                   struct ln_err *err) LN_MUST;
+/* Closes listener and connections, frees s. keep_replies: connections that are owed a reply stay
+ * until they have it. s may be NULL. */
+void ln_source_close(struct ln_source *s, bool keep_replies);
+unsigned ln_source_connections(const struct ln_channel *c);
+void ln_source_tick(struct ln_channel *c, int64_t mono_us);
+void ln_source_status(struct ln_channel *c, struct ln_buf *json);
+/* One part of a reply is settled; text may be NULL. */
+void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, const char *text);
+/* Reads on where reading was stopped because the store was behind. */
+void ln_source_relieve(struct ln_hub *h);
+
+/* ---- work.c: entries through the script
+ * ---------------------------------------------------------- */
+
+struct ln_out { /* an output of an entry, kept until its result is committed */
+    struct ln_dest *dest;
+    uint32_t n;
+    struct ln_blob *bytes;
+};
+
+struct ln_entry {
+    uint64_t seq;
+    int64_t time_us;
+    uint8_t kind; /* enum ln_receipt_kind */
+    struct ln_blob *raw;
+    unsigned nout;
+    struct ln_out *out;
+    enum ln_ack_code code; /* what ack = "transform" is answered */
+    char text[160];
+};
+
+struct ln_waiter { /* ack = "transform" | "delivery" */
+    uint64_t seq;
+    struct ln_owed *owed;
+    unsigned part, remaining;
+    enum ln_ack_code code;
+    char text[160];
+    bool processed;
+};
+
+/* Ring: [0, answered) results being committed, [answered, given) with the worker, [given, count)
+ * wait */
+struct ln_work {
+    struct ln_entry *ring;
+    size_t cap, head, count, answered, given;
+    size_t waiting_bytes, given_bytes;
+    uint64_t committed_end; /* all messages before this one are committed and known here */
+    uint64_t read_next; /* behind: where to read on */
+    bool behind;
+    bool careful; /* one at a time until careful_end is answered: a worker died with several in
+                     flight */
+    uint64_t careful_end;
+    uint32_t attempts; /* failed tries of the entry at `answered` */
+    struct ln_waiter *waiter; /* [waiter_first, nwaiter) in order of seq */
+    size_t waiter_first, nwaiter, waiter_cap;
+};
+
+/* A message was committed to c's log (raw is borrowed). */
+void ln_work_add(struct ln_channel *c, uint64_t seq, int64_t time_us, uint8_t kind,
+                 struct ln_blob *raw, struct ln_owed *owed, unsigned part);
+void ln_work_pump(struct ln_channel *c);
+/* A result came from the worker. LN_EPARSE: it is not one that was due. */
+int ln_work_result(struct ln_channel *c, const struct ln_result *r) LN_MUST;
+/* The worker is gone; nothing it had comes back. why: for the record; blame_head: the entry at the
+ * head is known to be the culprit. */
+void ln_work_lost(struct ln_channel *c, const char *why, bool blame_head);
+void ln_work_dest_done(struct ln_channel *c, uint64_t seq, bool sent, const char *text);
+bool ln_work_idle(const struct ln_channel *c);
+/* Takes up where the store says; at start and when a channel is opened. */
+int ln_work_open(struct ln_channel *c) LN_MUST;
+/* Appends a message and sees it into its channel's work once committed. May be called between
+ * ln_store_begin and end. */
+int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
+                   struct ln_owed *owed, unsigned part, uint64_t *seq) LN_MUST;
+
+/* ---- worker.c: the process ---------------------------------------------------------------------
+ */
+
+enum ln_worker_state { LN_W_NONE, LN_W_STARTING, LN_W_READY, LN_W_WAITING /* back-off */ };
+
+struct ln_worker {
+    enum ln_worker_state state;
+    pid_t pid;
+    struct ln_stream stream;
+    struct ln_buf in;
+    struct event timer; /* deadline of the head, or back-off */
+    int64_t head_since_us; /* when the message at the head was given or came up */
+    int64_t spawned_us;
+    double backoff_s;
+    uint64_t restarts;
+    bool dirty; /* in the hub's list of workers to flush */
+    bool sent_all;
+    struct ln_worker *next_dirty;
+    struct ln_channel *channel;
+    char failure[400]; /* why the script did not load */
+};
+
+void ln_worker_init(struct ln_channel *c);
+void ln_worker_start(struct ln_channel *c);
+/* Ends it; entries it had are given again to the next. */
+void ln_worker_stop(struct ln_channel *c);
+void ln_worker_give(struct ln_channel *c, const struct ln_entry *e);
+/* The head changed: its deadline counts from now. */
+void ln_worker_head(struct ln_channel *c);
+/* The script could not go on (soft limit): the worker is ended and started again with back-off. */
+void ln_worker_restart(struct ln_channel *c, const char *why);
+void ln_worker_flush_all(struct ln_hub *h);
+/* fork and exec of this binary in a role, with a socket as its descriptor 3. */
+int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd);
+
+/* ---- dest.c: delivery
+ * ---------------------------------------------------------------------------- */
+
+struct ln_due {
+    struct ln_pos pos;
+    int64_t received_us;
+    struct ln_blob *bytes;
+};
+
+struct ln_dest {
+    LIST_ENTRY(ln_dest) link;
+    struct ln_channel *channel;
+    struct ln_conf_dest conf;
+    uint16_t id;
+    bool configured; /* false: taken out of the script; its queue is kept */
+    bool held, step;
+    struct ln_due *ring;
+    size_t cap, head, count, bytes;
+    bool behind;
+    struct ln_pos read_pos;
+    struct ln_stream stream;
+    bool connected, inflight;
+    struct ln_mllp mllp;
+    struct ln_dial *dial;
+    struct event timer; /* reply deadline or retry */
+    bool retrying;
+    int64_t deadline_us;
+    char *control_id; /* MSH-10 of what is in flight */
+    size_t control_id_len;
+    uint32_t tries; /* of the head, sent */
+    uint32_t failures; /* in a row, for the back-off */
+    int64_t first_us;
+    uint64_t retries;
+    int64_t retry_since_us, last_sent_us;
+    unsigned uncommitted;
+    char last_error[200];
+    struct ln_buf frame;
+};
+
+struct ln_dest *ln_dest_open(struct ln_channel *c, const struct ln_conf_dest *conf);
+void ln_dest_set(struct ln_dest *d, const struct ln_conf_dest *conf);
+/* Disconnects; what was in flight is sent again later. */
+void ln_dest_close(struct ln_dest *d);
+void ln_dest_add(struct ln_dest *d, struct ln_pos pos, struct ln_blob *bytes, int64_t received_us);
+void ln_dest_pump(struct ln_dest *d);
+void ln_dest_hold(struct ln_dest *d, bool held);
+void ln_dest_step(struct ln_dest *d);
+/* Parks the head by hand. LN_ENOTFOUND: nothing is queued. */
+int ln_dest_skip(struct ln_dest *d, const char *reason) LN_MUST;
+bool ln_dest_idle(const struct ln_dest *d);
+const char *ln_dest_state(const struct ln_dest *d);
+
+/* ---- channel.c: one channel, its state and its changes ------------------------------------------
+ */
+
+struct ln_channel {
+    LIST_ENTRY(ln_channel) link;
+    struct ln_hub *hub;
+    uint32_t id;
+    char name[LN_CONF_NAME];
+    struct ln_conf_channel *conf;
+    struct ln_conf_channel *next; /* reload: takes over at the next message boundary */
+    struct ln_conf_channel *prev; /* reload: goes on when the new one's script does not start */
+    struct ln_source *source;
+    struct ln_work work;
+    struct ln_worker worker;
+    LIST_HEAD(, ln_dest) dests;
+    struct ln_dest **by_index; /* destinations as the worker numbers them */
+    uint8_t mode; /* enum ln_mode: what the operator wants */
+    bool removed; /* no longer in the site */
+    bool seen; /* stood in the load that is being applied */
+    char error[400]; /* why it does not run, or what went wrong at the last reload */
+    bool failed; /* has no usable configuration */
+    int64_t last_in_us;
+};
+
+/* Creates or changes channels after a load; errors go to the log, and to *report as text lines. */
+void ln_channel_apply(struct ln_hub *h, struct ln_conf *conf, const char *only,
+                      struct ln_buf *report);
+struct ln_channel *ln_channel_find(struct ln_hub *h, const char *name);
+struct ln_dest *ln_channel_dest(struct ln_channel *c, const char *name);
+int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err) LN_MUST;
+/* Called at each message boundary while a reload is due. */
+void ln_channel_switch(struct ln_channel *c);
+void ln_channel_revert(struct ln_channel *c, const char *why);
+/* Ends listener, worker and deliveries; what is queued stays in the store. */
+void ln_channel_shut(struct ln_channel *c, bool keep_replies);
+const char *ln_channel_state_name(const struct ln_channel *c);
+
+/* ---- load.c: the loader child -------------------------------------------------------------------
+ */
+
+typedef void ln_load_fn(void *arg, struct ln_conf *conf, const char *error); /* owns conf */
+int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *err) LN_MUST;
+
+/* ---- control.c, status.c
+ * -------------------------------------------------------------------------- */
+
+int ln_control_open(struct ln_hub *h, struct ln_err *err) LN_MUST;
+void ln_control_close(struct ln_hub *h);
+void ln_status_json(struct ln_hub *h, struct ln_buf *out);
+void ln_status_metrics(struct ln_hub *h, struct ln_buf *out);
+
+/* ---- hub.c
+ * ---------------------------------------------------------------------------------------- */
+
+struct ln_hub {
+    struct event_base *base;
+    struct evdns_base *dns;
+    const char *site; /* absolute path */
+    char *data; /* absolute path of the store */
+    struct ln_store *store;
+    struct ln_reader *reader;
+    LIST_HEAD(, ln_channel) channels;
+    struct ln_worker *dirty;
+    struct ln_listener *control;
+    struct event store_ev, tick, sig[4];
+    int64_t started_us, drain_until_us;
+    bool ready, draining, finished, reading_stopped, loading, reload_again;
+    int status;
+    uint64_t ack_counter;
+    char ack_prefix[16];
+};
+
+/* Runs the site in the foreground until SIGTERM; returns the exit status. */
+int ln_hub_run(const char *site);
+/* A control id of our own: unique over restarts, at most 20 characters. */
+struct ln_span ln_hub_control_id(struct ln_hub *h, char *out, size_t cap);
+#endif
+
+#endif

@@ -1,0 +1,260 @@
+/* What the hub tells of itself: status as JSON (the contract's), metrics as text. */
+#include "hub/hub.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+
+static void num(struct ln_buf *b, const char *key, uint64_t v)
+{
+    ln_json_key(b, key);
+    ln_json_int(b, (int64_t)v);
+}
+
+static void str(struct ln_buf *b, const char *key, const char *v)
+{
+    ln_json_key(b, key);
+    ln_json_cstr(b, v);
+}
+
+static const struct ln_dest_state *dest_state(const struct ln_channel_state *cs, uint16_t id)
+{
+    static const struct ln_dest_state none;
+    for (unsigned i = 0; i < cs->ndest; i++)
+        if (cs->dest[i].id == id)
+            return &cs->dest[i];
+    return &none;
+}
+
+static double oldest_s(const struct ln_dest *d)
+{
+    if (d->count == 0)
+        return 0;
+    double s = (double)(ln_now_us() - d->ring[d->head & (d->cap - 1)].received_us) / 1e6;
+    return s > 0 ? s : 0;
+}
+
+static void time_or_null(struct ln_buf *b, const char *key, int64_t us)
+{
+    char text[40];
+    ln_json_key(b, key);
+    if (us && ln_iso_time(us, text, sizeof text))
+        ln_json_cstr(b, text);
+    else
+        ln_json_null(b);
+}
+
+static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln_channel_state *cs)
+{
+    const struct ln_dest_state *ds = dest_state(cs, d->id);
+    char to[LN_CONF_HOST + 16];
+    snprintf(to, sizeof to, d->conf.to_channel ? "channel %s" : "%s:%d",
+             d->conf.to_channel ? d->conf.to : d->conf.host, d->conf.port);
+    ln_json_open(b, '{');
+    str(b, "name", d->conf.name);
+    str(b, "state", ln_dest_state(d));
+    num(b, "queued", ds->queued);
+    num(b, "sent", ds->sent);
+    num(b, "parked", ds->parked);
+    num(b, "filtered", ds->filtered);
+    num(b, "retries", d->retries);
+    ln_json_key(b, "oldest_s");
+    ln_json_num(b, oldest_s(d), 3);
+    str(b, "to", to);
+    time_or_null(b, "last_sent", d->last_sent_us);
+    time_or_null(b, "retrying_since", d->retry_since_us);
+    str(b, "last_error", d->last_error);
+    ln_json_close(b, '}');
+}
+
+static void channel_json(struct ln_channel *c, struct ln_buf *b)
+{
+    struct ln_channel_state cs = {0};
+    struct ln_dest *d;
+    char listen[LN_CONF_HOST + 16] = "", script[8] = "";
+    if (c->id)
+        (void)!ln_store_channel_state(c->hub->store, c->id, &cs);
+    if (c->conf && !c->conf->from_channel)
+        snprintf(listen, sizeof listen, strchr(c->conf->host, ':') ? "[%s]:%d" : "%s:%d",
+                 c->conf->host, c->conf->port);
+    if (c->conf)
+        snprintf(script, sizeof script, "%.6s", c->conf->version);
+    uint64_t results = cs.processed + cs.filtered;
+    ln_json_open(b, '{');
+    str(b, "name", c->name);
+    str(b, "state", ln_channel_state_name(c));
+    str(b, "script", script);
+    str(b, "listen", listen);
+    num(b, "connections", ln_source_connections(c));
+    num(b, "received", cs.received);
+    num(b, "filtered", cs.filtered);
+    num(b, "processed", cs.processed);
+    num(b, "errors", cs.errors);
+    num(b, "parked", cs.parked);
+    num(b, "rejected", cs.rejected);
+    uint64_t done = results + cs.errors + cs.rejected;
+    num(b, "pending", cs.received > done ? cs.received - done : 0);
+    num(b, "worker_restarts", c->worker.restarts);
+    num(b, "worker_pid", (uint64_t)c->worker.pid);
+    time_or_null(b, "last_in", c->last_in_us);
+    str(b, "error", c->error[0] ? c->error : c->worker.failure);
+    ln_json_key(b, "destinations");
+    ln_json_open(b, '[');
+    for (unsigned i = 0; c->conf && c->by_index && i < c->conf->ndest; i++)
+        dest_json(b, c->by_index[i], &cs);
+    LIST_FOREACH (d, &c->dests, link)
+        if (!d->configured && dest_state(&cs, d->id)->queued)
+            dest_json(b, d, &cs);
+    ln_json_close(b, ']');
+    ln_source_status(c, b);
+    ln_json_close(b, '}');
+}
+
+void ln_status_json(struct ln_hub *h, struct ln_buf *b)
+{
+    struct ln_store_stat st;
+    struct ln_channel *c;
+    ln_store_stat(h->store, &st);
+    ln_json_open(b, '{');
+    str(b, "version", LN_VERSION);
+    str(b, "site", h->site);
+    num(b, "pid", (uint64_t)getpid());
+    ln_json_key(b, "uptime_s");
+    ln_json_num(b, (double)(ln_mono_us() - h->started_us) / 1e6, 3);
+    str(b, "state",
+        h->draining  ? "draining"
+        : st.failing ? "store failing"
+        : st.full    ? "store full"
+                     : "running");
+    ln_json_key(b, "store");
+    ln_json_open(b, '{');
+    num(b, "bytes", st.bytes);
+    num(b, "messages", st.messages);
+    num(b, "commits", st.commits);
+    num(b, "operations", st.operations);
+    num(b, "commit_us_mean", st.commits ? st.commit_us_total / st.commits : 0);
+    num(b, "commit_us_max", st.commit_us_max);
+    str(b, "failure", st.failing || st.full ? st.failure : "");
+    ln_json_close(b, '}');
+    ln_json_key(b, "channels");
+    ln_json_open(b, '[');
+    LIST_FOREACH (c, &h->channels, link)
+        if (!c->removed)
+            channel_json(c, b);
+    ln_json_close(b, ']');
+    ln_json_close(b, '}');
+}
+
+/* ---- metrics
+ * --------------------------------------------------------------------------------------------- */
+
+static void family(struct ln_buf *b, const char *name, const char *type, const char *help)
+{
+    ln_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+enum channel_metric {
+    RECEIVED,
+    FILTERED,
+    PROCESSED,
+    ERRORS,
+    REJECTED,
+    PARKED,
+    CONNECTIONS,
+    RESTARTS
+};
+
+static uint64_t channel_value(struct ln_channel *c, enum channel_metric m)
+{
+    struct ln_channel_state cs = {0};
+    if (c->id)
+        (void)!ln_store_channel_state(c->hub->store, c->id, &cs);
+    switch (m) {
+    case RECEIVED: return cs.received;
+    case FILTERED: return cs.filtered;
+    case PROCESSED: return cs.processed;
+    case ERRORS: return cs.errors;
+    case REJECTED: return cs.rejected;
+    case PARKED: return cs.parked;
+    case CONNECTIONS: return ln_source_connections(c);
+    case RESTARTS: return c->worker.restarts;
+    }
+    return 0;
+}
+
+static void channel_family(struct ln_hub *h, struct ln_buf *b, const char *name, const char *type,
+                           const char *help, enum channel_metric m)
+{
+    struct ln_channel *c;
+    family(b, name, type, help);
+    LIST_FOREACH (c, &h->channels, link)
+        if (!c->removed)
+            ln_buf_addf(b, "%s{channel=\"%s\"} %llu\n", name, c->name,
+                        (unsigned long long)channel_value(c, m));
+}
+
+enum dest_metric { SENT, DEST_PARKED, RETRIES, QUEUED, OLDEST };
+
+static void dest_family(struct ln_hub *h, struct ln_buf *b, const char *name, const char *type,
+                        const char *help, enum dest_metric m)
+{
+    struct ln_channel *c;
+    struct ln_dest *d;
+    family(b, name, type, help);
+    LIST_FOREACH (c, &h->channels, link) {
+        struct ln_channel_state cs = {0};
+        if (c->removed || !c->id || ln_store_channel_state(h->store, c->id, &cs) != LN_OK)
+            continue;
+        LIST_FOREACH (d, &c->dests, link) {
+            const struct ln_dest_state *ds = dest_state(&cs, d->id);
+            double v = m == SENT          ? (double)ds->sent
+                       : m == DEST_PARKED ? (double)ds->parked
+                       : m == RETRIES     ? (double)d->retries
+                       : m == QUEUED      ? (double)ds->queued
+                                          : oldest_s(d);
+            ln_buf_addf(b, "%s{channel=\"%s\",destination=\"%s\"} %.*f\n", name, c->name,
+                        d->conf.name, m == OLDEST ? 3 : 0, v);
+        }
+    }
+}
+
+void ln_status_metrics(struct ln_hub *h, struct ln_buf *b)
+{
+    struct ln_store_stat st;
+    ln_store_stat(h->store, &st);
+    family(b, "lunate_build_info", "gauge", "Version of the engine.");
+    ln_buf_addf(b, "lunate_build_info{version=\"%s\"} 1\n", LN_VERSION);
+    channel_family(h, b, "lunate_messages_received_total", "counter", "Messages received.",
+                   RECEIVED);
+    channel_family(h, b, "lunate_messages_filtered_total", "counter", "Messages filtered.",
+                   FILTERED);
+    channel_family(h, b, "lunate_messages_processed_total", "counter", "Messages transformed.",
+                   PROCESSED);
+    channel_family(h, b, "lunate_messages_errored_total", "counter", "Messages a script failed at.",
+                   ERRORS);
+    channel_family(h, b, "lunate_messages_rejected_total", "counter", "Frames that were not HL7.",
+                   REJECTED);
+    channel_family(h, b, "lunate_messages_parked", "gauge", "Messages that wait for somebody.",
+                   PARKED);
+    channel_family(h, b, "lunate_connections", "gauge", "Open connections.", CONNECTIONS);
+    channel_family(h, b, "lunate_worker_restarts_total", "counter", "Workers started again.",
+                   RESTARTS);
+    dest_family(h, b, "lunate_messages_sent_total", "counter", "Outputs accepted by the receiver.",
+                SENT);
+    dest_family(h, b, "lunate_outputs_parked", "gauge", "Outputs that wait for somebody.",
+                DEST_PARKED);
+    dest_family(h, b, "lunate_delivery_retries_total", "counter", "Delivery tries that failed.",
+                RETRIES);
+    dest_family(h, b, "lunate_queue_depth", "gauge", "Outputs not yet delivered.", QUEUED);
+    dest_family(h, b, "lunate_queue_oldest_seconds", "gauge", "Age of the oldest of them.", OLDEST);
+    family(b, "lunate_store_bytes", "gauge", "Size of the store.");
+    ln_buf_addf(b, "lunate_store_bytes %llu\n", (unsigned long long)st.bytes);
+    family(b, "lunate_store_messages", "gauge", "Messages kept.");
+    ln_buf_addf(b, "lunate_store_messages %llu\n", (unsigned long long)st.messages);
+    family(b, "lunate_store_commits_total", "counter", "Synced transactions.");
+    ln_buf_addf(b, "lunate_store_commits_total %llu\n", (unsigned long long)st.commits);
+    family(b, "lunate_store_commit_seconds_total", "counter", "Time spent in them.");
+    ln_buf_addf(b, "lunate_store_commit_seconds_total %.6f\n", (double)st.commit_us_total / 1e6);
+}

@@ -1,0 +1,440 @@
+/* The worker process of a channel: starting it, talking to it, ending it.
+ *
+ * Invariants: what comes from it is checked as if an attacker wrote it; whatever it does (hang,
+ * die, stop reading, write nonsense), the hub goes on and the messages it had are given again. */
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+extern char **environ;
+
+static const double START_LIMIT_S = 10; /* from spawn to READY */
+static const double HARD_GRACE_S = 0.5; /* the soft limit in the worker gets this long to act */
+static const double BACKOFF_FIRST_S = 0.05, BACKOFF_MAX_S = 30;
+enum { RESULT_MAX = 200u << 20, FLUSH_AT = 256 * 1024 };
+
+static void lost(struct ln_channel *c, const char *why, bool blame_head);
+
+int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
+{
+    int pair[2], rc, size = 1 << 20;
+    char self[] = "lunate";
+    char *argv[] = {self, (char *)(uintptr_t)role, (char *)(uintptr_t)name, NULL};
+    posix_spawn_file_actions_t fa;
+    posix_spawnattr_t attr;
+    sigset_t none, dfl;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return ln_code_from_errno(errno);
+    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    sigemptyset(&none);
+    sigfillset(&dfl);
+    posix_spawn_file_actions_init(&fa);
+    posix_spawn_file_actions_adddup2(&fa, pair[1], 3);
+    posix_spawnattr_init(&attr);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    posix_spawnattr_setsigmask(&attr, &none);
+    posix_spawnattr_setsigdefault(&attr, &dfl);
+    rc = posix_spawn(pid, "/proc/self/exe", &fa, &attr, argv, environ);
+    posix_spawnattr_destroy(&attr);
+    posix_spawn_file_actions_destroy(&fa);
+    close(pair[1]);
+    if (rc != 0) {
+        close(pair[0]);
+        return ln_code_from_errno(rc);
+    }
+    evutil_make_socket_nonblocking(pair[0]);
+    *fd = pair[0];
+    return LN_OK;
+}
+
+static void arm(struct ln_worker *w, double seconds)
+{
+    struct timeval tv = {(time_t)seconds, (suseconds_t)((seconds - (double)(time_t)seconds) * 1e6)};
+    evtimer_add(&w->timer, &tv);
+}
+
+/* ---- to the worker
+ * ----------------------------------------------------------------------------------- */
+
+static void mark_dirty(struct ln_worker *w)
+{
+    struct ln_hub *h = w->channel->hub;
+    if (w->dirty)
+        return;
+    w->dirty = true;
+    w->next_dirty = h->dirty;
+    h->dirty = w;
+}
+
+void ln_worker_flush_all(struct ln_hub *h)
+{
+    while (h->dirty) {
+        struct ln_worker *w = h->dirty;
+        h->dirty = w->next_dirty;
+        w->dirty = false;
+        ln_stream_flush(&w->stream);
+    }
+}
+
+void ln_worker_head(struct ln_channel *c)
+{
+    c->worker.head_since_us = ln_mono_us();
+}
+
+void ln_worker_give(struct ln_channel *c, const struct ln_entry *e)
+{
+    struct ln_worker *w = &c->worker;
+    struct ln_buf *b = &w->stream.out;
+    size_t rec = ln_wire_begin(b, LN_P_MESSAGE);
+    ln_wire_u64(b, e->seq);
+    ln_wire_u64(b, (uint64_t)e->time_us);
+    ln_wire_bytes(b, ln_blob_span(e->raw));
+    if (ln_wire_end(b, rec) != LN_OK) {
+        ln_worker_restart(c, "out of memory");
+        return;
+    }
+    if (c->work.given - c->work.answered == 1) {
+        w->head_since_us = ln_mono_us();
+        if (!evtimer_pending(&w->timer, NULL))
+            arm(w, c->conf->seconds + HARD_GRACE_S);
+    }
+    mark_dirty(w);
+}
+
+/* Files, kv and START: what the script is to be. */
+static int send_script(struct ln_channel *c)
+{
+    struct ln_worker *w = &c->worker;
+    struct ln_conf_channel *conf = c->conf;
+    struct ln_buf *b = &w->stream.out;
+    struct ln_span key = {"", 0}, value;
+    size_t rec = ln_wire_begin(b, LN_P_CHANNEL);
+    ln_wire_bytes(b, ln_span_str(c->name));
+    ln_wire_bytes(b, ln_span_str(c->hub->site));
+    ln_wire_bytes(b, ln_span_str(conf->script));
+    ln_wire_f64(b, conf->seconds);
+    ln_wire_u32(b, conf->memory_mb);
+    ln_wire_u8(b, conf->jit);
+    int rc = ln_wire_end(b, rec);
+    for (unsigned i = 0; i < conf->nfile && rc == LN_OK; i++) {
+        rec = ln_wire_begin(b, LN_P_FILE);
+        ln_wire_bytes(b, ln_span_str(conf->file[i].path));
+        ln_wire_bytes(b, ln_blob_span(conf->file[i].content));
+        rc = ln_wire_end(b, rec);
+    }
+    if (rc == LN_OK && (rc = ln_reader_begin(c->hub->reader)) == LN_OK) {
+        while (rc == LN_OK && ln_read_kv_next(c->hub->reader, c->id, &key, &value) == LN_OK) {
+            rec = ln_wire_begin(b, LN_P_KV);
+            ln_wire_bytes(b, key);
+            ln_wire_bytes(b, value);
+            rc = ln_wire_end(b, rec);
+        }
+        ln_reader_end(c->hub->reader);
+    }
+    if (rc != LN_OK)
+        return rc;
+    rec = ln_wire_begin(b, LN_P_START);
+    rc = ln_wire_end(b, rec);
+    ln_stream_flush(&w->stream);
+    return rc;
+}
+
+/* ---- from the worker
+ * ----------------------------------------------------------------------------------- */
+
+static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
+{
+    struct ln_worker *w = &c->worker;
+    uint32_t n = ln_wire_get_u32(in);
+    if (w->state != LN_W_STARTING || n != c->conf->ndest)
+        return LN_EPARSE;
+    for (uint32_t i = 0; i < n; i++)
+        if (!ln_span_is(ln_wire_get_bytes(in), c->conf->dest[i].name))
+            return LN_EPARSE;
+    if (!ln_wire_done(in))
+        return LN_EPARSE;
+    w->state = LN_W_READY;
+    w->failure[0] = '\0';
+    evtimer_del(&w->timer);
+    ln_log(LN_INFO, "worker", "ready", "channel=%s pid=%d script=%.6s ms=%.1f", c->name,
+           (int)w->pid, c->conf->version, (double)(ln_mono_us() - w->spawned_us) / 1e3);
+    ln_conf_channel_free(c->prev);
+    c->prev = NULL;
+    ln_work_pump(c);
+    return LN_OK;
+}
+
+static int on_failed(struct ln_channel *c, struct ln_wire_in *in)
+{
+    struct ln_worker *w = &c->worker;
+    struct ln_span text = ln_wire_get_bytes(in);
+    if (!ln_wire_done(in))
+        return LN_EPARSE;
+    snprintf(w->failure, sizeof w->failure, "%.*s", (int)(text.len > 390 ? 390 : text.len),
+             text.ptr);
+    ln_log(LN_ERROR, "worker", "script_failed", "channel=%s why=\"%s\"", c->name, w->failure);
+    if (c->prev)
+        ln_channel_revert(c, w->failure);
+    else
+        lost(c, w->failure, false);
+    return LN_ECLOSED; /* nothing more is read from it */
+}
+
+static int on_log(struct ln_channel *c, struct ln_wire_in *in)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    uint64_t seq = ln_wire_get_u64(in);
+    unsigned level = ln_wire_get_u8(in);
+    struct ln_span where = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
+    struct ln_buf b = {0};
+    if (!ln_wire_done(in) || level > LN_ERROR)
+        return LN_EPARSE;
+    ln_log((enum ln_level)level, "script", "log", "channel=%s seq=%llu at=%.*s length=%zu", c->name,
+           (unsigned long long)seq, (int)(where.len > 100 ? 100 : where.len), where.ptr, text.len);
+    /* Only for a message it has: a worker cannot write beside others' messages. */
+    size_t inflight = c->work.given - c->work.answered;
+    struct ln_work *k = &c->work;
+    for (size_t i = 0; i < inflight; i++)
+        if (k->ring[(k->head + k->answered + i) & (k->cap - 1)].seq == seq) {
+            ln_buf_addf(&b, "%s %.*s: ", levels[level], (int)(where.len > 200 ? 200 : where.len),
+                        where.ptr);
+            ln_buf_add(&b, text.ptr, text.len > 65536 ? 65536 : text.len);
+            struct ln_event ev = {
+                .kind = LN_EV_LOG, .time_us = ln_now_us(), .text = ln_buf_span(&b)};
+            (void)!ln_store_event(c->hub->store, c->id, seq, &ev, NULL, NULL);
+            ln_buf_fini(&b);
+            break;
+        }
+    return LN_OK;
+}
+
+static int on_result(struct ln_channel *c, struct ln_wire_in *in)
+{
+    struct ln_result r;
+    int rc = ln_result_read(in, c->conf->ndest, &r);
+    if (rc != LN_OK)
+        return rc;
+    pid_t pid = c->worker.pid;
+    rc = c->worker.state == LN_W_READY ? ln_work_result(c, &r) : LN_EPARSE;
+    if (rc == LN_OK && r.verdict == LN_V_DONE)
+        c->worker.backoff_s = 0;
+    ln_result_fini(&r);
+    return rc == LN_OK && c->worker.pid != pid ? LN_ECLOSED : rc;
+}
+
+static int on_hello(struct ln_channel *c, struct ln_wire_in *in)
+{
+    if (c->worker.state != LN_W_STARTING || !ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
+        return LN_EPARSE;
+    return send_script(c);
+}
+
+static int on_record(struct ln_channel *c, uint8_t type, struct ln_wire_in *in)
+{
+    switch (type) {
+    case LN_P_HELLO: return on_hello(c, in);
+    case LN_P_READY: return on_ready(c, in);
+    case LN_P_FAILED: return on_failed(c, in);
+    case LN_P_RESULT: return on_result(c, in);
+    case LN_P_LOG: return on_log(c, in);
+    default: return LN_EPARSE;
+    }
+}
+
+/* Takes whole records off data; what they used. LN_ECLOSED: the worker is no longer this one. */
+static int take_records(struct ln_channel *c, const char *data, size_t len, size_t *taken)
+{
+    for (*taken = 0;;) {
+        struct ln_wire_in in;
+        uint8_t type;
+        size_t used;
+        int rc = ln_wire_next(data + *taken, len - *taken, RESULT_MAX, &type, &in, &used);
+        if (rc == LN_EAGAIN)
+            return LN_OK;
+        if (rc == LN_OK)
+            rc = on_record(c, type, &in);
+        if (rc != LN_OK)
+            return rc;
+        *taken += used;
+    }
+}
+
+static void on_data(void *owner, const char *data, size_t len)
+{
+    struct ln_channel *c = owner;
+    struct ln_worker *w = &c->worker;
+    size_t taken;
+    bool buffered = w->in.len > 0;
+    struct ln_buf in = {0};
+    if (buffered) { /* ours while its records are read: a record may end the worker */
+        if (ln_buf_add(&w->in, data, len) != LN_OK) {
+            lost(c, "out of memory", false);
+            return;
+        }
+        in = w->in;
+        w->in = (struct ln_buf){0};
+        data = in.data;
+        len = in.len;
+    }
+    int rc = take_records(c, data, len, &taken);
+    if (rc == LN_OK && taken < len) {
+        if (buffered) {
+            ln_buf_drop(&in, taken);
+            w->in = in;
+            in = (struct ln_buf){0};
+        } else if (ln_buf_add(&w->in, data + taken, len - taken) != LN_OK) {
+            rc = LN_ENOMEM;
+        }
+    }
+    ln_buf_fini(&in);
+    if (rc == LN_OK || rc == LN_ECLOSED)
+        ln_work_pump(c);
+    else
+        lost(c, rc == LN_EPARSE ? "sent what no worker sends" : ln_strerror(rc), false);
+}
+
+static void on_closed(void *owner, int code, const char *why)
+{
+    (void)code;
+    (void)why;
+    lost(owner, "worker process died", false);
+}
+
+static void on_drained(void *owner)
+{
+    ln_work_pump(owner);
+}
+
+static const struct ln_stream_ops worker_ops = {on_data, on_closed, on_drained};
+
+/* ---- life and death
+ * --------------------------------------------------------------------------------------- */
+
+/* Ends the process; it is reaped by the hub's SIGCHLD. */
+static void end_process(struct ln_worker *w)
+{
+    if (w->dirty) {
+        w->stream.out.len = w->stream.out_done = 0;
+        ln_worker_flush_all(w->channel->hub);
+    }
+    ln_stream_fini(&w->stream);
+    ln_buf_fini(&w->in);
+    evtimer_del(&w->timer);
+    if (w->pid > 0)
+        kill(w->pid, SIGKILL);
+    w->pid = 0;
+    w->state = LN_W_NONE;
+}
+
+static void start_later(struct ln_channel *c)
+{
+    struct ln_worker *w = &c->worker;
+    w->backoff_s = w->backoff_s == 0 ? BACKOFF_FIRST_S : w->backoff_s * 2;
+    if (w->backoff_s > BACKOFF_MAX_S)
+        w->backoff_s = BACKOFF_MAX_S;
+    w->restarts++;
+    w->state = LN_W_WAITING;
+    arm(w, w->backoff_s);
+}
+
+static void lost(struct ln_channel *c, const char *why, bool blame_head)
+{
+    struct ln_worker *w = &c->worker;
+    ln_log(LN_ERROR, "worker", "lost", "channel=%s pid=%d why=\"%s\" inflight=%zu", c->name,
+           (int)w->pid, why, c->work.given - c->work.answered);
+    end_process(w);
+    ln_work_lost(c, why, blame_head);
+    if (!c->hub->finished && !c->removed && c->mode != LN_MODE_STOPPED)
+        start_later(c);
+}
+
+void ln_worker_restart(struct ln_channel *c, const char *why)
+{
+    ln_log(LN_WARN, "worker", "restart", "channel=%s pid=%d why=\"%s\"", c->name,
+           (int)c->worker.pid, why);
+    end_process(&c->worker);
+    ln_work_lost(c, why, false);
+    start_later(c);
+}
+
+void ln_worker_stop(struct ln_channel *c)
+{
+    if (c->worker.state == LN_W_NONE)
+        return;
+    end_process(&c->worker);
+    for (struct ln_work *k = &c->work; k->given > k->answered;) {
+        k->given--; /* nobody's fault: they wait again */
+        k->waiting_bytes += k->ring[(k->head + k->given) & (k->cap - 1)].raw->len;
+        k->given_bytes = 0;
+    }
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_channel *c = arg;
+    struct ln_worker *w = &c->worker;
+    (void)fd;
+    (void)what;
+    if (w->state == LN_W_WAITING) {
+        ln_worker_start(c);
+        return;
+    }
+    if (w->state == LN_W_STARTING) {
+        lost(c, "script did not load within 10 s", false);
+        return;
+    }
+    if (c->work.given == c->work.answered)
+        return; /* idle; armed again with the next message */
+    double limit = c->conf->seconds + HARD_GRACE_S;
+    double passed = (double)(ln_mono_us() - w->head_since_us) / 1e6;
+    if (passed < limit) {
+        arm(w, limit - passed + 0.001);
+        return;
+    }
+    char why[120];
+    snprintf(why, sizeof why, "killed: no result after %.3g s (limits.seconds = %.3g)", passed,
+             c->conf->seconds);
+    lost(c, why, true);
+}
+
+void ln_worker_init(struct ln_channel *c)
+{
+    c->worker.channel = c;
+    c->worker.stream.fd = -1;
+    evtimer_assign(&c->worker.timer, c->hub->base, on_timer, c);
+}
+
+void ln_worker_start(struct ln_channel *c)
+{
+    struct ln_worker *w = &c->worker;
+    int fd;
+    if (w->state == LN_W_STARTING || w->state == LN_W_READY)
+        return;
+    evtimer_del(&w->timer);
+    if (c->work.answered > 0) { /* kv must hold what the results on their way to the disk wrote */
+        w->state = LN_W_WAITING;
+        arm(w, 0.002);
+        return;
+    }
+    int rc = ln_worker_spawn("worker", c->name, &w->pid, &fd);
+    if (rc == LN_OK)
+        rc = ln_stream_init(&w->stream, c->hub->base, fd, &worker_ops, c);
+    if (rc != LN_OK) {
+        ln_log(LN_ERROR, "worker", "spawn_failed", "channel=%s why=\"%s\"", c->name,
+               ln_strerror(rc));
+        end_process(w);
+        start_later(c);
+        return;
+    }
+    w->state = LN_W_STARTING;
+    w->spawned_us = ln_mono_us();
+    arm(w, START_LIMIT_S);
+}

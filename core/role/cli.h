@@ -1,0 +1,13 @@
+/* What the command line's Lua (lua/cli) gets from C: modules of thin functions, each registered as
+ * a preloaded module of the trusted state. Expected failure is `nil, text`. */
+#ifndef LN_ROLE_CLI_H
+#define LN_ROLE_CLI_H
+
+struct lua_State;
+
+int ln_cli_sys_open(struct lua_State *L); /* "lunate.sys": files, terminal, text */
+int ln_cli_wire_open(struct lua_State *L); /* "lunate.wire": records of ipc/proto.h, to the control
+                                              socket and to children of our own */
+int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
+
+#endif

@@ -1,0 +1,281 @@
+/* loader: evaluates a site's Lua for the hub and for `lunate check`, once, and ends. Speaks records
+ * on descriptor 3 (ipc/proto.h); the work is in lua/loader.lua. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <lauxlib.h>
+#include <limits.h>
+#include <lua.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/proc.h"
+#include "ipc/proto.h"
+#include "role/role.h"
+#include "script/evaluate.h"
+#include "script/state.h"
+
+#define FILE_MAX  (64u << 20)
+#define BACKSTOP  ((size_t)4 << 30)
+#define START_MAX 65536
+
+static char site[PATH_MAX];
+static struct ln_buf out;
+
+static void flush(void)
+{
+    size_t sent = 0;
+    while (sent < out.len) {
+        ssize_t n = send(LN_PROC_FD, out.data + sent, out.len - sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            exit(0);
+        sent += (size_t)n;
+    }
+    ln_buf_clear(&out, 1u << 20);
+}
+
+/* ---- what lua/loader.lua sees -------------------------------------------------------------- */
+
+static const char *path_of(lua_State *L, int idx)
+{
+    return lua_pushfstring(L, "%s/%s", site, luaL_checkstring(L, idx));
+}
+
+static const char *kind_of(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) != 0)
+        return NULL;
+    return S_ISDIR(st.st_mode) ? "folder" : S_ISREG(st.st_mode) ? "file" : "other";
+}
+
+static int core_kind(lua_State *L)
+{
+    lua_pushstring(L, kind_of(path_of(L, 1)));
+    return 1;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* list(folder) -> { { name, kind } ... } sorted, or nil. */
+static int core_list(lua_State *L)
+{
+    struct dirent **list;
+    const char *dir = path_of(L, 1);
+    int n = scandir(dir, &list, NULL, by_name), k = 0;
+    if (n < 0)
+        return 0;
+    lua_newtable(L);
+    for (int i = 0; i < n; i++) {
+        const char *name = list[i]->d_name;
+        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+            char path[PATH_MAX * 2];
+            snprintf(path, sizeof path, "%s/%s", dir, name);
+            lua_createtable(L, 0, 2);
+            lua_pushstring(L, name);
+            lua_setfield(L, -2, "name");
+            lua_pushstring(L, kind_of(path));
+            lua_setfield(L, -2, "kind");
+            lua_rawseti(L, -2, ++k);
+        }
+        free(list[i]);
+    }
+    free(list);
+    return 1;
+}
+
+static int refuse(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    return 2;
+}
+
+/* read(path) -> text, or nil and why. */
+static int core_read(lua_State *L)
+{
+    struct stat st;
+    luaL_Buffer b;
+    ssize_t n;
+    int fd = open(path_of(L, 1), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return refuse(L, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > FILE_MAX) {
+        close(fd);
+        return refuse(L, S_ISREG(st.st_mode) ? "larger than 64 MiB" : "not a regular file");
+    }
+    luaL_buffinit(L, &b);
+    while ((n = read(fd, luaL_prepbuffer(&b), LUAL_BUFFERSIZE)) > 0)
+        luaL_addsize(&b, (size_t)n);
+    int e = errno;
+    close(fd);
+    luaL_pushresult(&b);
+    return n < 0 ? refuse(L, strerror(e)) : 1;
+}
+
+static void add_string(lua_State *L, int idx)
+{
+    struct ln_span s;
+    s.ptr = luaL_checklstring(L, idx, &s.len);
+    ln_wire_bytes(&out, s);
+}
+
+/* A record of the n strings that are the arguments. */
+static int emit(lua_State *L, uint8_t type, int n)
+{
+    size_t at = ln_wire_begin(&out, type);
+    for (int i = 1; i <= n; i++)
+        add_string(L, i);
+    if (ln_wire_end(&out, at) != LN_OK)
+        return luaL_error(L, "not enough memory");
+    flush();
+    return 0;
+}
+
+/* Pairs from the list at idx, behind what argument 1 says when idx is 2. */
+static int emit_pairs(lua_State *L, uint8_t type, int idx)
+{
+    size_t at = ln_wire_begin(&out, type);
+    if (idx == 2)
+        add_string(L, 1);
+    for (int i = 1; i <= (int)lua_objlen(L, idx); i++) {
+        lua_rawgeti(L, idx, i);
+        add_string(L, -1);
+        lua_pop(L, 1);
+    }
+    if (ln_wire_end(&out, at) != LN_OK)
+        return luaL_error(L, "not enough memory");
+    flush();
+    return 0;
+}
+
+static int emit_site(lua_State *L)
+{
+    return emit_pairs(L, LN_P_SITE, 1);
+}
+
+static int emit_settings(lua_State *L)
+{
+    return emit_pairs(L, LN_P_SETTINGS, 2);
+}
+
+static int emit_begin(lua_State *L)
+{
+    return emit(L, LN_P_BEGIN, 2);
+}
+
+static int emit_file(lua_State *L)
+{
+    return emit(L, LN_P_FILE, 2);
+}
+
+static int emit_shared(lua_State *L)
+{
+    return emit(L, LN_P_SHARED, 2);
+}
+
+static int emit_error(lua_State *L)
+{
+    return emit(L, LN_P_ERROR, 2);
+}
+
+static int emit_done(lua_State *L)
+{
+    return emit(L, LN_P_DONE, 0);
+}
+
+static int load_site(lua_State *L)
+{
+    static const luaL_Reg fns[] = {{"kind", core_kind},
+                                   {"list", core_list},
+                                   {"read", core_read},
+                                   {"emit_site", emit_site},
+                                   {"emit_begin", emit_begin},
+                                   {"emit_file", emit_file},
+                                   {"emit_settings", emit_settings},
+                                   {"emit_error", emit_error},
+                                   {"emit_shared", emit_shared},
+                                   {"emit_done", emit_done},
+                                   {NULL, NULL}};
+    ln_state_push_module(L, "lunate.loader");
+    ln_sandbox_push_core(L);
+    luaL_setfuncs(L, fns, 0);
+    ln_evaluate_push(L, site);
+    lua_setfield(L, -2, "evaluate");
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+/* ---- the process --------------------------------------------------------------------------- */
+
+/* Waits for START and takes the site folder from it; false: the other side wants nothing. */
+static bool take_start(void)
+{
+    static char buf[START_MAX];
+    size_t len = 0, used;
+    struct ln_wire_in in;
+    uint8_t type;
+    for (;;) {
+        int code = ln_wire_next(buf, len, sizeof buf - 4, &type, &in, &used);
+        if (code == LN_OK && type == LN_P_START) {
+            struct ln_span s = ln_wire_get_bytes(&in);
+            if (!ln_wire_done(&in) || s.len == 0 || s.len >= sizeof site || s.ptr[0] != '/')
+                return false;
+            memcpy(site, s.ptr, s.len);
+            return true;
+        }
+        if (code == LN_OK) { /* a HELLO: nothing to do */
+            memmove(buf, buf + used, len -= used);
+            continue;
+        }
+        ssize_t n = code == LN_EAGAIN ? read(LN_PROC_FD, buf + len, sizeof buf - len) : 0;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return false;
+        len += (size_t)n;
+    }
+}
+
+int ln_role_loader(int argc, char **argv)
+{
+    struct ln_err err = {0};
+    struct stat st;
+    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+        fprintf(stderr, "lunate loader: only the engine starts it; see lunate help check\n");
+        return LN_EXIT_USAGE;
+    }
+    ln_proc_title(argc, argv, "lunate: loader");
+    ln_proc_seal(LN_PROC_FD, BACKSTOP);
+    size_t at = ln_wire_begin(&out, LN_P_HELLO);
+    ln_wire_bytes(&out, ln_span_str(LN_PROTO_BUILD));
+    if (ln_wire_end(&out, at) != LN_OK)
+        return LN_EXIT_WRONG;
+    flush();
+    if (!take_start())
+        return LN_EXIT_WRONG;
+    lua_State *L = ln_state_new(true, false, &err);
+    if (!L)
+        return LN_EXIT_WRONG;
+    lua_pushcfunction(L, load_site);
+    int code = ln_state_call(L, 0, 0);
+    if (code != LN_OK) {
+        ln_state_fault_text(L, code, &err);
+        at = ln_wire_begin(&out, LN_P_ERROR);
+        ln_wire_bytes(&out, ln_span_str(""));
+        ln_wire_bytes(&out, ln_span_str(err.text));
+        if (ln_wire_end(&out, at) == LN_OK)
+            flush();
+    }
+    ln_state_free(L);
+    return code == LN_OK ? LN_EXIT_OK : LN_EXIT_WRONG;
+}

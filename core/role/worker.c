@@ -1,0 +1,353 @@
+/* worker: runs one channel's script, in a process of its own. Its socket (descriptor 3) is its only
+ * way in and out; it opens no store, no listener, no file but what io.open of the sandbox allows.
+ *
+ * Messages are taken pipelined; results gather in `out` and leave when the input is used up, when
+ * they are 64 KiB, 1 ms after the first of them, or from the limits' tick while a script is at
+ * work, so that the hub's idea of the message at hand is never older than a tick. */
+#include <errno.h>
+#include <lua.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/proc.h"
+#include "ipc/proto.h"
+#include "role/role.h"
+#include "script/kv.h"
+#include "script/limits.h"
+#include "script/run.h"
+#include "script/sandbox.h"
+#include "script/state.h"
+
+#define READ_CHUNK  (64u << 10)
+#define KEEP_BUFFER (256u << 10)
+#define OUT_FULL    (64u << 10)
+#define OUT_AGE_US  1000
+#define GC_EVERY    (8u << 20) /* bytes of messages between full collections */
+#define LOG_LINES   1000 /* of one message */
+#define LOG_TEXT    8192
+#define BACKSTOP    ((size_t)1 << 30) /* address space beyond twice the script's memory */
+
+static struct {
+    int argc;
+    char **argv;
+    struct ln_buf in;
+    struct ln_buf out;
+    size_t sent; /* bytes of `out` that are written; also moved by the tick */
+    volatile sig_atomic_t out_safe; /* `out` holds whole records and nobody changes it */
+    int64_t first_us; /* when the oldest unwritten record came into `out` */
+
+    char *name_text, *path_text, *site;
+    double seconds;
+    uint32_t memory_mb;
+    bool jit;
+    struct ln_files files;
+    struct ln_host host;
+    struct ln_buf kv; /* KV records' payloads until the state is there */
+
+    lua_State *L;
+    struct ln_channel channel;
+    struct ln_run *run;
+    uint64_t seq; /* at hand, for log lines; 0 while loading */
+    unsigned log_lines;
+    size_t since_gc;
+} w;
+
+/* From the signal handler, while a script is at work. What does not fit now goes later. */
+static void tick(void)
+{
+    if (!w.out_safe)
+        return;
+    while (w.sent < w.out.len) {
+        ssize_t n =
+            send(LN_PROC_FD, w.out.data + w.sent, w.out.len - w.sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (n <= 0)
+            return;
+        w.sent += (size_t)n;
+    }
+}
+
+static void protect_out(bool safe)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    w.out_safe = safe;
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Writes all there is; ends the process when the hub is gone. Never while out_safe. */
+static void flush(void)
+{
+    while (w.sent < w.out.len) {
+        ssize_t n = send(LN_PROC_FD, w.out.data + w.sent, w.out.len - w.sent, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            exit(0);
+        w.sent += (size_t)n;
+    }
+    w.sent = 0;
+    ln_buf_clear(&w.out, KEEP_BUFFER);
+}
+
+_Noreturn static void end(int status)
+{
+    flush();
+    exit(status);
+}
+
+static void out_of_memory(int code)
+{
+    if (code != LN_OK)
+        end(1);
+}
+
+static void on_log(void *arg, int level, struct ln_span where, struct ln_span text)
+{
+    static const char dropped[] = "further log lines of this message are dropped";
+    bool safe = w.out_safe;
+    (void)arg;
+    if (w.log_lines > LOG_LINES)
+        return;
+    if (w.log_lines++ == LOG_LINES)
+        text = ln_span(dropped, sizeof dropped - 1);
+    if (text.len > LOG_TEXT)
+        text.len = LOG_TEXT;
+    protect_out(false);
+    size_t at = ln_wire_begin(&w.out, LN_P_LOG);
+    ln_wire_u64(&w.out, w.seq);
+    ln_wire_u8(&w.out, (uint8_t)level);
+    ln_wire_bytes(&w.out, where);
+    ln_wire_bytes(&w.out, text);
+    int code = ln_wire_end(&w.out, at);
+    if (code == LN_OK && w.out.len - w.sent > 16 * OUT_FULL)
+        flush();
+    protect_out(safe);
+}
+
+/* ---- the handshake ------------------------------------------------------------------------- */
+
+static char *text_of(struct ln_span s)
+{
+    char *p = s.len && memchr(s.ptr, '\0', s.len) ? NULL : strndup(s.ptr ? s.ptr : "", s.len);
+    if (!p)
+        end(1);
+    return p;
+}
+
+/* The other side may say its build, too: it must be this one. */
+static void take_hello(struct ln_wire_in *in)
+{
+    if (!ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD) || !ln_wire_done(in))
+        end(1);
+}
+
+static void take_channel(struct ln_wire_in *in)
+{
+    struct ln_span name = ln_wire_get_bytes(in), site = ln_wire_get_bytes(in),
+                   path = ln_wire_get_bytes(in);
+    w.seconds = ln_wire_get_f64(in);
+    w.memory_mb = ln_wire_get_u32(in);
+    w.jit = ln_wire_get_u8(in) != 0;
+    if (!ln_wire_done(in) || w.name_text || w.seconds <= 0)
+        end(1);
+    w.name_text = text_of(name);
+    w.path_text = text_of(path);
+    w.site = text_of(site);
+    char title[128];
+    snprintf(title, sizeof title, "lunate: worker %s", w.name_text);
+    ln_proc_title(w.argc, w.argv, title);
+    ln_proc_seal(LN_PROC_FD, BACKSTOP + 2 * ((size_t)w.memory_mb << 20));
+}
+
+static void take_file(struct ln_wire_in *in)
+{
+    struct ln_span path = ln_wire_get_bytes(in), data = ln_wire_get_bytes(in);
+    if (!ln_wire_done(in) || ln_files_add(&w.files, path, data) != LN_OK)
+        end(1);
+}
+
+/* Kept as they came: the state is not there yet. */
+static void take_kv(struct ln_wire_in *in)
+{
+    out_of_memory(ln_buf_add(&w.kv, in->ptr, (size_t)(in->end - in->ptr)));
+    ln_wire_get_bytes(in);
+    ln_wire_get_bytes(in);
+    if (!ln_wire_done(in))
+        end(1);
+}
+
+static int load_kv(lua_State *L)
+{
+    struct ln_wire_in in = {w.kv.data, w.kv.data + w.kv.len, false};
+    while (in.ptr < in.end) {
+        struct ln_span key = ln_wire_get_bytes(&in), value = ln_wire_get_bytes(&in);
+        ln_kv_load(L, key, value);
+    }
+    return 0;
+}
+
+static int make_script(struct ln_err *err)
+{
+    w.host = (struct ln_host){.site = w.site, .files = &w.files, .log = on_log};
+    w.L = ln_state_new(false, w.jit, err);
+    if (!w.L)
+        return err->code;
+    int code = ln_limits_watch(w.L, w.seconds, tick);
+    ln_limits_begin(ln_mono_us());
+    ln_state_limit_memory(w.L, (size_t)w.memory_mb << 20);
+    if (code == LN_OK)
+        code = ln_channel_load(w.L, &w.host, w.path_text, &w.channel, err);
+    ln_limits_end();
+    if (code == LN_OK)
+        code = ln_run_new(w.L, &w.channel, &w.run);
+    return code;
+}
+
+static void answer_ready(void)
+{
+    size_t at = ln_wire_begin(&w.out, LN_P_READY);
+    ln_wire_u32(&w.out, w.channel.ndest);
+    for (unsigned i = 0; i < w.channel.ndest; i++)
+        ln_wire_bytes(&w.out, ln_span_str(w.channel.dest[i].name));
+    out_of_memory(ln_wire_end(&w.out, at));
+}
+
+static void start(void)
+{
+    struct ln_err err = {0};
+    if (!w.name_text || w.run)
+        end(1);
+    int code = make_script(&err);
+    if (code == LN_OK) {
+        lua_pushcfunction(w.L, load_kv);
+        if ((code = ln_state_call(w.L, 0, 0)) != LN_OK)
+            ln_state_fault_text(w.L, code, &err);
+    }
+    ln_buf_fini(&w.kv);
+    if (code == LN_OK) {
+        answer_ready();
+        return;
+    }
+    size_t at = ln_wire_begin(&w.out, LN_P_FAILED);
+    ln_wire_bytes(&w.out, ln_span_str(err.text[0] ? err.text : ln_strerror(code)));
+    out_of_memory(ln_wire_end(&w.out, at));
+    end(0);
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+static void collect_garbage(size_t bytes)
+{
+    w.since_gc += bytes;
+    if (w.since_gc < GC_EVERY)
+        return;
+    /* Messages keep their bytes outside of Lua's heap, where its collector does not see them. */
+    w.since_gc = 0;
+    lua_gc(w.L, LUA_GCCOLLECT, 0);
+}
+
+static void take_message(struct ln_wire_in *in)
+{
+    w.seq = ln_wire_get_u64(in);
+    ln_wire_get_u64(in); /* receipt time */
+    struct ln_span raw = ln_wire_get_bytes(in);
+    if (!ln_wire_done(in) || !w.run)
+        end(1);
+    int64_t now = ln_mono_us();
+    w.log_lines = 0;
+    protect_out(true);
+    ln_limits_begin(now);
+    const struct ln_result *r = ln_run_message(w.run, w.seq, raw, now);
+    ln_limits_end();
+    protect_out(false);
+    if (w.out.len == 0)
+        w.first_us = now;
+    if (ln_result_write(&w.out, r) != LN_OK) {
+        static const char large[] = "the result is too large";
+        struct ln_result failed = {.seq = w.seq, .verdict = LN_V_ERROR};
+        failed.reason = ln_span(large, sizeof large - 1);
+        out_of_memory(ln_result_write(&w.out, &failed));
+    }
+    if (r->verdict == LN_V_LIMIT)
+        end(0);
+    now += r->duration_us;
+    ln_run_forget(w.run);
+    collect_garbage(raw.len);
+    if (w.out.len - w.sent >= OUT_FULL || now - w.first_us >= OUT_AGE_US)
+        flush();
+}
+
+static void take(uint8_t type, struct ln_wire_in *in)
+{
+    switch (type) {
+    case LN_P_MESSAGE: take_message(in); break;
+    case LN_P_HELLO: take_hello(in); break;
+    case LN_P_CHANNEL: take_channel(in); break;
+    case LN_P_FILE: take_file(in); break;
+    case LN_P_KV: take_kv(in); break;
+    case LN_P_START: start(); break;
+    default: end(1);
+    }
+}
+
+/* Works off the whole records in the buffer; returns how many bytes the next one needs, 0 =
+ * unknown. */
+static size_t work_off(void)
+{
+    struct ln_wire_in in;
+    uint8_t type = 0;
+    size_t used = 0, pos = 0;
+    int code;
+    while ((code = ln_wire_next(w.in.data + pos, w.in.len - pos, LN_WIRE_MAX, &type, &in, &used)) ==
+           LN_OK) {
+        take(type, &in);
+        pos += used;
+    }
+    if (code != LN_EAGAIN)
+        end(1);
+    ln_buf_drop(&w.in, pos);
+    if (w.in.len == 0)
+        ln_buf_clear(&w.in, KEEP_BUFFER);
+    return used;
+}
+
+static void loop(void)
+{
+    size_t need = 0;
+    for (;;) {
+        size_t more = need > w.in.len + READ_CHUNK ? need - w.in.len : READ_CHUNK;
+        out_of_memory(ln_buf_reserve(&w.in, more));
+        ssize_t n = read(LN_PROC_FD, w.in.data + w.in.len, w.in.cap - w.in.len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            exit(0); /* the hub is gone, or wants no more */
+        w.in.len += (size_t)n;
+        need = work_off();
+        flush();
+    }
+}
+
+int ln_role_worker(int argc, char **argv)
+{
+    struct stat st;
+    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+        fprintf(stderr, "lunate worker: only the engine starts workers (lunate run)\n");
+        return LN_EXIT_USAGE;
+    }
+    w.argc = argc;
+    w.argv = argv;
+    size_t at = ln_wire_begin(&w.out, LN_P_HELLO);
+    ln_wire_bytes(&w.out, ln_span_str(LN_PROTO_BUILD));
+    if (ln_wire_end(&w.out, at) != LN_OK)
+        return 1;
+    flush();
+    loop();
+    return 0;
+}

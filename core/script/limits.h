@@ -1,0 +1,22 @@
+/* The soft time limit of a process that runs scripts: a timer tick (100 ms) while a script is at
+ * work; over the limit it stops the script through ln_state_stop. What no hook can stop (a long
+ * string.find, compiled code) is for the parent's SIGKILL. One state is watched at a time. */
+#ifndef LN_SCRIPT_LIMITS_H
+#define LN_SCRIPT_LIMITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lua_State;
+
+#define LN_LIMITS_TICK_MS 100
+
+/* Watches L from now on; NULL ends it. tick (may be NULL) is called from the signal handler at each
+ * tick between begin and end: it must be async-signal-safe. */
+int ln_limits_watch(struct lua_State *L, double seconds, void (*tick)(void));
+/* The script starts at mono time now_us. */
+void ln_limits_begin(int64_t now_us);
+/* It is back. The timer stops by itself when nothing begins for a tick. */
+void ln_limits_end(void);
+
+#endif

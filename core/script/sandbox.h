@@ -1,0 +1,37 @@
+/* The sandbox of channel scripts, in a bare state (script/state.h): a whitelisted environment made
+ * by lua/sandbox.lua over the C functions here. Nothing in it reaches the real globals, the disk
+ * outside of the site folder, or another process. */
+#ifndef LN_SCRIPT_SANDBOX_H
+#define LN_SCRIPT_SANDBOX_H
+
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/span.h"
+#include "script/files.h"
+
+struct lua_State;
+
+/* What the process gives its scripts; outlives the state. */
+struct ln_host {
+    const char *site; /* absolute path; io.open reads below it. NULL: no io */
+    const struct ln_files *files; /* what require and lookup see */
+    void (*log)(void *arg, int level, struct ln_span where, struct ln_span text); /* may be NULL */
+    void *arg;
+};
+
+/* Makes the sandbox. path is the script's ("channels/x/init.lua" also sees channels/x/NAME.lua
+ * through require). Pushes nothing. */
+int ln_sandbox_open(struct lua_State *L, const struct ln_host *host, const char *path,
+                    struct ln_err *err) LN_MUST;
+/* Pushes the function of text, compiled with a fresh environment of the sandbox as its globals. */
+int ln_sandbox_load(struct lua_State *L, struct ln_span text, const char *chunk,
+                    struct ln_err *err) LN_MUST;
+
+/* Pushes the table of C functions that lua/sandbox.lua builds on; also for trusted states. */
+int ln_sandbox_push_core(struct lua_State *L);
+/* Pushes io.open and io.lines for reading below host->site (script/siteio.c). The standard io
+ * library must be open. */
+void ln_siteio_push(struct lua_State *L);
+
+#endif

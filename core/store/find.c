@@ -1,0 +1,147 @@
+/* Look-up by control id and patient id. Newest first: the part of the log that is not indexed yet,
+ * then the blocks. Every hit is checked against the receipt. */
+#include <stdlib.h>
+
+#include "store/index.h"
+#include "store/reader.h"
+
+struct hit {
+    struct ln_found at;
+    int64_t time;
+};
+
+struct search {
+    struct ln_reader *r;
+    enum ln_index index;
+    uint32_t chan; /* 0 = all */
+    struct ln_span key;
+    struct hit *hits; /* of the part that is being looked at */
+    size_t nhits, cap;
+};
+
+static bool names(const struct search *s, const struct ln_receipt *r)
+{
+    if (s->index == LN_INDEX_CONTROL_ID)
+        return ln_span_eq(r->control_id, s->key);
+    for (unsigned i = 0; i < r->npatient; i++)
+        if (ln_span_eq(r->patient[i], s->key))
+            return true;
+    return false;
+}
+
+/* Adds the message if it is one that is looked for. */
+static int check(struct search *s, uint32_t chan, uint64_t seq, struct ln_span rec)
+{
+    struct ln_receipt r;
+    struct ln_span body;
+    uint64_t total;
+    int rc = ln_record_open(rec, &body, &total);
+    if (rc == LN_OK && ln_record_receipt_read(body, &r) != LN_OK)
+        /* cut within its fields: unusually long ones */
+        rc = total > body.len ? ln_read_receipt(s->r, chan, seq, &r) : LN_EPARSE;
+    if (rc != LN_OK || !names(s, &r))
+        return rc;
+    if (s->nhits == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 64;
+        struct hit *p = realloc(s->hits, cap * sizeof *p);
+        if (!p)
+            return LN_ENOMEM;
+        s->hits = p;
+        s->cap = cap;
+    }
+    s->hits[s->nhits++] = (struct hit){{chan, seq}, r.time_us};
+    return LN_OK;
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    const struct hit *x = a, *y = b;
+    if (x->time != y->time)
+        return x->time > y->time ? -1 : 1;
+    if (x->at.seq != y->at.seq)
+        return x->at.seq > y->at.seq ? -1 : 1;
+    return x->at.chan < y->at.chan ? -1 : x->at.chan > y->at.chan;
+}
+
+/* Hands over the hits of a part, newest first. */
+static void give(struct search *s, struct ln_found *found, unsigned max, unsigned *n)
+{
+    if (s->nhits > 1)
+        qsort(s->hits, s->nhits, sizeof *s->hits, newest_first);
+    for (size_t i = 0; i < s->nhits && *n < max; i++)
+        found[(*n)++] = s->hits[i].at;
+    s->nhits = 0;
+}
+
+static int scan_tail(struct search *s)
+{
+    struct ln_channel_state st;
+    MDB_cursor *c;
+    MDB_val key, val;
+    int rc = ln_reader_cursor(s->r, LN_DB_MSG, &c);
+    for (uint32_t id = 0; rc == LN_OK && ln_read_next_channel(s->r, id, &st) == LN_OK; id = st.id) {
+        if ((s->chan && st.id != s->chan) || s->r->numbers.indexed >= st.next_seq)
+            continue;
+        struct ln_key k = ln_key_msg(st.id, s->r->numbers.indexed);
+        int m = ln_reader_seek(c, &k, 4, &key, &val);
+        while (m == LN_OK && rc == LN_OK && ln_get_u32(key.mv_data) == st.id) {
+            rc = check(s, st.id, ln_get_u64((char *)key.mv_data + 4), ln_val_span(val));
+            m = ln_code_from_mdb(mdb_cursor_get(c, &key, &val, MDB_NEXT));
+        }
+    }
+    return rc;
+}
+
+static int scan_block(struct search *s, struct ln_span rec, uint64_t hash)
+{
+    struct ln_index_block b;
+    int rc = ln_index_open(rec, &b);
+    if (rc != LN_OK)
+        return rc;
+    size_t n = b.entries.len / LN_INDEX_ENTRY;
+    for (size_t i = ln_index_search(&b, hash); rc == LN_OK && i < n; i++) {
+        const char *e = b.entries.ptr + i * LN_INDEX_ENTRY;
+        if (ln_get_u64(e) != hash)
+            break;
+        uint32_t chan = ln_get_u32(e + 8);
+        if (s->chan && chan != s->chan)
+            continue;
+        struct ln_key k = ln_key_msg(chan, ln_get_u64(e + 12));
+        MDB_val key = ln_key_val(&k), val;
+        int m = mdb_get(s->r->txn, s->r->env->db[LN_DB_MSG], &key, &val);
+        if (!m)
+            rc = check(s, chan, ln_get_u64(e + 12), ln_val_span(val));
+        else if (m != MDB_NOTFOUND) /* trimmed */
+            rc = ln_code_from_mdb(m);
+    }
+    return rc;
+}
+
+int ln_find(struct ln_reader *r, enum ln_index index, uint32_t chan, struct ln_span key,
+            struct ln_found *found, unsigned max, unsigned *n)
+{
+    struct search s = {.r = r, .index = index, .chan = chan, .key = key};
+    MDB_cursor *c;
+    MDB_val k, val;
+    unsigned char last[1] = {(unsigned char)(index + 1)};
+    *n = 0;
+    if ((index != LN_INDEX_CONTROL_ID && index != LN_INDEX_PATIENT) || key.len == 0)
+        return LN_EINVAL;
+    uint64_t hash = ln_hash_sip(r->env->hash_key, key.ptr, key.len);
+    int rc = scan_tail(&s);
+    give(&s, found, max, n);
+    if (rc == LN_OK)
+        rc = ln_reader_cursor(r, LN_DB_IDX, &c);
+    if (rc == LN_OK) {
+        k = (MDB_val){1, last};
+        int m = mdb_cursor_get(c, &k, &val, MDB_SET_RANGE);
+        for (m = mdb_cursor_get(c, &k, &val, m ? MDB_LAST : MDB_PREV);
+             !m && rc == LN_OK && *n < max && *(unsigned char *)k.mv_data == index;
+             m = mdb_cursor_get(c, &k, &val, MDB_PREV)) {
+            rc = scan_block(&s, ln_val_span(val), hash);
+            give(&s, found, max, n);
+        }
+    }
+    free(s.hits);
+    return rc;
+}

@@ -1,0 +1,180 @@
+/* The LMDB environment of a store: where the data bases, keys and error codes are known.
+ *
+ * Files in the data folder: data.mdb (all data), lock.mdb (LMDB's table of readers), engine.lock
+ * (held by the engine that writes, with its process id). LMDB must not open a file twice in one
+ * process (closing one descriptor would drop the other's locks), so openers within a process share.
+ *
+ * Data bases, keys big-endian so that their order is the order of numbers:
+ *   meta   "format" u32 big-endian, "hash_key" 16 bytes, "settled" (see lmdb_env.c)
+ *   msg    chan u32, seq u64               receipt
+ *   res    chan, seq                       result with its items
+ *   out    chan, seq, n u32                outcome of output n
+ *   ev     chan, seq, i u32                events in order
+ *   part   chan, seq, db u8, n u32, i u32  what a chunked record has beyond its first bytes
+ *   cur    chan                            numbers, cursors, names (numbers.h)
+ *   kv     chan, key
+ *   parked chan, seq, n u32                destination id of what is parked
+ *   idx    kind u8, block u64              sorted hashes (index.h) */
+#ifndef LN_STORE_LMDB_ENV_H
+#define LN_STORE_LMDB_ENV_H
+
+#ifndef LN_CDEF
+#include <lmdb.h>
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "base/hash.h"
+#include "store/record.h"
+
+enum ln_db {
+    LN_DB_META,
+    LN_DB_MSG,
+    LN_DB_RES,
+    LN_DB_OUT,
+    LN_DB_EV,
+    LN_DB_PART,
+    LN_DB_CUR,
+    LN_DB_KV,
+    LN_DB_PARKED,
+    LN_DB_IDX,
+    LN_DB_COUNT
+};
+
+/* Larger records are cut: a value then takes whole pages that are found easily among freed ones. */
+#define LN_CHUNK (14u * 4096u - 16u)
+
+struct ln_reader;
+
+struct ln_env {
+    char *path;
+    bool writable;
+    uint64_t map_size;
+    unsigned refs;
+    dev_t dev;
+    ino_t ino;
+    struct ln_env *next; /* environments of this process */
+    uint8_t hash_key[LN_HASH_KEY_LEN];
+    int lock_fd;
+
+    /* Held shared by whoever has a transaction, exclusively by who closes and opens mdb again. */
+    pthread_rwlock_t guard;
+    MDB_env *mdb; /* NULL when opening it again failed */
+    MDB_dbi db[LN_DB_COUNT];
+    pthread_mutex_t readers_lock;
+    struct ln_reader *readers;
+};
+
+int ln_env_open(const char *path, bool writable, uint64_t map_size, struct ln_env **out,
+                struct ln_err *err) LN_MUST;
+void ln_env_close(struct ln_env *e);
+/* After LMDB has declared the environment unusable (a failed write of a meta page): closes and
+ * opens it, and makes sure that what it now shows is what the disk holds. */
+int ln_env_reopen(struct ln_env *e, struct ln_err *err) LN_MUST;
+/* Pages of the file in use and free within it. */
+int ln_env_pages(struct ln_env *e, uint64_t *used, uint64_t *freed, bool count_free) LN_MUST;
+
+int ln_code_from_mdb(int rc);
+/* Takes the engine's lock; LN_EBUSY names the process that has it. */
+int ln_env_lock(const char *path, int *fd, struct ln_err *err) LN_MUST;
+/* Makes an empty store, all or nothing (lmdb_new.c). */
+int ln_env_create(const char *path, struct ln_err *err) LN_MUST;
+/* One attempt after the other with a smaller map, for machines that limit the address space. */
+int ln_env_mdb_open(const char *dir, unsigned flags, uint64_t map_size, MDB_env **out);
+int ln_env_open_dbs(MDB_env *mdb, unsigned flags, MDB_dbi *db);
+int ln_env_sync_dir(const char *path);
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+struct ln_key {
+    unsigned char b[24];
+    size_t len;
+};
+
+static inline void ln_key_u8(struct ln_key *k, uint8_t v)
+{
+    k->b[k->len++] = v;
+}
+
+static inline void ln_key_u32(struct ln_key *k, uint32_t v)
+{
+    for (int shift = 24; shift >= 0; shift -= 8)
+        k->b[k->len++] = (unsigned char)(v >> shift);
+}
+
+static inline void ln_key_u64(struct ln_key *k, uint64_t v)
+{
+    ln_key_u32(k, (uint32_t)(v >> 32));
+    ln_key_u32(k, (uint32_t)v);
+}
+
+static inline struct ln_key ln_key_chan(uint32_t chan)
+{
+    struct ln_key k = {.len = 0};
+    ln_key_u32(&k, chan);
+    return k;
+}
+
+static inline struct ln_key ln_key_msg(uint32_t chan, uint64_t seq)
+{
+    struct ln_key k = ln_key_chan(chan);
+    ln_key_u64(&k, seq);
+    return k;
+}
+
+static inline struct ln_key ln_key_sub(uint32_t chan, uint64_t seq, uint32_t n)
+{
+    struct ln_key k = ln_key_msg(chan, seq);
+    ln_key_u32(&k, n);
+    return k;
+}
+
+static inline MDB_val ln_key_val(struct ln_key *k)
+{
+    return (MDB_val){k->len, k->b};
+}
+
+static inline uint32_t ln_get_u32(const void *at)
+{
+    const unsigned char *p = at;
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static inline uint64_t ln_get_u64(const void *at)
+{
+    return (uint64_t)ln_get_u32(at) << 32 | ln_get_u32((const char *)at + 4);
+}
+
+static inline MDB_val ln_span_val(struct ln_span s)
+{
+    return (MDB_val){s.len, (void *)(uintptr_t)s.ptr}; /* LMDB doesn't write to it */
+}
+
+static inline struct ln_span ln_val_span(MDB_val v)
+{
+    return ln_span(v.mv_data, v.mv_size);
+}
+
+/* ---- records, whole or in parts (lmdb_part.c) ----------------------------------------------- */
+
+/* What a record belongs to: its key is made of it. n is used for out and ev only. */
+struct ln_at {
+    enum ln_db db;
+    uint32_t chan;
+    uint64_t seq;
+    uint32_t n;
+    bool last; /* a put likely to be the last key of all: packs pages fully */
+};
+
+/* Puts; adds what it takes to *bytes. LMDB's codes. */
+int ln_part_put(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span rec,
+                uint64_t *bytes);
+/* First bytes of a record: all of it when *total == body->len. Lunate's codes. */
+int ln_part_get(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span *body,
+                uint64_t *total);
+/* Copies the whole body of a chunked record, whose first bytes are `body`, to `to` (total bytes).
+ */
+int ln_part_join(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span body,
+                 uint64_t total, char *to);
+
+#endif
+#endif

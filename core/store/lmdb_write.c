@@ -1,0 +1,446 @@
+/* Applying operations to a transaction: committer thread. LMDB's codes are returned; what is wrong
+ * with one operation alone is noted in it (op->code), and the others go on. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "store/engine.h"
+
+struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id)
+{
+    return id && id <= c->nchans ? &c->chans[id - 1] : NULL;
+}
+
+static struct ln_numbers *make_chan(struct ln_committer *c, uint32_t id)
+{
+    if (id > c->chans_cap) {
+        unsigned cap = id < 16 ? 16 : id * 2;
+        struct ln_numbers *p = realloc(c->chans, cap * sizeof *p);
+        if (!p)
+            return NULL;
+        memset(p + c->chans_cap, 0, (cap - c->chans_cap) * sizeof *p);
+        c->chans = p;
+        c->chans_cap = cap;
+    }
+    while (c->nchans < id) {
+        struct ln_numbers *n = &c->chans[c->nchans++];
+        n->s =
+            (struct ln_channel_state){.id = c->nchans, .first_seq = 1, .next_seq = 1, .cursor = 1};
+        n->s.dest = n->dest;
+        n->kept = 0;
+        n->indexed = 1;
+    }
+    return &c->chans[id - 1];
+}
+
+static struct ln_numbers *touch(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = ln_write_chan(c, op->chan);
+    if (!n)
+        op->code = LN_EINVAL;
+    else
+        n->dirty = n->unpublished = true;
+    return n;
+}
+
+/* ---- loading ------------------------------------------------------------------------------- */
+
+static int load_tail(struct ln_committer *c, MDB_cursor *cur, const struct ln_numbers *n)
+{
+    struct ln_key k = ln_key_msg(n->s.id, n->indexed);
+    MDB_val key = ln_key_val(&k), val;
+    int rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
+    for (; !rc && ln_get_u32(key.mv_data) == n->s.id;
+         rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
+        struct ln_span body;
+        struct ln_receipt r;
+        uint64_t total;
+        if (ln_record_open(ln_val_span(val), &body, &total) != LN_OK ||
+            ln_record_receipt_read(body, &r) != LN_OK)
+            continue;
+        if (!ln_index_add(&c->tail, c->env->hash_key, n->s.id, ln_get_u64((char *)key.mv_data + 4),
+                          &r))
+            return ENOMEM;
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int ln_write_load(struct ln_committer *c)
+{
+    MDB_cursor *cur;
+    MDB_val key, val;
+    int rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_CUR], &cur);
+    if (rc)
+        return rc;
+    c->nchans = 0;
+    while ((rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) == 0) {
+        uint32_t id = ln_get_u32(key.mv_data);
+        struct ln_numbers *n = make_chan(c, id);
+        if (!n)
+            rc = ENOMEM;
+        else if (ln_numbers_read(ln_val_span(val), id, n) != LN_OK)
+            rc = MDB_CORRUPTED;
+        if (rc)
+            break;
+        n->dirty = false;
+        n->unpublished = true;
+    }
+    mdb_cursor_close(cur);
+    if (rc != MDB_NOTFOUND || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_MSG], &cur)) != 0)
+        return rc;
+    for (unsigned k = 0; k < LN_INDEX_KINDS; k++)
+        c->tail.n[k] = 0;
+    for (unsigned i = 0; i < c->nchans && !rc; i++)
+        rc = load_tail(c, cur, &c->chans[i]);
+    mdb_cursor_close(cur);
+    c->loaded = rc == 0;
+    return rc;
+}
+
+/* ---- operations ---------------------------------------------------------------------------- */
+
+static int put(struct ln_committer *c, enum ln_db db, struct ln_key k, struct ln_span rec)
+{
+    MDB_val key = ln_key_val(&k), val = ln_span_val(rec);
+    return mdb_put(c->txn, c->env->db[db], &key, &val, 0);
+}
+
+static int park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n, uint16_t dest)
+{
+    char rec[16];
+    struct ln_enc e = {rec};
+    ln_enc_head(&e, 0);
+    ln_enc_num(&e, dest);
+    return put(c, LN_DB_PARKED, ln_key_sub(chan, seq, n), ln_span(rec, (size_t)(e.p - rec)));
+}
+
+static int name_chan(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = make_chan(c, op->chan);
+    if (!n)
+        return ENOMEM;
+    memcpy(n->s.name, op->data, op->len);
+    n->s.name[op->len] = 0;
+    n->dirty = n->unpublished = true;
+    return 0;
+}
+
+static int name_dest(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = touch(c, op);
+    struct ln_dest_state *d = n ? ln_numbers_dest(n, op->dest) : NULL;
+    if (!d)
+        return n ? ENOMEM : 0;
+    memcpy(d->name, op->data, op->len);
+    d->name[op->len] = 0;
+    d->cursor = (struct ln_pos){.seq = n->s.cursor}; /* nothing before can be for it */
+    return 0;
+}
+
+static int append(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_receipt r;
+    struct ln_numbers *n = touch(c, op);
+    if (!n)
+        return 0;
+    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0, op->chan == c->nchans};
+    int rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
+    if (rc)
+        return rc;
+    n->s.next_seq = op->seq + 1;
+    n->s.received++;
+    n->kept++;
+    c->appended++;
+    struct ln_span body = ln_span(op->data + LN_RECORD_HEAD, op->len - LN_RECORD_HEAD);
+    if (ln_record_receipt_read(body, &r) == LN_OK &&
+        !ln_index_add(&c->tail, c->env->hash_key, op->chan, op->seq, &r))
+        return ENOMEM;
+    return 0;
+}
+
+/* A result is for the first message without one: anything else would pass a message over. */
+static int check_turn(struct ln_committer *c, struct ln_op *op, const struct ln_numbers *n)
+{
+    op->code = op->seq < n->s.cursor || op->seq >= n->s.next_seq ? LN_EINVAL : LN_OK;
+    if (op->code != LN_OK || op->seq == n->s.cursor)
+        return 0;
+    MDB_cursor *cur;
+    struct ln_key k = ln_key_msg(op->chan, n->s.cursor);
+    MDB_val key = ln_key_val(&k), val;
+    int rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_MSG], &cur);
+    if (rc)
+        return rc;
+    rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
+    if (!rc && ln_get_u32(key.mv_data) == op->chan && ln_get_u64((char *)key.mv_data + 4) < op->seq)
+        op->code = LN_EINVAL;
+    mdb_cursor_close(cur);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+/* The input as received, for the difference; empty when it can't be read: then all is kept plain.
+ */
+static struct ln_span input_of(struct ln_committer *c, struct ln_op *op, struct ln_span body,
+                               uint64_t total)
+{
+    struct ln_receipt r;
+    if (total > body.len) {
+        c->input.len = 0;
+        if (ln_buf_reserve(&c->input, total) != LN_OK ||
+            ln_part_join(c->env, c->txn,
+                         (struct ln_at){.db = LN_DB_MSG, .chan = op->chan, .seq = op->seq}, body,
+                         total, c->input.data) != LN_OK)
+            return ln_span("", 0);
+        body = ln_span(c->input.data, (size_t)total);
+    }
+    return ln_record_receipt_read(body, &r) == LN_OK ? r.raw : ln_span("", 0);
+}
+
+static int count_item(struct ln_committer *c, struct ln_op *op, struct ln_numbers *n, uint32_t i,
+                      const struct ln_item *it)
+{
+    struct ln_dest_state *d = it->dest <= n->s.ndest ? ln_numbers_dest(n, it->dest) : NULL;
+    if (!d)
+        return 0;
+    switch (it->kind) {
+    case LN_I_FILTERED: d->filtered++; return 0;
+    case LN_I_FORWARDED: d->sent++; return 0;
+    case LN_I_PARKED: d->parked++; return park(c, op->chan, op->seq, i, it->dest);
+    default:
+        /* A queue that was empty begins here: what lies between need not be looked at again. */
+        if (d->queued++ == 0)
+            d->cursor = (struct ln_pos){op->seq, i};
+        return 0;
+    }
+}
+
+static int write_kv(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_dec d = ln_dec_of(ln_span(op->data + op->data_len, op->len - op->data_len));
+    int rc = 0;
+    while (d.p < d.end && !rc) {
+        unsigned char k[4 + 400];
+        bool deleted = ln_dec_u8(&d);
+        struct ln_span name = ln_dec_bytes(&d), rec = ln_dec_bytes(&d);
+        struct ln_key chan = ln_key_chan(op->chan);
+        memcpy(k, chan.b, 4);
+        memcpy(k + 4, name.ptr, name.len);
+        MDB_val key = {4 + name.len, k}, val = ln_span_val(rec);
+        if (deleted)
+            rc = mdb_del(c->txn, c->env->db[LN_DB_KV], &key, NULL);
+        else
+            rc = mdb_put(c->txn, c->env->db[LN_DB_KV], &key, &val, 0);
+        if (deleted && rc == MDB_NOTFOUND)
+            rc = 0;
+    }
+    return rc;
+}
+
+static int count_state(struct ln_committer *c, struct ln_op *op, struct ln_numbers *n,
+                       uint8_t state)
+{
+    switch (state) {
+    case LN_S_DONE: n->s.processed++; break;
+    case LN_S_FILTERED: n->s.filtered++; break;
+    case LN_S_REJECTED: n->s.rejected++; break;
+    default:
+        n->s.errors++;
+        n->s.parked++;
+        return park(c, op->chan, op->seq, LN_WHOLE, 0);
+    }
+    return 0;
+}
+
+static int result(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0, op->chan == c->nchans};
+    struct ln_span body, queued = ln_span(op->data + LN_RECORD_HEAD, op->data_len - LN_RECORD_HEAD);
+    struct ln_processed p;
+    uint64_t total;
+    struct ln_numbers *n = touch(c, op);
+    if (!n)
+        return 0;
+    int rc = check_turn(c, op, n);
+    if (rc || op->code != LN_OK)
+        return rc;
+    if ((op->code = ln_part_get(c->env, c->txn, at, &body, &total)) != LN_OK)
+        return 0;
+    struct ln_span input = ln_span("", 0);
+    if (queued.len > 64)
+        input = input_of(c, op, body, total);
+    c->scratch.len = 0;
+    if (ln_record_result_pack(queued, input, &c->scratch) != LN_OK)
+        return ENOMEM;
+    at.db = LN_DB_RES;
+    rc = ln_part_put(c->env, c->txn, at, ln_buf_span(&c->scratch), &n->s.bytes);
+    struct ln_dec d = ln_dec_of(queued);
+    if (ln_record_result_read(&d, &p) != LN_OK)
+        return EINVAL;
+    for (uint32_t i = 0; i < p.nitems && !rc; i++) {
+        struct ln_stored_item it;
+        if (ln_record_item_read(&d, &it) != LN_OK)
+            return EINVAL;
+        rc = count_item(c, op, n, i, &it.item);
+    }
+    if (!rc)
+        rc = count_state(c, op, n, p.state);
+    if (!rc)
+        rc = write_kv(c, op);
+    n->s.cursor = op->seq + 1;
+    n->s.attempts = 0;
+    return rc;
+}
+
+/* Whether output n of a message is one that this destination has to deliver. */
+static bool is_output(struct ln_committer *c, const struct ln_op *op)
+{
+    struct ln_span body;
+    uint64_t total;
+    struct ln_processed p;
+    struct ln_stored_item it = {.item.dest = 0};
+    struct ln_at at = {.db = LN_DB_RES, .chan = op->chan, .seq = op->seq};
+    if (ln_part_get(c->env, c->txn, at, &body, &total) != LN_OK)
+        return false;
+    if (total > body.len || op->n >= 256)
+        return true; /* not worth joining or reading that far */
+    struct ln_dec d = ln_dec_of(body);
+    if (ln_record_result_read(&d, &p) != LN_OK || op->n >= p.nitems)
+        return false;
+    for (uint32_t i = 0; i <= op->n; i++)
+        if (ln_record_item_read(&d, &it) != LN_OK)
+            return false;
+    return it.item.dest == op->dest && it.item.kind <= LN_I_SAME;
+}
+
+static int outcome(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = touch(c, op);
+    struct ln_dest_state *d = n && op->dest <= n->s.ndest ? ln_numbers_dest(n, op->dest) : NULL;
+    op->code = LN_EINVAL;
+    if (!d || !d->queued || op->seq < d->cursor.seq ||
+        (op->seq == d->cursor.seq && op->n < d->cursor.n) || !is_output(c, op))
+        return 0;
+    op->code = LN_OK;
+    struct ln_at at = {LN_DB_OUT, op->chan, op->seq, op->n, op->chan == c->nchans};
+    int rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
+    d->cursor = (struct ln_pos){op->seq, op->n + 1};
+    d->queued--;
+    switch ((uint8_t)op->data[LN_RECORD_HEAD]) {
+    case LN_OUT_SENT: d->sent++; break;
+    case LN_OUT_SKIPPED: d->skipped++; break;
+    default:
+        d->parked++;
+        if (!rc)
+            rc = park(c, op->chan, op->seq, op->n, op->dest);
+    }
+    return rc;
+}
+
+static int event(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = touch(c, op);
+    MDB_cursor *cur;
+    if (!n)
+        return 0;
+    struct ln_key own = ln_key_msg(op->chan, op->seq), k = ln_key_msg(op->chan, op->seq + 1);
+    MDB_val key = ln_key_val(&own), val;
+    int rc = mdb_get(c->txn, c->env->db[LN_DB_MSG], &key, &val);
+    if (rc == MDB_NOTFOUND) {
+        op->code = LN_ENOTFOUND;
+        return 0;
+    }
+    if (rc || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_EV], &cur)) != 0)
+        return rc;
+    struct ln_at at = {.db = LN_DB_EV, .chan = op->chan, .seq = op->seq};
+    key = ln_key_val(&k);
+    rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
+    rc = mdb_cursor_get(cur, &key, &val, rc ? MDB_LAST : MDB_PREV);
+    if (!rc && memcmp(key.mv_data, own.b, own.len) == 0)
+        at.n = ln_get_u32((char *)key.mv_data + own.len) + 1;
+    mdb_cursor_close(cur);
+    if (rc && rc != MDB_NOTFOUND)
+        return rc;
+    if ((uint8_t)op->data[LN_RECORD_HEAD] == LN_EV_ATTEMPT)
+        n->s.attempts++;
+    return ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
+}
+
+static int unpark(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = touch(c, op);
+    struct ln_key k = ln_key_sub(op->chan, op->seq, op->n);
+    MDB_val key = ln_key_val(&k), val;
+    int rc = n ? mdb_get(c->txn, c->env->db[LN_DB_PARKED], &key, &val) : MDB_NOTFOUND;
+    if (rc)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    struct ln_span body;
+    uint64_t total;
+    if (ln_record_open(ln_val_span(val), &body, &total) == LN_OK) {
+        struct ln_dec d = ln_dec_of(body);
+        uint16_t dest = (uint16_t)ln_dec_num(&d);
+        if (op->n == LN_WHOLE)
+            n->s.parked--;
+        else if (dest && dest <= n->s.ndest)
+            n->dest[dest - 1].parked--;
+    }
+    return mdb_del(c->txn, c->env->db[LN_DB_PARKED], &key, NULL);
+}
+
+static int set(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = touch(c, op);
+    if (!n)
+        return 0;
+    if (op->kind == LN_OP_MODE) {
+        n->s.mode = (uint8_t)op->n;
+    } else if (op->kind == LN_OP_HELD) {
+        n->dest[op->dest - 1].held = op->n != 0;
+    } else {
+        uint64_t limits[2];
+        memcpy(limits, op->data, sizeof limits);
+        n->max_age_s = limits[0];
+        n->max_bytes = limits[1];
+        c->trim_at_us = 0;
+    }
+    return 0;
+}
+
+int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
+{
+    static int (*const verbs[])(struct ln_committer *, struct ln_op *) = {
+        [LN_OP_CHANNEL] = name_chan, [LN_OP_DEST] = name_dest,  [LN_OP_APPEND] = append,
+        [LN_OP_RESULT] = result,     [LN_OP_OUTCOME] = outcome, [LN_OP_EVENT] = event,
+        [LN_OP_UNPARK] = unpark,     [LN_OP_MODE] = set,        [LN_OP_HELD] = set,
+        [LN_OP_RETAIN] = set,
+    };
+    int rc = 0;
+    for (struct ln_op *op = b->first; op && !rc; op = op->next) {
+        if (op->settled)
+            continue;
+        op->code = LN_OK;
+        rc = verbs[op->kind](c, op);
+    }
+    return rc;
+}
+
+int ln_write_numbers(struct ln_committer *c)
+{
+    int rc = 0;
+    if (c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK) {
+        rc = ln_index_flush(c->env, c->txn, &c->tail, &c->scratch);
+        for (unsigned i = 0; i < c->nchans; i++) {
+            struct ln_numbers *n = &c->chans[i];
+            n->dirty |= n->indexed < n->s.next_seq;
+            n->indexed = n->s.next_seq;
+        }
+    }
+    for (unsigned i = 0; i < c->nchans && !rc; i++) {
+        struct ln_numbers *n = &c->chans[i];
+        if (!n->dirty)
+            continue;
+        c->scratch.len = 0;
+        if (ln_numbers_write(n, &c->scratch) != LN_OK)
+            return ENOMEM;
+        rc = put(c, LN_DB_CUR, ln_key_chan(n->s.id), ln_buf_span(&c->scratch));
+        n->dirty = false;
+    }
+    return rc;
+}

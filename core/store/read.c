@@ -1,0 +1,372 @@
+/* Reading messages, results, outcomes, events, numbers. */
+#include <stdlib.h>
+
+#include "store/delta.h"
+#include "store/reader.h"
+
+/* ---- channels ------------------------------------------------------------------------------ */
+
+static int channel_record(struct ln_reader *r, MDB_val key, MDB_val val,
+                          struct ln_channel_state *out)
+{
+    int rc = ln_numbers_read(ln_val_span(val), ln_get_u32(key.mv_data), &r->numbers);
+    *out = r->numbers.s;
+    return rc;
+}
+
+int ln_read_next_channel(struct ln_reader *r, uint32_t after, struct ln_channel_state *out)
+{
+    MDB_cursor *c;
+    MDB_val key, val;
+    struct ln_key k = ln_key_chan(after + 1);
+    int rc = after == UINT32_MAX ? LN_ENOTFOUND : ln_reader_cursor(r, LN_DB_CUR, &c);
+    if (rc == LN_OK)
+        rc = ln_reader_seek(c, &k, 0, &key, &val);
+    return rc == LN_OK ? channel_record(r, key, val, out) : rc;
+}
+
+int ln_read_channel(struct ln_reader *r, uint32_t chan, struct ln_channel_state *out)
+{
+    struct ln_key k = ln_key_chan(chan);
+    MDB_val key = ln_key_val(&k), val;
+    int rc = mdb_get(r->txn, r->env->db[LN_DB_CUR], &key, &val);
+    return rc ? ln_code_from_mdb(rc) : channel_record(r, key, val, out);
+}
+
+uint32_t ln_read_channel_id(struct ln_reader *r, const char *name)
+{
+    struct ln_channel_state s;
+    for (uint32_t id = 0; ln_read_next_channel(r, id, &s) == LN_OK; id = s.id)
+        if (strcmp(s.name, name) == 0)
+            return s.id;
+    return 0;
+}
+
+/* ---- messages ------------------------------------------------------------------------------ */
+
+int ln_read_receipt(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_receipt *out)
+{
+    struct ln_span body;
+    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_MSG, .chan = chan, .seq = seq}, &body);
+    return rc == LN_OK ? ln_record_receipt_read(body, out) : rc;
+}
+
+static int receipt_at(struct ln_reader *r, MDB_val key, MDB_val val, uint32_t chan, uint64_t *seq,
+                      struct ln_receipt *out)
+{
+    struct ln_span body;
+    uint64_t total;
+    *seq = ln_get_u64((const char *)key.mv_data + 4);
+    int rc = ln_record_open(ln_val_span(val), &body, &total);
+    if (rc != LN_OK)
+        return rc;
+    if (total > body.len)
+        return ln_read_receipt(r, chan, *seq, out);
+    return ln_record_receipt_read(body, out);
+}
+
+int ln_read_receipt_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out)
+{
+    MDB_cursor *c;
+    MDB_val key, val;
+    struct ln_key k = ln_key_msg(chan, *seq);
+    int rc = ln_reader_cursor(r, LN_DB_MSG, &c);
+    if (rc == LN_OK)
+        rc = ln_reader_seek(c, &k, 4, &key, &val);
+    return rc == LN_OK ? receipt_at(r, key, val, chan, seq, out) : rc;
+}
+
+int ln_read_receipt_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out)
+{
+    MDB_cursor *c;
+    MDB_val key, val;
+    struct ln_key k = ln_key_msg(chan, *seq);
+    int rc = ln_reader_cursor(r, LN_DB_MSG, &c);
+    if (rc != LN_OK)
+        return rc;
+    rc = ln_reader_seek(c, &k, k.len, &key, &val);
+    if (rc !=
+        LN_OK) { /* not this one: the one before where the cursor stands, or the last of all */
+        bool behind = key.mv_data != k.b;
+        int m = mdb_cursor_get(c, &key, &val, behind ? MDB_PREV : MDB_LAST);
+        if (m)
+            return ln_code_from_mdb(m);
+        if (ln_get_u32(key.mv_data) != chan)
+            return LN_ENOTFOUND;
+    }
+    return receipt_at(r, key, val, chan, seq, out);
+}
+
+/* Only the time: for the binary search. */
+static int time_from(MDB_cursor *c, uint32_t chan, uint64_t *seq, int64_t *t)
+{
+    MDB_val key, val;
+    struct ln_span body;
+    uint64_t total;
+    struct ln_key k = ln_key_msg(chan, *seq);
+    int rc = ln_reader_seek(c, &k, 4, &key, &val);
+    if (rc == LN_OK)
+        rc = ln_record_open(ln_val_span(val), &body, &total);
+    if (rc != LN_OK)
+        return rc;
+    struct ln_dec d = ln_dec_of(body);
+    ln_dec_u8(&d);
+    *t = (int64_t)ln_dec_u64(&d);
+    *seq = ln_get_u64((const char *)key.mv_data + 4);
+    return d.bad ? LN_EPARSE : LN_OK;
+}
+
+int ln_read_seq_at(struct ln_reader *r, uint32_t chan, int64_t time_us, uint64_t *seq)
+{
+    MDB_cursor *c;
+    struct ln_channel_state s;
+    int64_t t;
+    int rc = ln_read_channel(r, chan, &s);
+    if (rc == LN_OK)
+        rc = ln_reader_cursor(r, LN_DB_MSG, &c);
+    if (rc != LN_OK)
+        return rc;
+    uint64_t lo = s.first_seq, hi = s.next_seq; /* the answer lies in [lo, hi] */
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2, at = mid;
+        rc = time_from(c, chan, &at, &t);
+        if (rc != LN_OK && rc != LN_ENOTFOUND)
+            return rc;
+        if (rc == LN_ENOTFOUND || t >= time_us)
+            hi = mid;
+        else
+            lo = at + 1;
+    }
+    *seq = lo;
+    return time_from(c, chan, seq, &t);
+}
+
+/* ---- results ------------------------------------------------------------------------------- */
+
+/* The bytes of an item that was kept as a difference. */
+static int rebuild(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_stored_item *it)
+{
+    struct ln_receipt in;
+    if (!it->delta)
+        return LN_OK;
+    int rc = ln_read_receipt(r, chan, seq, &in);
+    if (rc != LN_OK)
+        return rc == LN_ENOTFOUND ? LN_EPARSE : rc;
+    /* One literal byte or a copy needs bytes of its own in the record; a copy is never longer than
+     * the input: no length can make us allocate without bound. */
+    if (it->full_len > it->item.data.len * (in.raw.len + 1))
+        return LN_EPARSE;
+    char *to = ln_reader_alloc(r, it->full_len);
+    if (!to)
+        return LN_ENOMEM;
+    rc = ln_delta_read(in.raw, it->item.data, to, it->full_len);
+    it->item.data = ln_span(to, it->full_len);
+    return rc;
+}
+
+static int open_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_dec *d,
+                       struct ln_processed *p)
+{
+    struct ln_span body;
+    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_RES, .chan = chan, .seq = seq}, &body);
+    if (rc != LN_OK)
+        return rc;
+    *d = ln_dec_of(body);
+    return ln_record_result_read(d, p);
+}
+
+int ln_read_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_processed *p)
+{
+    struct ln_dec d;
+    int rc = open_result(r, chan, seq, &d, p);
+    if (rc == LN_OK && p->nitems > r->items_cap) {
+        struct ln_item *items = realloc(r->items, p->nitems * sizeof *items);
+        if (!items)
+            return LN_ENOMEM;
+        r->items = items;
+        r->items_cap = p->nitems;
+    }
+    for (uint32_t i = 0; rc == LN_OK && i < p->nitems; i++) {
+        struct ln_stored_item it;
+        rc = ln_record_item_read(&d, &it);
+        if (rc == LN_OK)
+            rc = rebuild(r, chan, seq, &it);
+        r->items[i] = it.item;
+    }
+    p->items = r->items;
+    return rc;
+}
+
+/* Item n of a result. */
+static int item_at(struct ln_dec d, const struct ln_processed *p, uint32_t n,
+                   struct ln_stored_item *it)
+{
+    int rc = n < p->nitems ? LN_OK : LN_ENOTFOUND;
+    for (uint32_t i = 0; rc == LN_OK && i <= n; i++)
+        rc = ln_record_item_read(&d, it);
+    return rc;
+}
+
+static int output_bytes(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_dec d,
+                        const struct ln_processed *p, struct ln_stored_item *it,
+                        struct ln_span *out)
+{
+    struct ln_receipt in;
+    int rc = LN_OK;
+    if (it->item.kind == LN_I_SAME)
+        rc = item_at(d, p, it->item.same, it);
+    if (rc != LN_OK)
+        return rc;
+    switch (it->item.kind) {
+    case LN_I_BYTES:
+        rc = rebuild(r, chan, seq, it);
+        *out = it->item.data;
+        return rc;
+    case LN_I_INPUT:
+        rc = ln_read_receipt(r, chan, seq, &in);
+        if (rc == LN_OK)
+            *out = in.raw;
+        return rc;
+    default: return LN_ENOTFOUND; /* nothing that is delivered */
+    }
+}
+
+int ln_read_output(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n,
+                   struct ln_span *out)
+{
+    struct ln_processed p;
+    struct ln_stored_item it;
+    struct ln_dec d;
+    int rc = open_result(r, chan, seq, &d, &p);
+    if (rc == LN_OK)
+        rc = item_at(d, &p, n, &it);
+    return rc == LN_OK ? output_bytes(r, chan, seq, d, &p, &it, out) : rc;
+}
+
+/* First output for dest at or behind number `n` of this result; LN_ENOTFOUND = none. */
+static int find_output(struct ln_dec d, const struct ln_processed *p, uint16_t dest, uint32_t *n,
+                       struct ln_stored_item *it)
+{
+    for (uint32_t i = 0; i < p->nitems; i++) {
+        int rc = ln_record_item_read(&d, it);
+        if (rc != LN_OK)
+            return rc;
+        if (i >= *n && it->item.dest == dest && it->item.kind <= LN_I_SAME) {
+            *n = i;
+            return LN_OK;
+        }
+    }
+    return LN_ENOTFOUND;
+}
+
+static int received(struct ln_reader *r, uint32_t chan, uint64_t seq, int64_t *t)
+{
+    struct ln_span body;
+    uint64_t total;
+    int rc = ln_part_get(r->env, r->txn, (struct ln_at){.db = LN_DB_MSG, .chan = chan, .seq = seq},
+                         &body, &total);
+    if (rc != LN_OK)
+        return rc;
+    struct ln_dec d = ln_dec_of(body);
+    ln_dec_u8(&d);
+    *t = (int64_t)ln_dec_u64(&d);
+    return d.bad ? LN_EPARSE : LN_OK;
+}
+
+int ln_read_next_output(struct ln_reader *r, uint32_t chan, uint16_t dest, struct ln_pos *pos,
+                        struct ln_span *bytes, int64_t *received_us)
+{
+    MDB_cursor *c;
+    MDB_val key, val;
+    struct ln_key k = ln_key_msg(chan, pos->seq);
+    int rc = ln_reader_cursor(r, LN_DB_RES, &c);
+    if (rc == LN_OK)
+        rc = ln_reader_seek(c, &k, 4, &key, &val);
+    for (int looked = 0; rc == LN_OK; looked++) {
+        struct ln_processed p;
+        struct ln_stored_item it;
+        struct ln_dec d;
+        uint64_t seq = ln_get_u64((const char *)key.mv_data + 4);
+        if (seq != pos->seq)
+            *pos = (struct ln_pos){seq, 0};
+        if (looked == 1000)
+            return LN_EAGAIN;
+        if ((rc = open_result(r, chan, seq, &d, &p)) != LN_OK)
+            return rc;
+        rc = find_output(d, &p, dest, &pos->n, &it);
+        if (rc == LN_OK) {
+            rc = received(r, chan, seq, received_us);
+            return rc == LN_OK ? output_bytes(r, chan, seq, d, &p, &it, bytes) : rc;
+        }
+        if (rc != LN_ENOTFOUND)
+            return rc;
+        rc = ln_code_from_mdb(mdb_cursor_get(c, &key, &val, MDB_NEXT));
+        if (rc == LN_OK && ln_get_u32(key.mv_data) != chan)
+            rc = LN_ENOTFOUND;
+    }
+    return rc;
+}
+
+/* ---- what belongs to a message ------------------------------------------------------------- */
+
+int ln_read_outcome(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n,
+                    struct ln_outcome *out)
+{
+    struct ln_span body;
+    uint16_t dest;
+    int rc =
+        ln_reader_body(r, (struct ln_at){.db = LN_DB_OUT, .chan = chan, .seq = seq, .n = n}, &body);
+    return rc == LN_OK ? ln_record_outcome_read(body, &dest, out) : rc;
+}
+
+int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i,
+                  struct ln_event *out)
+{
+    struct ln_span body;
+    int rc =
+        ln_reader_body(r, (struct ln_at){.db = LN_DB_EV, .chan = chan, .seq = seq, .n = *i}, &body);
+    if (rc == LN_OK && (rc = ln_record_event_read(body, out)) == LN_OK)
+        ++*i;
+    return rc;
+}
+
+int ln_read_kv_next(struct ln_reader *r, uint32_t chan, struct ln_span *key, struct ln_span *value)
+{
+    unsigned char b[4 + 400 + 1];
+    MDB_cursor *c;
+    struct ln_key k = ln_key_chan(chan);
+    uint64_t total;
+    if (key->len > sizeof b - 5)
+        return LN_ETOOBIG;
+    memcpy(b, k.b, 4);
+    if (key->len)
+        memcpy(b + 4, key->ptr, key->len);
+    b[4 + key->len] = 0; /* the next possible key behind the last one */
+    MDB_val at = {4 + key->len + (key->len ? 1 : 0), b}, val;
+    int rc = ln_reader_cursor(r, LN_DB_KV, &c);
+    if (rc != LN_OK)
+        return rc;
+    int m = mdb_cursor_get(c, &at, &val, MDB_SET_RANGE);
+    if (m || ln_get_u32(at.mv_data) != chan)
+        return m ? ln_code_from_mdb(m) : LN_ENOTFOUND;
+    *key = ln_span((const char *)at.mv_data + 4, at.mv_size - 4);
+    return ln_record_open(ln_val_span(val), value, &total);
+}
+
+int ln_read_next_parked(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint32_t *n)
+{
+    MDB_cursor *c;
+    MDB_val key, val;
+    bool first = *seq == 0;
+    if (!first && ++*n == 0) /* behind LN_WHOLE comes the next message */
+        ++*seq;
+    struct ln_key k = ln_key_sub(chan, *seq, first ? 0 : *n);
+    int rc = ln_reader_cursor(r, LN_DB_PARKED, &c);
+    if (rc == LN_OK)
+        rc = ln_reader_seek(c, &k, 4, &key, &val);
+    if (rc == LN_OK) {
+        *seq = ln_get_u64((const char *)key.mv_data + 4);
+        *n = ln_get_u32((const char *)key.mv_data + 12);
+    }
+    return rc;
+}

@@ -1,0 +1,42 @@
+/* Inside of readers: one transaction at a time, and memory for what has to be put together. */
+#ifndef LN_STORE_READER_H
+#define LN_STORE_READER_H
+
+#ifndef LN_CDEF
+#include "store/lmdb_env.h"
+#include "store/numbers.h"
+
+struct ln_reader_block {
+    struct ln_reader_block *next;
+    size_t cap, used;
+    _Alignas(16) char data[];
+};
+
+struct ln_reader {
+    struct ln_env *env;
+    struct ln_reader *next; /* of this environment */
+    bool own_env; /* opened for this reader: closed with it */
+    bool active;
+    MDB_txn *txn; /* kept between uses (reset), NULL when there is none */
+    MDB_cursor *cur[LN_DB_COUNT];
+    bool cur_live[LN_DB_COUNT]; /* belongs to the transaction that is open */
+    struct ln_reader_block *blocks;
+    struct ln_item *items;
+    uint32_t items_cap;
+    struct ln_numbers numbers;
+};
+
+/* Drops the transactions of all readers, which must not be active: the environment is closed. */
+void ln_reader_forget_all(struct ln_env *e);
+/* Memory until ln_reader_end; NULL when there is none. */
+char *ln_reader_alloc(struct ln_reader *r, size_t len);
+/* A cursor for one data base, kept from one transaction to the next. Lunate's codes. */
+int ln_reader_cursor(struct ln_reader *r, enum ln_db db, MDB_cursor **out) LN_MUST;
+/* The whole body of a record. */
+int ln_reader_body(struct ln_reader *r, struct ln_at at, struct ln_span *body) LN_MUST;
+/* Moves to the first key at or behind k, and says whether it begins with the first `prefix` bytes.
+ */
+int ln_reader_seek(MDB_cursor *c, struct ln_key *k, size_t prefix, MDB_val *key,
+                   MDB_val *val) LN_MUST;
+#endif
+#endif

@@ -1,0 +1,80 @@
+/* Records as they stand in the store: encoding and decoding, no LMDB here.
+ *
+ * A record is {u8 version, u8 flags, body}. A version or flag that this program does not know makes
+ * every reader stop with LN_EVERSION: flags are how content will later be compressed or encrypted.
+ * Within a body: fixed integers little-endian, others LEB128, bytes with their length before them.
+ * Spans that a decoder returns point into the record. */
+#ifndef LN_STORE_RECORD_H
+#define LN_STORE_RECORD_H
+
+#include "base/buf.h"
+#include "store/store.h"
+
+#define LN_RECORD_VERSION 1u
+#define LN_RECORD_HEAD    2u
+#define LN_RECORD_CHUNKED 0x01u /* u64 length of the whole body, then only its first bytes */
+
+#ifndef LN_CDEF
+
+/* Writers append to a place that is known to be large enough (see the *_bound functions). */
+struct ln_enc {
+    char *p;
+};
+
+struct ln_dec {
+    const unsigned char *p, *end;
+    bool bad; /* ran over the end: every later read gives zeros */
+};
+
+void ln_enc_head(struct ln_enc *e, uint8_t flags);
+void ln_enc_u8(struct ln_enc *e, uint8_t v);
+void ln_enc_u64(struct ln_enc *e, uint64_t v);
+void ln_enc_num(struct ln_enc *e, uint64_t v);
+void ln_enc_bytes(struct ln_enc *e, struct ln_span s);
+void ln_enc_raw(struct ln_enc *e, struct ln_span s); /* without a length */
+
+struct ln_dec ln_dec_of(struct ln_span body);
+uint8_t ln_dec_u8(struct ln_dec *d);
+uint64_t ln_dec_u64(struct ln_dec *d);
+uint64_t ln_dec_num(struct ln_dec *d);
+struct ln_span ln_dec_bytes(struct ln_dec *d);
+struct ln_span ln_dec_rest(struct ln_dec *d);
+
+/* Checks the two bytes at the front. *body is what follows them; *total the length of the whole
+ * body, which is more than body->len when the rest stands in parts. LN_EVERSION, LN_EPARSE. */
+int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total) LN_MUST;
+
+size_t ln_record_receipt_bound(const struct ln_receipt *r);
+size_t ln_record_receipt_write(char *at, const struct ln_receipt *r);
+/* body may be cut behind the fields (a chunked record's first part): raw is then cut as well. */
+int ln_record_receipt_read(struct ln_span body, struct ln_receipt *r) LN_MUST;
+
+/* A result as it is queued: output bytes plain, no kv. */
+size_t ln_record_result_bound(const struct ln_processed *p);
+size_t ln_record_result_write(char *at, const struct ln_processed *p);
+/* Packs a queued result for the store: output bytes become differences from `input` where that is
+ * shorter. The result is appended to out. */
+int ln_record_result_pack(struct ln_span body, struct ln_span input, struct ln_buf *out) LN_MUST;
+
+/* An item as it stands in a result: data are bytes or, when delta is set, the difference from the
+ * input, from which full_len bytes come. */
+struct ln_stored_item {
+    struct ln_item item;
+    bool delta;
+    uint64_t full_len;
+};
+
+/* Head of a result; then nitems times ln_record_item_read on the same decoder. */
+int ln_record_result_read(struct ln_dec *d, struct ln_processed *p) LN_MUST;
+int ln_record_item_read(struct ln_dec *d, struct ln_stored_item *it) LN_MUST;
+
+size_t ln_record_outcome_bound(const struct ln_outcome *o);
+size_t ln_record_outcome_write(char *at, uint16_t dest, const struct ln_outcome *o);
+int ln_record_outcome_read(struct ln_span body, uint16_t *dest, struct ln_outcome *o) LN_MUST;
+
+size_t ln_record_event_bound(const struct ln_event *e);
+size_t ln_record_event_write(char *at, const struct ln_event *e);
+int ln_record_event_read(struct ln_span body, struct ln_event *e) LN_MUST;
+
+#endif
+#endif

@@ -1,0 +1,39 @@
+-- `lunate check`: loads the site as the engine would, says what is wrong with file:line.
+local term = require "lunate.cli.term"
+local json = require "lunate.cli.json"
+local fail = require "lunate.cli.fail"
+local loader = require "lunate.cli.loader"
+
+local M = {}
+
+function M.define(parser)
+  parser:flag("--json", "one JSON document")
+end
+
+local function print_json(s)
+  local channels, errors = {}, {}
+  for i, c in ipairs(s.channels) do
+    channels[i] = json.object("name", c.name, "script", c.script, "ok", not c.failed)
+  end
+  for i, e in ipairs(s.errors) do
+    errors[i] = json.object("channel", e.channel ~= "" and e.channel or nil, "text", e.text)
+  end
+  print(json.encode(json.object("ok", #s.errors == 0, "channels", json.list(channels),
+    "errors", json.list(errors))))
+end
+
+function M.run(args)
+  local s = loader.load()
+  if args.json then
+    print_json(s)
+    return #s.errors == 0 and 0 or 1
+  end
+  for _, e in ipairs(s.errors) do io.stderr:write(e.text, "\n") end
+  if #s.errors > 0 then
+    fail.fail(1, "%s in %s", term.count(#s.errors, "mistake"), term.count(#s.channels, "channel"))
+  end
+  print(("%s, all well"):format(term.count(#s.channels, "channel")))
+  return 0
+end
+
+return M

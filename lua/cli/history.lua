@@ -1,0 +1,102 @@
+-- What the store knows of a message, put together: its state and the state of each output.
+--
+-- Message states: pending (no result yet), filtered, rejected (not HL7), parked (needs a hand),
+-- queued (an output is not delivered yet), sent (all delivered), done (processed, nothing to
+-- deliver), settled (was parked, has been dealt with).
+local store = require "lunate.store"
+local site = require "lunate.cli.site"
+local sys = require "lunate.sys"
+local fail = require "lunate.cli.fail"
+
+local M = {}
+local History = {}
+History.__index = History
+
+M.states = { "pending", "queued", "sent", "done", "filtered", "parked", "rejected", "settled" }
+-- Other words for them.
+M.synonyms = { received = "pending", delivered = "sent", error = "parked", errors = "parked",
+  unreadable = "rejected" }
+
+--- Opens the store of the site, whether its engine runs or not. Ends the verb when there is none.
+function M.open()
+  local data = site.data()
+  if not sys.kind(site.path()) then fail.fail(1, "there is no folder %s", site.path()) end
+  if not sys.kind(data) then
+    fail.fail(1, "%s has no store yet: %s is made when its engine first runs", site.path(), data)
+  end
+  local reader, err = store.open(data)
+  if not reader then fail.fail(1, "%s", err) end
+  local h = setmetatable({ reader = reader, by_name = {}, by_id = {}, list = {} }, History)
+  h:refresh()
+  return h
+end
+
+--- Reads the channels' cursors anew.
+function History:refresh()
+  self.list = self.reader:channels()
+  for _, c in ipairs(self.list) do
+    c.dest_names = {}
+    for _, d in ipairs(c.destinations) do c.dest_names[d.id] = d.name end
+    self.by_name[c.name], self.by_id[c.id] = c, c
+  end
+end
+
+--- The channel of that name; ends the verb when the store has none.
+function History:channel(name)
+  local c = self.by_name[name]
+  if c then return c end
+  local names = {}
+  for i, known in ipairs(self.list) do names[i] = known.name end
+  fail.fail(1, "the store knows no channel \"%s\"%s", name,
+    #names > 0 and " (it has: " .. table.concat(names, ", ") .. ")" or " (it is empty)")
+end
+
+-- Keys of the parked outputs and messages of a channel: parked[seq][n or "whole"].
+function History:parked(c)
+  if c.parked then return c.parked end
+  c.parked, c.parked_seqs = {}, {}
+  local seq, n = self.reader:parked(c.id, 0)
+  while seq do
+    if not c.parked[seq] then
+      c.parked[seq] = {}
+      c.parked_seqs[#c.parked_seqs + 1] = seq
+    end
+    c.parked[seq][n or "whole"] = true
+    seq, n = self.reader:parked(c.id, seq, n)
+  end
+  return c.parked
+end
+
+local function output_state(self, c, seq, item)
+  if item.kind == "filtered" or item.kind == "forwarded" then return item.kind end
+  local open = (self:parked(c)[seq] or {})[item.n]
+  if item.kind == "parked" then return open and "parked" or "settled" end
+  item.outcome = self.reader:outcome(c.id, seq, item.n)
+  if not item.outcome then return "queued" end
+  if item.outcome.state == "parked" and not open then return "settled" end
+  return item.outcome.state
+end
+
+-- Which state of an output decides about the message, most urgent first.
+local order = { "parked", "queued", "settled", "sent" }
+
+--- The state of a message, its result (nil when pending) with `state` in each item.
+function History:state(c, seq)
+  local result = self.reader:result(c.id, seq)
+  if not result then return "pending" end
+  local whole = (self:parked(c)[seq] or {}).whole
+  if result.state == "parked" then return whole and "parked" or "settled", result end
+  if result.state ~= "done" then return result.state, result end
+  local seen = {}
+  for _, item in ipairs(result.items) do
+    item.destination = c.dest_names[item.dest] or ("#" .. item.dest)
+    item.state = output_state(self, c, seq, item)
+    seen[item.state] = true
+  end
+  for _, state in ipairs(order) do
+    if seen[state] then return state, result end
+  end
+  return "done", result
+end
+
+return M

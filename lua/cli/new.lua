@@ -1,0 +1,100 @@
+-- `lunate new site DIR`, `lunate new channel NAME`: files to begin with. Never writes over a file.
+local sys = require "lunate.sys"
+local fail = require "lunate.cli.fail"
+local site = require "lunate.cli.site"
+local template = require "lunate.cli.template"
+
+local M = {}
+
+function M.define(parser)
+  parser:argument("what", "site or channel"):choices { "site", "channel" }
+  parser:argument("name", "the site's folder, or the channel's name")
+end
+
+-- Makes a folder and those above it.
+local function folder(path)
+  if sys.kind(path) == "folder" then return end
+  local above = path:match "^(.*[^/])/+[^/]+/*$"
+  if above then folder(above) end
+  local ok, err = sys.mkdir(path)
+  if not ok then fail.fail(1, "cannot make the folder %s: %s", path, err) end
+end
+
+-- Writes { path, text } pairs below root; nothing at all when one of them is there.
+local function write(root, files)
+  for _, f in ipairs(files) do
+    local path = root .. "/" .. f[1]
+    if sys.kind(path) then
+      fail.fail(1, "%s is there already: nothing was written over it, nothing was made", path)
+    end
+  end
+  for _, f in ipairs(files) do
+    local path = root .. "/" .. f[1]
+    folder(path:match "^(.*)/")
+    local ok, err = sys.create(path, f[2])
+    if not ok then fail.fail(1, "cannot write %s: %s", path, err) end
+    print("  " .. path)
+  end
+end
+
+-- The first port from 6661 on that no script of the site names.
+local function free_port(root)
+  local used = {}
+  for _, name in ipairs(sys.list(root .. "/channels") or {}) do
+    local text = site.read(root .. "/channels/" .. name) or
+      site.read(root .. "/channels/" .. name .. "/init.lua") or ""
+    for port in text:gmatch "port%s*=%s*(%d+)" do used[tonumber(port)] = true end
+  end
+  local port = 6661
+  while used[port] or used[port + 1] do port = port + 10 end
+  return port
+end
+
+local function channel_files(root, name)
+  local port = free_port(root)
+  local fill = { NAME = name, PORT = tostring(port), NEXT = tostring(port + 1) }
+  local files = {
+    { "channels/" .. name .. ".lua", template.channel },
+    { "samples/" .. name .. ".hl7", template.sample },
+    { "spec/" .. name .. "_spec.lua", template.spec },
+  }
+  for _, f in ipairs(files) do f[2] = f[2]:gsub("@(%u+)@", fill) end
+  return files, port
+end
+
+local function new_site(path)
+  if sys.kind(path) and sys.kind(path) ~= "folder" then
+    fail.fail(1, "%s is there and is not a folder", path)
+  end
+  path = path:match "^(.-)/*$"
+  if path == "" then path = "/" end
+  local files = channel_files(path, "adt_in")
+  table.insert(files, 1, { "lunate.lua", template.site })
+  table.insert(files, 2, { ".gitignore", "data/\n" })
+  write(path, files)
+  print(("\nNext:\n  lunate -C %s check\n  lunate -C %s run"):format(path, path))
+end
+
+local function new_channel(name)
+  if not name:match "^[%w_-]+$" or #name > 64 then
+    fail.usage("\"%s\" is no channel name: up to 64 letters, digits, _ and -", name)
+  end
+  local root = site.path()
+  if sys.kind(root) ~= "folder" then
+    fail.fail(1, "there is no site %s (make one with: lunate new site %s)", root, root)
+  end
+  if sys.kind(("%s/channels/%s"):format(root, name)) then
+    fail.fail(1, "%s/channels/%s is there already", root, name)
+  end
+  local files, port = channel_files(root, name)
+  write(root, files)
+  print(("\nIt listens on port %d. Try it:"):format(port))
+  print(("  lunate -C %s eval -c %s %s/samples/%s.hl7"):format(root, name, root, name))
+end
+
+function M.run(args)
+  if args.what == "site" then new_site(args.name) else new_channel(args.name) end
+  return 0
+end
+
+return M

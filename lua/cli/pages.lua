@@ -1,0 +1,105 @@
+-- Help pages: examples for every verb, usage for those whose options C parses.
+return {
+  new = {
+    examples = { "lunate new site hospital_a", "lunate -C hospital_a new channel results" },
+    about = "Makes a script with comments, a sample message and a spec. Never writes over a file.",
+  },
+  check = {
+    examples = { "lunate -C hospital_a check", "lunate check --json" },
+    about = "Exit status 1 when something is wrong; each mistake is a line with file:line.",
+  },
+  eval = {
+    examples = { "lunate eval -c adt_to_lab samples/adt_a01.hl7",
+      "lunate eval -c adt_to_lab --diff samples/*.hl7" },
+    about = "Runs filter and transform in a worker, as the engine does. Sends and stores nothing.",
+  },
+  test = {
+    examples = { "lunate -C hospital_a test", "lunate test spec/adt_to_lab_spec.lua" },
+    about = "Specs are busted's, with the globals hl7, json and lunate:\n" ..
+      "lunate.channel(NAME):run(message), lunate.sample(NAME). Needs busted (lua-busted).",
+  },
+  run = {
+    examples = { "lunate -C hospital_a run" },
+    about = "Prints \"ready\" on stderr when every listener is open. SIGTERM drains and stops,\n" ..
+      "SIGHUP reloads the scripts.",
+    usage = "lunate [-C SITE] run",
+  },
+  status = {
+    examples = { "lunate -C hospital_a status", "lunate status --json" },
+  },
+  reload = {
+    examples = { "lunate reload", "lunate reload adt_to_lab" },
+    about = "A script that does not load is refused, and the old one keeps running.",
+  },
+  start = { examples = { "lunate start adt_to_lab" } },
+  stop = { examples = { "lunate stop adt_to_lab" } },
+  pause = { examples = { "lunate pause adt_to_lab" } },
+  resume = { examples = { "lunate resume adt_to_lab" } },
+  hold = { examples = { "lunate hold adt_to_lab/lab" } },
+  release = { examples = { "lunate release adt_to_lab/lab" } },
+  step = { examples = { "lunate hold adt_to_lab/lab && lunate step adt_to_lab/lab" } },
+  skip = {
+    examples = { 'lunate skip adt_to_lab/lab --reason "refused for a wrong visit number, INC-17"' },
+    about = "The message is set aside with the reason (`lunate messages --state parked`)\n" ..
+      "and can be resent later.",
+  },
+  metrics = { examples = { "lunate metrics" } },
+  messages = {
+    examples = { "lunate messages adt_to_lab --state parked",
+      "lunate messages --since 2h --limit 100", "lunate messages --patient 100001",
+      "lunate messages --control-id MSG0001 --json" },
+    about = "Newest first. Reads the store, whether the engine runs or not.",
+  },
+  show = { examples = { "lunate show adt_to_lab/17", "lunate show adt_to_lab/17 --json" } },
+  resend = {
+    examples = { "lunate resend adt_to_lab/17", "lunate resend adt_to_lab/17 --dest lab",
+      "lunate resend adt_to_lab/17 --reprocess" },
+    about = "Makes a new entry that names its origin. Without --reprocess the same outputs\n" ..
+      "go out again; with it the message runs through the present script.",
+  },
+  send = {
+    examples = { "lunate send 127.0.0.1:6661 samples/adt_a01.hl7",
+      "lunate send 127.0.0.1:6661 adt.hl7 --count 100000 --connections 16 --unique-ids",
+      "lunate send 127.0.0.1:6661 adt.hl7 --count 5000 --rate 200 --json" },
+    about = "A file holds one message, several one after another, a batch, or MLLP frames; -\n" ..
+      "is standard input. Each connection waits for a reply before it sends on. Exit\n" ..
+      "status 1 when a message was not accepted, 3 when it cannot connect. With --rate the\n" ..
+      "latency counts from when a message was due.",
+    usage = "lunate send HOST:PORT FILE...\n" ..
+      "  --count N        so many messages in all, round robin\n" ..
+      "  --connections N  so many connections (1)\n" ..
+      "  --rate R         so many messages a second over all connections\n" ..
+      "  --timeout S      seconds to wait for a reply, or to connect (10)\n" ..
+      "  --unique-ids     append -1, -2, ... to MSH-10\n" ..
+      "  --raw-bytes      leave line ends alone (else LF and CR LF become CR)\n" ..
+      "  --whole          a file is one frame, whatever it holds\n" ..
+      "  --show           print each reply in full\n" ..
+      "  --json           one JSON document with counts and latency",
+  },
+  listen = {
+    examples = { "lunate listen 6662", "lunate listen 6662 --ack AE --out received",
+      "lunate listen 6662 --delay 500 --count 10" },
+    about = "Prints \"ready\" on stderr when it listens, a line per message, and a summary at\n" ..
+      "the end (SIGINT, SIGTERM or --count).",
+    usage = "lunate listen PORT      0 = any free port\n" ..
+      "  --host H     address to listen on (127.0.0.1)\n" ..
+      "  --ack CODE   AA (default), AE, AR or none\n" ..
+      "  --delay MS   wait before each answer\n" ..
+      "  --out DIR    keep each message as DIR/NNNNNN.hl7\n" ..
+      "  --count N    end after N messages\n" ..
+      "  --quiet      no line per message\n" ..
+      "  --json       a JSON object per line",
+  },
+  query = {
+    examples = { "lunate query PID-5.1 PID-3 samples/adt_a01.hl7",
+      "lunate query 'OBX[*]-5' --json < results.hl7" },
+    about = "Words that read as paths are paths, the rest are files. \"\" is HL7's explicit null.",
+  },
+  lua = {
+    examples = { "lunate lua convert.lua in.hl7" },
+    about = "Runs the file with hl7, json and the rest of a script's globals, plus arg, io and os.",
+    usage = "lunate [-C SITE] lua FILE [ARG...]",
+  },
+  version = { examples = { "lunate version" } },
+  help = { examples = { "lunate help send" } },
+}

@@ -1,0 +1,118 @@
+-- The site that -C named: where its data lies, and talking to its engine.
+local sys = require "lunate.sys"
+local wire = require "lunate.wire"
+local fail = require "lunate.cli.fail"
+
+local M = {}
+
+--- The site's folder as given.
+function M.path()
+  return sys.site()
+end
+
+--- A path in the site's folder.
+function M.file(name)
+  if name:sub(1, 1) == "/" then return name end
+  return sys.site() .. "/" .. name
+end
+
+--- The text of a file, or nil and why.
+function M.read(path)
+  local f, err = io.open(path, "rb")
+  if not f then return nil, err end
+  local text, why = f:read "*a"
+  f:close()
+  return text, why
+end
+
+-- lunate.lua is plain configuration: it gets `env` and the harmless part of the library, and it may
+-- not be needed at all.
+local function settings()
+  local text = M.read(M.file "lunate.lua")
+  if not text then return {} end
+  local chunk, err = loadstring(text, "@" .. M.file "lunate.lua")
+  if not chunk then fail.fail(1, "%s", err) end
+  local ok, value = pcall(setfenv(chunk, {
+    env = os.getenv, tonumber = tonumber, tostring = tostring, string = string, table = table,
+    math = math, pairs = pairs, ipairs = ipairs, type = type, error = error, assert = assert,
+  }))
+  if not ok then fail.fail(1, "%s", tostring(value)) end
+  return type(value) == "table" and value or {}
+end
+
+--- The folder of the store and of the control socket.
+function M.data()
+  local data = settings().data
+  return M.file(type(data) == "string" and data or "data")
+end
+
+--- Names of the site's channels, as its folder has them, sorted.
+function M.channels()
+  local names = {}
+  for _, name in ipairs(sys.list(M.file "channels") or {}) do
+    local base = name:match "^(.+)%.lua$"
+    if base then
+      names[#names + 1] = base
+    elseif sys.kind(M.file("channels/" .. name .. "/init.lua")) == "file" then
+      names[#names + 1] = name
+    end
+  end
+  return names
+end
+
+-- Reads PARTs up to the REPLY: status, text, list of parts.
+local function reply(stream, seconds)
+  local parts = {}
+  while true do
+    local kind, payload = stream:receive(seconds)
+    if not kind then return nil, payload end
+    if kind == wire.PART then
+      local _, part = wire.unpack("b", payload)
+      parts[#parts + 1] = part
+    elseif kind == wire.REPLY then
+      local _, status, text = wire.unpack("1b", payload)
+      return status, text, parts
+    end
+  end
+end
+
+--- Asks the engine: its text (a JSON document) and the list of parts. Ends the verb when there is
+-- no engine (3) or it says no (its status).
+function M.request(words, seconds)
+  local stream, err, nobody = wire.connect(M.data(), "control.sock")
+  if not stream then
+    if not sys.kind(M.path()) then fail.fail(3, "there is no folder %s", M.path()) end
+    if nobody then
+      fail.fail(3, "no engine is running for %s (start one with: lunate -C %s run)", M.path(),
+        M.path())
+    end
+    fail.fail(3, "cannot reach the engine of %s: %s", M.path(), err)
+  end
+  local request = wire.pack("4" .. ("b"):rep(#words), #words, unpack(words))
+  local status, text, parts = stream:send(wire.REQUEST, request), nil, nil
+  if status then status, text, parts = reply(stream, seconds or 60) end
+  stream:close()
+  if not status then
+    fail.fail(3, "the engine of %s gave no answer (%s)", M.path(), text or "it went away")
+  end
+  if status ~= 0 then fail.fail(status, "%s", text) end
+  return text, parts
+end
+
+--- Splits "CHANNEL/REST"; ends the verb when it is not that.
+function M.split(word, what)
+  local channel, rest = word:match "^([^/]+)/([^/]+)$"
+  if not channel then fail.usage("\"%s\" is not %s", word, what) end
+  return channel, rest
+end
+
+--- Splits "CHANNEL/SEQ".
+function M.split_message(word)
+  local channel, seq = M.split(word, "CHANNEL/SEQ, as in adt_to_lab/17")
+  if not seq:match "^%d+$" or #seq > 15 then
+    fail.usage("\"%s\" is not CHANNEL/SEQ, as in adt_to_lab/17", word)
+  end
+  return channel, tonumber(seq)
+end
+
+return M

@@ -1,0 +1,77 @@
+-- What people see: colour when it is wanted, columns, ages and sizes in words.
+local sys = require "lunate.sys"
+
+local M = {}
+
+local codes = { red = "31", yellow = "33", green = "32", bold = "1", dim = "2" }
+local coloured
+
+--- The text in a colour, when stdout is a terminal that wants it.
+function M.paint(colour, text)
+  if coloured == nil then
+    local no = os.getenv "NO_COLOR"
+    coloured = sys.isatty(1) and os.getenv "TERM" ~= "dumb" and (no == nil or no == "")
+  end
+  if not coloured or not colour then return text end
+  return ("\27[%sm%s\27[0m"):format(codes[colour], text)
+end
+
+--- Columns on the screen of UTF-8 text (one a character).
+function M.columns(text)
+  local _, n = text:gsub("[^\128-\191]", "")
+  return n
+end
+
+--- Padded to n columns; cut, with a dot, when longer.
+function M.fit(text, n, right)
+  local have = M.columns(text)
+  if have > n then
+    local cut = text
+    while M.columns(cut) > n - 1 do cut = cut:gsub("[^\128-\191][\128-\191]*$", "", 1) end
+    return cut .. "…"
+  end
+  local pad = (" "):rep(n - have)
+  return right and pad .. text or text .. pad
+end
+
+--- Bytes from outside for a terminal: control characters become dots, invalid UTF-8 stays out.
+function M.printable(text)
+  text = text:gsub("[%z\1-\31\127]", "·")
+  return (sys.quote(text):sub(2, -2):gsub('\\(["\\])', "%1"))
+end
+
+--- 12345 as 12,345.
+function M.number(n)
+  local s = ("%.0f"):format(n)
+  local head, rest = s:match "^(%-?%d%d?%d?)(.*)$"
+  while #rest % 3 ~= 0 do
+    head, rest = s:sub(1, #head - 1), s:sub(#head)
+  end
+  return head .. rest:gsub("%d%d%d", ",%0")
+end
+
+--- Bytes in words: 12.3 MB.
+function M.bytes(n)
+  if n < 1000 then return ("%d bytes"):format(n) end
+  for _, unit in ipairs { "KB", "MB", "GB", "TB" } do
+    n = n / 1000
+    if n < 999.5 then return (n < 10 and "%.1f %s" or "%.0f %s"):format(n, unit) end
+  end
+  return ("%.0f PB"):format(n / 1000)
+end
+
+--- Seconds in words: 3 min, 2 h 10 min, 4 days.
+function M.age(s)
+  if s < 1 then return "now" end
+  if s < 90 then return ("%d s"):format(s) end
+  if s < 5400 then return ("%d min"):format(s / 60) end
+  if s < 36 * 3600 then return ("%d h %02d min"):format(s / 3600, s % 3600 / 60) end
+  return ("%d days"):format(s / 86400)
+end
+
+--- "1 message", "2 messages".
+function M.count(n, word)
+  return ("%s %s%s"):format(M.number(n), word, n == 1 and "" or "s")
+end
+
+return M

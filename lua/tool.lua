@@ -1,0 +1,18 @@
+-- Globals of `lunate lua`: those of a channel script, over the whole standard library. print stays
+-- the standard one. require finds the site's lib/, lookup its tables/.
+local globals = require "lunate.globals"
+
+--- tool(core, site): sets them in _G.
+return function(core, site)
+  function core.file(path)
+    local f = io.open(site .. "/" .. path, "rb")
+    if not f then return nil end
+    local text = f:read "*a"
+    f:close()
+    return text
+  end
+  local print = _G.print
+  for name, value in pairs(globals(core)) do _G[name] = value end
+  _G.print = print
+  package.path = ("%s/lib/?.lua;%s/lib/?/init.lua;%s"):format(site, site, package.path)
+end
