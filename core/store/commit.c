@@ -16,7 +16,8 @@ enum {
     RETRY_US = 100 * 1000,
     SPACE_US = 200 * 1000,
     READERS_US = 5 * 1000 * 1000, /* how often dead readers' slots are freed */
-    TRIM_US = 2000 * 1000,
+    TRIM_US = 2000 * 1000, /* between looks when idle */
+    TRIM_BUSY_US = 200 * 1000,
     TRIM_IDLE = 200, /* messages in a bite when there is nothing else to do */
     TRIM_BUSY = 16, /* within a commit: this or twice what it appended, so that trimming keeps up */
 };
@@ -77,7 +78,7 @@ static int fill(struct ln_committer *c, int64_t now, bool trim, bool *more)
     if (!rc)
         rc = ln_write_numbers(c);
     if (trim)
-        c->trim_at_us = *more ? now : now + TRIM_US;
+        c->trim_at_us = *more ? now : now + (c->work ? TRIM_BUSY_US : TRIM_US);
     return rc;
 }
 
