@@ -19,7 +19,8 @@ enum {
     TRIM_US = 2000 * 1000, /* between looks when idle */
     TRIM_BUSY_US = 200 * 1000,
     TRIM_IDLE = 200, /* messages in a bite when there is nothing else to do */
-    TRIM_BUSY = 16, /* within a commit: this or twice what it appended, so that trimming keeps up */
+    TRIM_BUSY =
+        32, /* within a commit: this and three times what it appended, so that trimming keeps up */
 };
 
 #define NEVER INT64_MAX
@@ -74,7 +75,7 @@ static int fill(struct ln_committer *c, int64_t now, bool trim, bool *more)
     if (!rc && c->work)
         rc = ln_write_apply(c, c->work);
     if (!rc && trim)
-        rc = ln_trim_bite(c, c->work ? TRIM_BUSY + 2 * c->appended : TRIM_IDLE, ln_now_us(), more);
+        rc = ln_trim_bite(c, c->work ? TRIM_BUSY + 3 * c->appended : TRIM_IDLE, ln_now_us(), more);
     if (!rc)
         rc = ln_write_numbers(c);
     if (trim)
@@ -260,6 +261,8 @@ static void cycle(struct ln_store *s, bool trim)
         refuse(s, LN_EFULL);
     if (!c->work && !trim)
         return;
+    if (c->work && c->trim_at_us > start + TRIM_BUSY_US)
+        c->trim_at_us = start + TRIM_BUSY_US; /* set when idle */
     if (start >= c->readers_at_us && c->env->mdb) {
         int dead;
         c->readers_at_us = start + READERS_US;
