@@ -19,8 +19,7 @@ enum {
     TRIM_US = 2000 * 1000, /* between looks when idle */
     TRIM_BUSY_US = 200 * 1000,
     TRIM_IDLE = 200, /* messages in a bite when there is nothing else to do */
-    TRIM_BUSY =
-        32, /* within a commit: this and three times what it appended, so that trimming keeps up */
+    TRIM_BUSY = 32, /* within a commit, and three times what it appended: it keeps up */
 };
 
 #define NEVER INT64_MAX
