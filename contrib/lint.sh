@@ -30,7 +30,14 @@ files() {
   done
 }
 
-format() { files '*.c' '*.h' | xargs clang-format --dry-run -Werror; }
+format() {
+  files '*.c' '*.h' | xargs clang-format --dry-run -Werror >/dev/null 2>&1 && return
+  echo "not as clang-format has it (make format mends it):"
+  files '*.c' '*.h' | while read -r f; do
+    clang-format --dry-run -Werror "$f" >/dev/null 2>&1 || echo "  $f"
+  done
+  return 1
+}
 lua_code() {
   files '*.lua' >"$list"
   xargs luacheck --no-color -q <"$list"
@@ -50,12 +57,15 @@ no_machine_paths() {
     '(^|[^A-Za-z0-9_.~$}{-])/(work|home|root|Users)/[A-Za-z0-9]'
 }
 
-# .editorconfig, as far as it can be seen: no blanks at line ends, no tabs, no CR, a last newline.
+# .editorconfig, as far as it can be seen: no blanks at line ends, no tabs, no CR, a last newline. And
+# no mark of a merge that was not finished.
 plain_text() {
   status=0
   files '*.c' '*.h' '*.lua' '*.sh' '*.md' '*.csv' '*.yml' .ci/run Makefile >"$list"
   if xargs grep -nIE '[[:blank:]]+$' <"$list"; then status=1; fi
-  if grep -v '^Makefile$' "$list" | xargs grep -nIP '\t|\r'; then status=1; fi
+  if xargs grep -nIE '^(<<<<<<<|>>>>>>>)( |$)' <"$list"; then status=1; fi
+  # The documents show what print writes between two values: a tab.
+  if grep -v -e '^Makefile$' -e '\.md$' "$list" | xargs grep -nIP '\t|\r'; then status=1; fi
   while read -r f; do
     if [ -s "$f" ] && [ -n "$(tail -c 1 "$f")" ]; then
       echo "$f: no newline at its end"
