@@ -379,6 +379,12 @@ static void set_answer(struct ln_channel *c, struct ln_entry *e, const struct ou
                  c->name, (unsigned long long)e->seq);
 }
 
+/* How much of a place is logged; "-" stands for none. */
+static int for_log(struct ln_span where)
+{
+    return where.len == 0 ? 1 : where.len > 100 ? 100 : (int)where.len;
+}
+
 /* Commits the result of the entry at `answered`. */
 static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_dest *const *dest)
 {
@@ -419,8 +425,7 @@ static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_des
     w->attempts = 0;
     if (oc->state == LN_S_PARKED)
         ln_log(LN_ERROR, "work", "parked", "channel=%s seq=%llu where=%.*s", c->name,
-               (unsigned long long)e->seq, (int)(oc->where.len > 100 ? 100 : oc->where.len),
-               oc->where.len ? oc->where.ptr : "-");
+               (unsigned long long)e->seq, for_log(oc->where), oc->where.len ? oc->where.ptr : "-");
     if (w->careful && e->seq >= w->careful_end)
         w->careful = false;
     return LN_OK;
@@ -459,8 +464,7 @@ static void halt(struct ln_channel *c, struct ln_span reason, struct ln_span whe
              (unsigned long long)e->seq, (int)(where.len > 100 ? 100 : where.len),
              where.len ? where.ptr : "the script", c->name);
     ln_log(LN_ERROR, "work", "stopped_on_error", "channel=%s seq=%llu where=%.*s", c->name,
-           (unsigned long long)e->seq, (int)(where.len > 100 ? 100 : where.len),
-           where.len ? where.ptr : "-");
+           (unsigned long long)e->seq, for_log(where), where.len ? where.ptr : "-");
     struct ln_waiter *x = waiter_of(w, e->seq);
     if (x && c->conf->ack == LN_ACK_TRANSFORM) {
         x->code = LN_ACK_AE;

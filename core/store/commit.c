@@ -16,9 +16,10 @@ enum {
     RETRY_US = 100 * 1000,
     SPACE_US = 200 * 1000,
     READERS_US = 5 * 1000 * 1000, /* how often dead readers' slots are freed */
-    TRIM_US = 2000 * 1000,
+    TRIM_US = 2000 * 1000, /* between looks when idle */
+    TRIM_BUSY_US = 200 * 1000,
     TRIM_IDLE = 200, /* messages in a bite when there is nothing else to do */
-    TRIM_BUSY = 16, /* within a commit: this or twice what it appended, so that trimming keeps up */
+    TRIM_BUSY = 32, /* within a commit, and three times what it appended: it keeps up */
 };
 
 #define NEVER INT64_MAX
@@ -73,11 +74,11 @@ static int fill(struct ln_committer *c, int64_t now, bool trim, bool *more)
     if (!rc && c->work)
         rc = ln_write_apply(c, c->work);
     if (!rc && trim)
-        rc = ln_trim_bite(c, c->work ? TRIM_BUSY + 2 * c->appended : TRIM_IDLE, ln_now_us(), more);
+        rc = ln_trim_bite(c, c->work ? TRIM_BUSY + 3 * c->appended : TRIM_IDLE, ln_now_us(), more);
     if (!rc)
         rc = ln_write_numbers(c);
     if (trim)
-        c->trim_at_us = *more ? now : now + TRIM_US;
+        c->trim_at_us = *more ? now : now + (c->work ? TRIM_BUSY_US : TRIM_US);
     return rc;
 }
 
@@ -259,6 +260,8 @@ static void cycle(struct ln_store *s, bool trim)
         refuse(s, LN_EFULL);
     if (!c->work && !trim)
         return;
+    if (c->work && c->trim_at_us > start + TRIM_BUSY_US)
+        c->trim_at_us = start + TRIM_BUSY_US; /* set when idle */
     if (start >= c->readers_at_us && c->env->mdb) {
         int dead;
         c->readers_at_us = start + READERS_US;

@@ -398,6 +398,7 @@ static int set(struct ln_committer *c, struct ln_op *op)
         memcpy(limits, op->data, sizeof limits);
         n->max_age_s = limits[0];
         n->max_bytes = limits[1];
+        n->look_at_us = 0;
         c->trim_at_us = 0;
     }
     return 0;

@@ -2,7 +2,10 @@
  * when there is nothing else to do. */
 #include "store/engine.h"
 
-enum { BITE_BYTES = 1 << 20 };
+enum {
+    BITE_BYTES = 1 << 20,
+    AGE_US = 2000 * 1000, /* how often a channel is looked at for old messages */
+};
 
 struct range {
     uint64_t from, to; /* [from, to) */
@@ -183,11 +186,13 @@ int ln_trim_bite(struct ln_committer *c, unsigned most, int64_t now_us, bool *mo
     *more = false;
     for (unsigned i = 0; i < c->nchans; i++) {
         struct ln_numbers *n = &c->chans[c->trim_chan++ % c->nchans];
-        if (!n->max_age_s && !n->max_bytes)
+        bool over = n->max_bytes && n->s.bytes > n->max_bytes;
+        if (!over && (!n->max_age_s || now_us < n->look_at_us))
             continue;
         int rc = trim_chan(c, n, most, now_us, more);
         if (rc)
             return rc;
+        n->look_at_us = *more ? 0 : now_us + AGE_US;
         if (*more)
             return ln_index_trim(c->env, c->txn, c->chans, c->nchans);
     }

@@ -18,7 +18,7 @@ local function run(block, line)
   local env = setmetatable({ hl7 = hl7, msg = assert(hl7.parse(sample)), print = function(...)
     local t = {}
     for i = 1, select("#", ...) do t[i] = tostring((select(i, ...))) end
-    printed[#printed + 1] = table.concat(t, "\t")
+    printed[#printed + 1] = table.concat(t, "  ")
   end }, { __index = _G })
   local chunk = assert(loadstring(("\n"):rep(line) .. block, "@docs/message.md"))
   setfenv(chunk, env)()
