@@ -1,5 +1,5 @@
-/* Acknowledgements, original mode (HL7 v2 chapter 2.9.2; MSA 2.14.8, ERR 2.14.5). The one place that
- * knows what an acknowledgement looks like; enhanced mode will be added here. */
+/* Acknowledgements, original mode (HL7 v2 chapter 2.9.2; MSA 2.14.8, ERR 2.14.5). The one place
+ * that knows what an acknowledgement looks like; enhanced mode will be added here. */
 #ifndef LN_HL7_ACK_H
 #define LN_HL7_ACK_H
 
@@ -10,37 +10,39 @@ enum ln_ack_code { LN_ACK_AA, LN_ACK_AE, LN_ACK_AR };
 
 struct ln_ack {
     enum ln_ack_code code;
-    struct ln_span text;        /* MSA-3 up to 2.6 / ERR-8; may be empty; never message content */
-    struct ln_span error_code;  /* table 0357 code for ERR, e.g. "207"; empty: by ack code */
-    struct ln_span location;    /* ERR location as a path "PID-5.1", or empty */
-    struct ln_span control_id;  /* own MSH-10, unique */
-    int64_t time_us;            /* MSH-7 */
+    struct ln_span text; /* MSA-3 up to 2.6 / ERR-8; may be empty; never message content */
+    struct ln_span error_code; /* table 0357 code for ERR, e.g. "207"; empty: by ack code */
+    struct ln_span location; /* ERR location as a path "PID-5.1", or empty */
+    struct ln_span control_id; /* own MSH-10, unique */
+    int64_t time_us; /* MSH-7 */
 };
 
-/* Appends the acknowledgement of the message whose header is h, CR after each segment, in the sender's
- * delimiters and version: MSH-3/4 and 5/6 swapped, MSH-9 ACK^event^ACK (from 2.3.1 on with the
- * structure; before that ACK^event; plain ACK without event), MSH-11, 12, 18 copied, MSA-2 = MSH-10
- * byte for byte, ERR in the version's form for AE and AR. Fields made only of delimiters, or missing,
- * never hinder it: they are left out, but for MSH-11 (P) and MSH-12 (2.3), which every reader wants.
- * With h->kind NONE: a generic AR|AE in |^~\& with an empty MSA-2. With BHS or FHS: MSA-2 is the
- * batch's own id (BHS-11, FHS-11). AA is refused with LN_EINVAL for what ln_header_read refused: never
- * an AA built from garbage. Bytes that would end the MLLP frame are not echoed, except in MSA-2, where
- * they can't. */
+/* Appends the acknowledgement of the message whose header is h, CR after each segment, in the
+ * sender's delimiters and version: MSH-3/4 and 5/6 swapped, MSH-9 ACK^event^ACK (from 2.3.1 on with
+ * the structure; before that ACK^event; plain ACK without event), MSH-11, 12, 18 copied, MSA-2 =
+ * MSH-10 byte for byte, ERR in the version's form for AE and AR. Fields made only of delimiters, or
+ * missing, never hinder it: they are left out, but for MSH-11 (P) and MSH-12 (2.3), which every
+ * reader wants. With h->kind NONE: a generic AR|AE in |^~\& with an empty MSA-2. With BHS or FHS:
+ * MSA-2 is the batch's own id (BHS-11, FHS-11). AA is refused with LN_EINVAL for what
+ * ln_header_read refused: never an AA built from garbage. Bytes that would end the MLLP frame are
+ * not echoed, except in MSA-2, where they can't. */
 int ln_ack_write(struct ln_buf *out, const struct ln_header *h, const struct ln_ack *ack) LN_MUST;
 
 /* What a reply says. */
 struct ln_reply {
-    char code[3];              /* "AA", "CE", ... ; "" when there is no readable MSA-1 */
+    char code[3]; /* "AA", "CE", ... ; "" when there is no readable MSA-1 */
     struct ln_span control_id; /* MSA-2 */
-    struct ln_span text;       /* MSA-3, or ERR-8 when MSA-3 is empty */
+    struct ln_span text; /* MSA-3, or ERR-8 when MSA-3 is empty */
 };
 
-/* Reads an acknowledgement (hl7/reply.c). LN_EPARSE when it holds no MSA segment with a known code. */
+/* Reads an acknowledgement (hl7/reply.c). LN_EPARSE when it holds no MSA segment with a known code.
+ */
 int ln_reply_read(struct ln_span frame, struct ln_reply *r, struct ln_err *err);
 
 /* Batch reply: the header (BHS, in an FHS when the request had one) and trailer around ACKs. */
 int ln_ack_batch_begin(struct ln_buf *out, const struct ln_header *h, const struct ln_ack *ack,
                        bool file) LN_MUST;
-int ln_ack_batch_end(struct ln_buf *out, const struct ln_header *h, unsigned count, bool file) LN_MUST;
+int ln_ack_batch_end(struct ln_buf *out, const struct ln_header *h, unsigned count,
+                     bool file) LN_MUST;
 
 #endif

@@ -16,13 +16,13 @@
 #define LN_MLLP_CR 0x0d
 
 enum ln_mllp_deviation {
-    LN_MLLP_JUNK,       /* bytes between frames (blank line ends and NULs included) */
-    LN_MLLP_NO_CR,      /* FS or FS LF that ended a frame without CR: VT or silence behind it */
-    LN_MLLP_FS_INSIDE,  /* FS inside a frame, kept as data */
-    LN_MLLP_VT_INSIDE,  /* VT inside a frame, kept as data */
-    LN_MLLP_RESTART,    /* VT + header inside a frame: the unfinished one before it was dropped */
-    LN_MLLP_NO_VT,      /* a header segment (MSH, BHS, FHS) up to FS without VT before it */
-    LN_MLLP_EMPTY,      /* VT FS CR with nothing inside */
+    LN_MLLP_JUNK, /* bytes between frames (blank line ends and NULs included) */
+    LN_MLLP_NO_CR, /* FS or FS LF that ended a frame without CR: VT or silence behind it */
+    LN_MLLP_FS_INSIDE, /* FS inside a frame, kept as data */
+    LN_MLLP_VT_INSIDE, /* VT inside a frame, kept as data */
+    LN_MLLP_RESTART, /* VT + header inside a frame: the unfinished one before it was dropped */
+    LN_MLLP_NO_VT, /* a header segment (MSH, BHS, FHS) up to FS without VT before it */
+    LN_MLLP_EMPTY, /* VT FS CR with nothing inside */
     LN_MLLP_DEVIATIONS, /* how many kinds there are */
 };
 
@@ -30,19 +30,19 @@ enum ln_mllp_deviation {
 const char *ln_mllp_deviation_name(enum ln_mllp_deviation d);
 
 enum ln_mllp_event {
-    LN_MLLP_MORE,       /* all input taken, no whole frame yet */
-    LN_MLLP_FRAME,      /* *frame is one message; valid until the next call on this reader or the
-                           input buffer changes. Length 0 when it is empty: to be answered too */
-    LN_MLLP_TOO_BIG,    /* the frame passes max_frame: the reader is in a failed state; answer, close.
-                           *frame is the frame's first 4 KiB, so that its header can be read */
-    LN_MLLP_NO_MEMORY,  /* likewise, for lack of memory */
+    LN_MLLP_MORE, /* all input taken, no whole frame yet */
+    LN_MLLP_FRAME, /* *frame is one message; valid until the next call on this reader or the
+                      input buffer changes. Length 0 when it is empty: to be answered too */
+    LN_MLLP_TOO_BIG, /* the frame passes max_frame: the reader is in a failed state; answer, close.
+                      *frame is the frame's first 4 KiB, so that its header can be read */
+    LN_MLLP_NO_MEMORY, /* likewise, for lack of memory */
 };
 
 struct ln_mllp {
-    size_t max_frame;      /* bytes of data in a frame, without VT FS CR; 0 = no limit */
+    size_t max_frame; /* bytes of data in a frame, without VT FS CR; 0 = no limit */
     uint64_t deviations[LN_MLLP_DEVIATIONS];
     /* private */
-    struct ln_buf part;    /* the unfinished frame, kept only between calls */
+    struct ln_buf part; /* the unfinished frame, kept only between calls */
     int state;
 };
 

@@ -51,22 +51,16 @@ enum ln_proto {
     LN_P_REPLY, /* u8 exit status, bytes text: JSON document, or one-line error when status != 0 */
 };
 
-/* Keys of SITE and their defaults: data "data" (relative to the site, or absolute), log.level "info"
- * (debug|info|warn|error); limits.* and retention.* as below: already in the channels' settings.
- * Keys of SETTINGS, [default]:
- *   script                   path, as in BEGIN
- *   ack                      commit|transform|delivery|none [commit]
- *   on_error                 park|stop [park]
- *   jit, filter, transform   true|false [false]; the latter two: the script has such a function
- *   limits.seconds           0.1 to 3600, may have a fraction [5]
- *   limits.memory_mb         8 to 16384 [128]
- *   limits.attempts          1 to 1000 [3]
- *   retention.days, .mb      0 = no limit [0]; days may have a fraction
- *   source.kind              mllp|channel
- *    mllp:  source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none [0],
- *           .max_message bytes [52428800], .max_connections [1000],
- *           .allow addresses or nets "192.0.2.0/24", empty = all [empty]
- *    channel: source.from    channel names, at least one
+/* Keys of SITE and their defaults: data "data" (relative to the site, or absolute), log.level
+ * "info" (debug|info|warn|error); limits.* and retention.* as below: already in the channels'
+ * settings. Keys of SETTINGS, [default]: script                   path, as in BEGIN ack
+ * commit|transform|delivery|none [commit] on_error                 park|stop [park] jit, filter,
+ * transform   true|false [false]; the latter two: the script has such a function limits.seconds 0.1
+ * to 3600, may have a fraction [5] limits.memory_mb         8 to 16384 [128] limits.attempts 1 to
+ * 1000 [3] retention.days, .mb      0 = no limit [0]; days may have a fraction source.kind
+ * mllp|channel mllp:  source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none
+ * [0], .max_message bytes [52428800], .max_connections [1000], .allow addresses or nets
+ * "192.0.2.0/24", empty = all [empty] channel: source.from    channel names, at least one
  *   destinations             names, sorted by bytes, may be empty: their numbers on the wire
  *   dest.NAME.kind           mllp|channel
  *   dest.NAME.filter, .transform   true|false [false]

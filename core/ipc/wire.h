@@ -8,8 +8,9 @@
 #include "base/buf.h"
 
 #define LN_WIRE_HEADER 5
-#define LN_WIRE_MAX    (512u << 20) /* a record's largest length; a message may be 50 MB and fan out \
-                                     */
+#define LN_WIRE_MAX                                                                                \
+    (512u << 20) /* a record's largest length; a message may be 50 MB and fan out                  \
+                  */
 
 struct ln_wire_in {
     const char *ptr, *end;

@@ -1,5 +1,5 @@
--- A load for crash tests: stop-and-wait senders that behave as real ones do (send again what was not
--- acknowledged, on a new connection), and a receiver, all in this process. Records what was
+-- A load for crash tests: stop-and-wait senders that behave as real ones do (send again what was
+-- not acknowledged, on a new connection), and a receiver, all in this process. Records what was
 -- acknowledged and what arrived, and checks the promises on both.
 local net = require "support.net"
 local sys = require "support.sys"
@@ -86,7 +86,7 @@ function Load:run(seconds)
   until sys.now() > deadline
 end
 
---- No more is sent; waits until everything acknowledged has arrived. Returns a list of what did not.
+--- No more is sent; waits until all that was acknowledged has come. Returns a list of what did not.
 function Load:settle(seconds)
   for _, s in ipairs(self.senders) do
     if s.conn then s.conn:close() end

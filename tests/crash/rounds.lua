@@ -1,5 +1,5 @@
--- kill -9 of the hub and of workers at random moments under load. Guards: nothing acknowledged is lost,
--- order is kept, and what is sent twice is bounded by what was in flight.
+-- kill -9 of the hub and of workers at random moments under load. Guards: nothing acknowledged is
+-- lost, order is kept, and what is sent twice is bounded by what was in flight.
 local site = require "support.site"
 local net = require "support.net"
 local sys = require "support.sys"

@@ -1,5 +1,5 @@
--- One message, then many, through all six steps: received, stored, acknowledged, transformed, stored,
--- delivered. Guards promises 1, 3 and 5.
+-- One message, then many, through all six steps: received, stored, acknowledged, transformed,
+-- stored, delivered. Guards promises 1, 3 and 5.
 local site = require "support.site"
 local net = require "support.net"
 
