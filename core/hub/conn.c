@@ -3,6 +3,7 @@
  * Invariant: a connection holds at most one unfinished frame and PENDING_MAX unanswered ones;
  * beyond that, or while the store is behind, it is not read. */
 #include <stdio.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 #include "hub/source.h"
@@ -27,11 +28,10 @@ void ln_conn_free(struct ln_conn *k)
     if (k->peer)
         k->peer->connections--;
     s->nconn--;
+    s->nrefused -= k->refused;
     free(k);
-    if (s->closing && s->nconn == 0) {
-        free(s->peer);
-        free(s);
-    }
+    if (s->closing && s->nconn == 0)
+        ln_source_free(s);
 }
 
 static bool may_read(const struct ln_conn *k)
@@ -46,6 +46,25 @@ void ln_conn_read_on(struct ln_conn *k)
         k->stopped = false;
         ln_stream_resume(&k->stream);
     }
+}
+
+/* A peer that still sends while we close would get a reset, which can overtake our reply and
+ * destroy it: so we end our side and read on, to nowhere, until the peer ends its own. */
+static void linger(struct ln_conn *k)
+{
+    shutdown(k->stream.fd, SHUT_WR);
+    ln_stream_resume(&k->stream);
+}
+
+void ln_conn_settled(struct ln_conn *k)
+{
+    bool all = k->nowed == 0 && ln_stream_kept(&k->stream) == 0;
+    if (all && k->refused && !k->eof && !k->stream.broken)
+        linger(k);
+    else if (all && (k->eof || k->closing))
+        ln_conn_free(k);
+    else
+        ln_conn_read_on(k);
 }
 
 void ln_conn_check_stop(struct ln_conn *k)
@@ -182,7 +201,8 @@ void ln_conn_refuse(struct ln_conn *k, struct ln_span start, const char *text)
         return;
     (void)!ln_header_read(start, &h, NULL);
     ln_owed_header(&o->part[0], &h);
-    k->closing = true;
+    k->closing = k->refused = true;
+    k->source->nrefused++;
     ln_stream_pause(&k->stream);
     ln_owed_settle(o, 0, LN_ACK_AR, text); /* may free k */
 }
@@ -194,11 +214,14 @@ static void late_end(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     size_t used;
-    if (ln_mllp_finish(&k->mllp, &frame) == LN_MLLP_FRAME) {
-        count_deviations(k);
-        on_frame(k, frame);
-        (void)ln_mllp_feed(&k->mllp, NULL, 0, &used, &frame); /* gives the frame's memory back */
-    }
+    if (ln_mllp_finish(&k->mllp, &frame) != LN_MLLP_FRAME)
+        return;
+    count_deviations(k);
+    k->nowed++; /* as in on_data */
+    on_frame(k, frame);
+    (void)ln_mllp_feed(&k->mllp, NULL, 0, &used, &frame); /* gives the frame's memory back */
+    k->nowed--;
+    ln_conn_settled(k);
 }
 
 static void wait_for_end(struct ln_conn *k)
@@ -215,6 +238,8 @@ static void on_data(void *owner, const char *data, size_t len)
     struct ln_conn *k = owner;
     size_t used;
     struct ln_span frame;
+    if (k->refused)
+        return;
     k->last_us = ln_mono_us();
     if (k->late_end)
         evtimer_del(k->late_end);
@@ -259,17 +284,14 @@ static void on_closed(void *owner, int code, const char *why)
                k->source->channel->name, k->name, ln_mllp_held(&k->mllp), why);
     count_deviations(k);
     k->eof = true;
+    k->last_us = ln_mono_us();
     if (code != LN_ECLOSED || k->stream.broken || (k->nowed == 0 && !ln_stream_kept(&k->stream)))
         ln_conn_free(k);
 }
 
 static void on_drained(void *owner)
 {
-    struct ln_conn *k = owner;
-    if ((k->eof || k->closing) && k->nowed == 0)
-        ln_conn_free(k);
-    else
-        ln_conn_read_on(k);
+    ln_conn_settled(owner);
 }
 
 const struct ln_stream_ops ln_conn_ops = {on_data, on_closed, on_drained};

@@ -88,12 +88,10 @@ void ln_owed_send(struct ln_conn *k)
         k->nowed--;
         owed_free(o);
     }
+    k->last_us = ln_mono_us();
     if (frame.len)
         (void)!ln_stream_write(&k->stream, ln_buf_span(&frame));
-    if ((k->eof || k->closing) && k->nowed == 0 && ln_stream_kept(&k->stream) == 0)
-        ln_conn_free(k);
-    else
-        ln_conn_read_on(k);
+    ln_conn_settled(k);
 }
 
 void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, const char *text)

@@ -10,6 +10,10 @@
 
 enum {
     FRAME_IDLE_S = 60, /* between the bytes of one frame */
+    HALF_CLOSED_S = 60, /* how long a reply is kept for a peer that has ended its side, or whose
+                           listener is gone */
+    LINGER_S = 10, /* how long a refused peer may go on sending */
+    REFUSED_MAX = 256,
     PEERS_MAX = 256,
 };
 static const uint64_t BACKLOG_LOW = 12u << 20;
@@ -81,6 +85,23 @@ static void log_refusal(struct ln_source *s, const char *peer, const char *event
            (unsigned long long)total);
 }
 
+/* Senders that gave up waiting leave connections that look as if they waited: the oldest of those
+ * makes room. */
+static void make_room(struct ln_source *s)
+{
+    struct ln_conn *k, *oldest = NULL;
+    LIST_FOREACH (k, &s->conns, link)
+        if (k->eof && (!oldest || k->last_us <= oldest->last_us))
+            oldest = k;
+    if (oldest)
+        ln_conn_free(oldest);
+}
+
+static unsigned in_use(const struct ln_source *s)
+{
+    return s->nconn - s->nrefused;
+}
+
 static void on_accept(void *owner, int fd, const char *name)
 {
     struct ln_source *s = owner;
@@ -90,7 +111,12 @@ static void on_accept(void *owner, int fd, const char *name)
         close(fd);
         return;
     }
-    struct ln_conn *k = calloc(1, sizeof *k);
+    if (in_use(s) >= c->conf->max_connections)
+        make_room(s);
+    bool full = in_use(s) >= c->conf->max_connections;
+    if (full)
+        log_refusal(s, name, "too_many_connections", ++s->over_limit);
+    struct ln_conn *k = full && s->nrefused >= REFUSED_MAX ? NULL : calloc(1, sizeof *k);
     if (!k || ln_stream_init(&k->stream, c->hub->base, fd, &ln_conn_ops, k) != LN_OK) {
         if (!k)
             close(fd);
@@ -107,8 +133,7 @@ static void on_accept(void *owner, int fd, const char *name)
         k->peer->connections++;
     LIST_INSERT_HEAD(&s->conns, k, link);
     s->nconn++;
-    if (s->nconn > c->conf->max_connections) {
-        log_refusal(s, name, "too_many_connections", ++s->over_limit);
+    if (full) {
         ln_conn_refuse(k, ln_span(NULL, 0), "too many connections to this receiver");
         return;
     }
@@ -128,8 +153,18 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
         free(s);
         return rc;
     }
+    snprintf(s->host, sizeof s->host, "%s", conf->host);
+    s->port = conf->port;
+    LIST_INSERT_HEAD(&c->hub->sources, s, link);
     *out = s;
     return LN_OK;
+}
+
+void ln_source_free(struct ln_source *s)
+{
+    LIST_REMOVE(s, link);
+    free(s->peer);
+    free(s);
 }
 
 void ln_source_close(struct ln_source *s, bool keep_replies)
@@ -143,39 +178,50 @@ void ln_source_close(struct ln_source *s, bool keep_replies)
     for (k = LIST_FIRST(&s->conns); k; k = next) {
         next = LIST_NEXT(k, link);
         k->closing = true;
+        k->last_us = ln_mono_us();
         ln_stream_pause(&k->stream);
         if (!keep_replies || (k->nowed == 0 && ln_stream_kept(&k->stream) == 0))
             ln_conn_free(k);
     }
     s->closing = true;
-    if (--s->nconn == 0) {
-        free(s->peer);
-        free(s);
-    }
+    if (--s->nconn == 0)
+        ln_source_free(s);
 }
 
 unsigned ln_source_connections(const struct ln_channel *c)
 {
-    return c->source ? c->source->nconn : 0;
+    return c->source ? in_use(c->source) : 0;
 }
 
-void ln_source_tick(struct ln_channel *c, int64_t mono_us)
+static void conn_tick(struct ln_conn *k, int64_t mono_us)
 {
+    const struct ln_channel *c = k->source->channel;
+    double idle = (double)(mono_us - k->last_us) / 1e6;
+    if (k->refused ? idle > LINGER_S : (k->eof || k->closing) && idle > HALF_CLOSED_S) {
+        ln_conn_free(k);
+    } else if (k->eof || k->closing || k->stopped || k->nowed > 0) {
+        return; /* it waits for us */
+    } else if (ln_mllp_inside(&k->mllp) && idle > FRAME_IDLE_S) {
+        ln_log(LN_WARN, "source", "unfinished_frame",
+               "channel=%s peer=%s bytes=%zu idle_s=%.0f closed=1", c->name, k->name,
+               ln_mllp_held(&k->mllp), idle);
+        ln_conn_free(k);
+    } else if (c->conf->idle_s > 0 && idle > c->conf->idle_s) {
+        ln_log(LN_INFO, "source", "idle", "channel=%s peer=%s idle_s=%.0f closed=1", c->name,
+               k->name, idle);
+        ln_conn_free(k);
+    }
+}
+
+void ln_source_tick(struct ln_hub *h, int64_t mono_us)
+{
+    struct ln_source *s, *next_source;
     struct ln_conn *k, *next;
-    for (k = c->source ? LIST_FIRST(&c->source->conns) : NULL; k; k = next) {
-        next = LIST_NEXT(k, link);
-        double idle = (double)(mono_us - k->last_us) / 1e6;
-        if (k->stopped || k->nowed > 0)
-            continue; /* it waits for us */
-        if (ln_mllp_inside(&k->mllp) && idle > FRAME_IDLE_S) {
-            ln_log(LN_WARN, "source", "unfinished_frame",
-                   "channel=%s peer=%s bytes=%zu idle_s=%.0f closed=1", c->name, k->name,
-                   ln_mllp_held(&k->mllp), idle);
-            ln_conn_free(k);
-        } else if (c->conf->idle_s > 0 && idle > c->conf->idle_s) {
-            ln_log(LN_INFO, "source", "idle", "channel=%s peer=%s idle_s=%.0f closed=1", c->name,
-                   k->name, idle);
-            ln_conn_free(k);
+    for (s = LIST_FIRST(&h->sources); s; s = next_source) {
+        next_source = LIST_NEXT(s, link);
+        for (k = LIST_FIRST(&s->conns); k; k = next) {
+            next = LIST_NEXT(k, link); /* the last one may take s with it */
+            conn_tick(k, mono_us);
         }
     }
 }
