@@ -183,6 +183,8 @@ struct ln_dest {
     struct ln_pos read_pos;
     struct ln_stream stream;
     bool connected, inflight;
+    bool used; /* this connection has carried a reply */
+    bool answered; /* bytes came since the message was sent */
     struct ln_mllp mllp;
     struct ln_dial *dial;
     struct event timer; /* reply deadline or retry */
