@@ -223,9 +223,8 @@ static void on_resent(void *arg, int code, uint64_t seq)
 
 /* Checks what is to be sent again, and copies its receipt. Within a read transaction. */
 static int resend_check(struct client *k, struct ln_channel *c, uint64_t seq, bool reprocess,
-                        struct ln_receipt *r)
+                        const struct ln_dest *only, struct ln_receipt *r, struct ln_processed *p)
 {
-    struct ln_processed p;
     int rc = ln_read_receipt(k->hub->reader, c->id, seq, r);
     if (rc != LN_OK) {
         fail(k, 1, "no message %s/%llu", c->name, (unsigned long long)seq);
@@ -236,17 +235,32 @@ static int resend_check(struct client *k, struct ln_channel *c, uint64_t seq, bo
              (unsigned long long)seq);
         return LN_EINVAL;
     }
+    *p = (struct ln_processed){0};
+    rc = ln_read_result(k->hub->reader, c->id, seq, p);
     if (reprocess)
         return LN_OK;
-    rc = ln_read_result(k->hub->reader, c->id, seq, &p);
     unsigned deliverable = 0;
-    for (uint32_t i = 0; rc == LN_OK && i < p.nitems; i++)
-        deliverable += p.items[i].kind != LN_I_FILTERED && p.items[i].kind != LN_I_PARKED;
+    for (uint32_t i = 0; rc == LN_OK && i < p->nitems; i++)
+        deliverable += p->items[i].kind != LN_I_FILTERED && p->items[i].kind != LN_I_PARKED &&
+                       (!only || p->items[i].dest == only->id);
     if (rc == LN_OK && deliverable)
         return LN_OK;
-    fail(k, 1, "%s/%llu has no output to send again%s; use --reprocess to run the script on it",
-         c->name, (unsigned long long)seq, rc == LN_OK ? "" : " (it is not processed yet)");
+    fail(k, 1, "%s/%llu has no output to send again%s%s%s; use --reprocess to run the script on it",
+         c->name, (unsigned long long)seq, only ? " to " : "", only ? only->conf.name : "",
+         rc == LN_OK ? "" : " (it is not processed yet)");
     return LN_EINVAL;
+}
+
+/* What goes out again is no longer waiting for somebody. */
+static void unpark(struct ln_channel *c, uint64_t seq, const struct ln_dest *only,
+                   const struct ln_processed *p)
+{
+    struct ln_store *s = c->hub->store;
+    if (!only)
+        (void)!ln_store_unpark(s, c->id, seq, LN_WHOLE, NULL, NULL);
+    for (uint32_t i = 0; i < p->nitems; i++)
+        if (!only || p->items[i].dest == only->id)
+            (void)!ln_store_unpark(s, c->id, seq, i, NULL, NULL);
 }
 
 /* resend CHANNEL SEQ DEST|"" 0|1 */
@@ -256,6 +270,8 @@ static void verb_resend(struct client *k, char **word, unsigned n)
     uint64_t seq = strtoull(word[2], NULL, 10), again;
     bool reprocess = strcmp(word[4], "1") == 0;
     struct ln_receipt r;
+    struct ln_processed p;
+    struct ln_dest *only = c && word[3][0] ? ln_channel_dest(c, word[3]) : NULL;
     char text[128];
     (void)n;
     if (!c || c->failed) {
@@ -263,7 +279,7 @@ static void verb_resend(struct client *k, char **word, unsigned n)
             fail(k, 1, "channel %s does not load", c->name);
         return;
     }
-    if (word[3][0] && !ln_channel_dest(c, word[3])) {
+    if (word[3][0] && !only) {
         fail(k, 1, "channel %s has no destination named %.64s", c->name, word[3]);
         return;
     }
@@ -272,7 +288,7 @@ static void verb_resend(struct client *k, char **word, unsigned n)
         return;
     }
     struct resend *arg = calloc(1, sizeof *arg);
-    if (arg && resend_check(k, c, seq, reprocess, &r) == LN_OK) {
+    if (arg && resend_check(k, c, seq, reprocess, only, &r, &p) == LN_OK) {
         r.kind = reprocess ? LN_R_REPROCESS : LN_R_RESENT;
         r.origin_chan = c->id;
         r.origin_seq = seq;
@@ -287,7 +303,7 @@ static void verb_resend(struct client *k, char **word, unsigned n)
             snprintf(text, sizeof text, "%s as %s/%llu", reprocess ? "reprocessed" : "resent",
                      c->name, (unsigned long long)again);
             note(c, seq, 0, text);
-            (void)!ln_store_unpark(k->hub->store, c->id, seq, LN_WHOLE, NULL, NULL);
+            unpark(c, seq, only, &p);
             arg = NULL;
         } else {
             ln_blob_unref(arg->raw);

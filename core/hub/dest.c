@@ -115,7 +115,7 @@ static void disconnect(struct ln_dest *d)
     ln_stream_fini(&d->stream);
     ln_mllp_fini(&d->mllp);
     ln_mllp_init(&d->mllp, REPLY_MAX);
-    d->connected = d->inflight = false;
+    d->connected = d->inflight = d->used = false;
 }
 
 /* Twice as long each time, with a fifth of jitter so that many do not come back at once. */
@@ -179,9 +179,8 @@ static int commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const 
     }
     d->uncommitted++;
     if (state != LN_OUT_SENT)
-        ln_log(LN_ERROR, "dest", "parked",
-               "channel=%s dest=%s seq=%llu tries=%u", d->channel->name, d->conf.name,
-               (unsigned long long)x->pos.seq, d->tries);
+        ln_log(LN_ERROR, "dest", "parked", "channel=%s dest=%s seq=%llu tries=%u", d->channel->name,
+               d->conf.name, (unsigned long long)x->pos.seq, d->tries);
     pop(d);
     return LN_OK;
 }
@@ -277,6 +276,7 @@ static void on_reply(struct ln_dest *d, struct ln_span frame)
                d->channel->name, d->conf.name, (unsigned long long)head(d)->pos.seq, r.code);
         return;
     }
+    d->used = true;
     if (r.code[1] == 'A')
         finish(d, LN_OUT_SENT, frame, "");
     else
@@ -288,6 +288,7 @@ static void on_data(void *owner, const char *data, size_t len)
     struct ln_dest *d = owner;
     struct ln_span frame;
     size_t used;
+    d->answered = true;
     while (d->connected && len > 0) {
         enum ln_mllp_event ev = ln_mllp_feed(&d->mllp, data, len, &used, &frame);
         data += used;
@@ -312,11 +313,17 @@ static void on_data(void *owner, const char *data, size_t len)
 static void on_closed(void *owner, int code, const char *why)
 {
     struct ln_dest *d = owner;
-    bool was = d->inflight;
+    bool was = d->inflight, worn = d->used && !d->answered;
     char text[120];
     (void)code;
     disconnect(d);
-    if (was) {
+    if (was && worn) {
+        /* Many receivers close after each reply, and our next message was faster than their end of
+         * file. A new connection, at once; there it counts. */
+        evtimer_del(&d->timer);
+        d->tries--;
+        ln_dest_pump(d);
+    } else if (was) {
         snprintf(text, sizeof text, "connection closed before the reply (%s)", why);
         fail_try(d, text, ln_span(NULL, 0), true);
     } else {
@@ -377,6 +384,7 @@ static void send_head(struct ln_dest *d)
     }
     ln_buf_clear(&d->frame, 64 * 1024);
     d->tries++;
+    d->answered = false;
     if (d->first_us == 0)
         d->first_us = ln_now_us();
     d->inflight = true;

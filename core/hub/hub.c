@@ -211,13 +211,11 @@ static bool drained(struct ln_hub *h)
 static void on_tick(evutil_socket_t fd, short what, void *arg)
 {
     struct ln_hub *h = arg;
-    struct ln_channel *c;
     int64_t now = ln_mono_us();
     (void)fd;
     (void)what;
     struct timeval tv = {0, (h->draining ? DRAIN_TICK_MS : TICK_MS) * 1000};
-    LIST_FOREACH (c, &h->channels, link)
-        ln_source_tick(c, now);
+    ln_source_tick(h, now);
     if (h->draining && (drained(h) || now > h->drain_until_us)) {
         ln_log(LN_INFO, "hub", "drained", "complete=%d", drained(h));
         finish(h, 0);
@@ -281,6 +279,7 @@ int ln_hub_run(const char *site)
     struct ln_hub h = {.site = site, .started_us = ln_mono_us()};
     struct ln_err err = {0};
     LIST_INIT(&h.channels);
+    LIST_INIT(&h.sources);
     if (prepare(&h) != LN_OK) {
         complain("cannot start the event loop");
         return 1;

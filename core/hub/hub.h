@@ -55,7 +55,7 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
  * until they have it. s may be NULL. */
 void ln_source_close(struct ln_source *s, bool keep_replies);
 unsigned ln_source_connections(const struct ln_channel *c);
-void ln_source_tick(struct ln_channel *c, int64_t mono_us);
+void ln_source_tick(struct ln_hub *h, int64_t mono_us);
 void ln_source_status(struct ln_channel *c, struct ln_buf *json);
 /* One part of a reply is settled; text may be NULL. */
 void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, const char *text);
@@ -183,6 +183,8 @@ struct ln_dest {
     struct ln_pos read_pos;
     struct ln_stream stream;
     bool connected, inflight;
+    bool used; /* this connection has carried a reply */
+    bool answered; /* bytes came since the message was sent */
     struct ln_mllp mllp;
     struct ln_dial *dial;
     struct event timer; /* reply deadline or retry */
@@ -275,6 +277,7 @@ struct ln_hub {
     struct ln_store *store;
     struct ln_reader *reader;
     LIST_HEAD(, ln_channel) channels;
+    LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
     struct ln_listener *control;
     struct event store_ev, tick, sig[4];

@@ -48,7 +48,10 @@ function M.connect(port, o)
   assert(fd >= 0, "socket")
   if o.rcvbuf then option(fd, 1, 8, o.rcvbuf) end
   if o.sndbuf then option(fd, 1, 7, o.sndbuf) end
-  if o.from then C.bind(fd, address(o.from, 0)) end
+  if o.from then
+    local own, size = address(o.from, 0)
+    assert(C.bind(fd, own, size) == 0, "bind")
+  end
   option(fd, 6, 1, 1)
   local err, code
   if C.connect(fd, a, len) ~= 0 then

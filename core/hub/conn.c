@@ -1,0 +1,297 @@
+/* One connection of a sender: bytes to frames, frames to the store.
+ *
+ * Invariant: a connection holds at most one unfinished frame and PENDING_MAX unanswered ones;
+ * beyond that, or while the store is behind, it is not read. */
+#include <stdio.h>
+#include <sys/socket.h>
+
+#include "base/clock.h"
+#include "hub/source.h"
+
+enum {
+    PENDING_MAX = 64,
+    KEPT_MAX = 256 * 1024, /* reply bytes a peer has not taken */
+    PENDING_END_MS = 100, /* FS without CR: how long the CR may be late */
+    BATCH_MAX = 100000,
+};
+static const uint64_t BACKLOG_HIGH = 24u << 20;
+
+void ln_conn_free(struct ln_conn *k)
+{
+    struct ln_source *s = k->source;
+    ln_owed_drop(k);
+    if (k->late_end)
+        event_free(k->late_end);
+    ln_mllp_fini(&k->mllp);
+    ln_stream_fini(&k->stream);
+    LIST_REMOVE(k, link);
+    if (k->peer)
+        k->peer->connections--;
+    s->nconn--;
+    s->nrefused -= k->refused;
+    free(k);
+    if (s->closing && s->nconn == 0)
+        ln_source_free(s);
+}
+
+static bool may_read(const struct ln_conn *k)
+{
+    return !k->eof && !k->closing && k->nowed < PENDING_MAX &&
+           ln_stream_kept(&k->stream) < KEPT_MAX && !k->source->channel->hub->reading_stopped;
+}
+
+void ln_conn_read_on(struct ln_conn *k)
+{
+    if (k->stopped && may_read(k)) {
+        k->stopped = false;
+        ln_stream_resume(&k->stream);
+    }
+}
+
+/* A peer that still sends while we close would get a reset, which can overtake our reply and
+ * destroy it: so we end our side and read on, to nowhere, until the peer ends its own. */
+static void linger(struct ln_conn *k)
+{
+    shutdown(k->stream.fd, SHUT_WR);
+    ln_stream_resume(&k->stream);
+}
+
+void ln_conn_settled(struct ln_conn *k)
+{
+    bool all = k->nowed == 0 && ln_stream_kept(&k->stream) == 0;
+    if (all && k->refused && !k->eof && !k->stream.broken)
+        linger(k);
+    else if (all && (k->eof || k->closing))
+        ln_conn_free(k);
+    else
+        ln_conn_read_on(k);
+}
+
+void ln_conn_check_stop(struct ln_conn *k)
+{
+    struct ln_hub *h = k->source->channel->hub;
+    if (!h->reading_stopped && ln_store_backlog(h->store) > BACKLOG_HIGH) {
+        h->reading_stopped = true;
+        ln_log(LN_DEBUG, "source", "backpressure", "on=1");
+    }
+    if (!k->stopped && !may_read(k)) {
+        k->stopped = true;
+        ln_stream_pause(&k->stream);
+    }
+}
+
+static void count_deviations(struct ln_conn *k)
+{
+    for (int i = 0; i < LN_MLLP_DEVIATIONS; i++) {
+        uint64_t n = k->mllp.deviations[i] - k->counted[i];
+        if (n == 0)
+            continue;
+        k->counted[i] = k->mllp.deviations[i];
+        if (k->peer && k->peer->deviations[i] == 0)
+            ln_log(LN_WARN, "source", "framing", "channel=%s peer=%s deviation=%s tolerated=1",
+                   k->source->channel->name, k->name, ln_mllp_deviation_name(i));
+        if (k->peer)
+            k->peer->deviations[i] += n;
+    }
+}
+
+/* ---- frames
+ * ------------------------------------------------------------------------------------------ */
+
+static void type_of(const struct ln_header *h, char *out, size_t cap)
+{
+    struct ln_span t = ln_header_component(h, 9, 1), e = ln_header_component(h, 9, 2);
+    snprintf(out, cap, "%.*s%s%.*s", (int)(t.len > 20 ? 20 : t.len), t.ptr ? t.ptr : "",
+             e.len ? "^" : "", (int)(e.len > 20 ? 20 : e.len), e.ptr ? e.ptr : "");
+}
+
+/* Stores one message of a frame; its part of the reply is settled now or when it is committed. */
+static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln_header *h,
+                          bool readable, struct ln_owed *o, unsigned part)
+{
+    struct ln_channel *c = k->source->channel;
+    char type[48] = "";
+    struct ln_receipt r = {.kind = readable ? LN_R_RECEIVED : LN_R_UNREADABLE,
+                           .time_us = ln_now_us(),
+                           .peer = ln_span_str(k->name),
+                           .raw = raw};
+    if (h->kind == LN_HEADER_MSH) {
+        r.control_id = h->field[10];
+        type_of(h, type, sizeof type);
+        r.type = ln_span_str(type);
+        r.npatient = h->npatient;
+        memcpy(r.patient, h->patient, sizeof h->patient[0] * h->npatient);
+    }
+    uint64_t seq;
+    int rc = ln_work_append(c, &r, false, o, part, &seq);
+    if (rc == LN_OK)
+        return;
+    ln_log(LN_ERROR, "source", "not_stored", "channel=%s peer=%s bytes=%zu why=\"%s\"", c->name,
+           k->name, raw.len, ln_strerror(rc));
+    ln_owed_settle(o, part, LN_ACK_AR,
+                   "not stored: the receiver's store cannot take it now, send again");
+}
+
+static unsigned count_messages(struct ln_span frame)
+{
+    size_t pos = 0;
+    unsigned n = 0;
+    struct ln_span m;
+    while (n <= BATCH_MAX && ln_batch_next(frame, &pos, &m))
+        n++;
+    return n;
+}
+
+static void on_batch(struct ln_conn *k, struct ln_span frame, const struct ln_header *h, unsigned n)
+{
+    struct ln_owed *o = ln_owed_new(k, n);
+    size_t pos = 0;
+    struct ln_span m;
+    if (!o)
+        return;
+    o->batch = h->kind != LN_HEADER_MSH;
+    o->file = h->kind == LN_HEADER_FHS;
+    ln_owed_header(&o->own, h);
+    o->pending++; /* ours, so that settling inside the loop does not end it */
+    ln_store_begin(k->source->channel->hub->store);
+    for (unsigned i = 0; i < n && ln_batch_next(frame, &pos, &m); i++) {
+        struct ln_header mh;
+        bool readable = ln_header_read(m, &mh, NULL) == LN_OK;
+        ln_owed_header(&o->part[i], &mh);
+        store_message(k, m, &mh, readable, o, i);
+    }
+    ln_store_end(k->source->channel->hub->store);
+    if (--o->pending == 0 && TAILQ_FIRST(&k->owed) == o)
+        ln_owed_send(k);
+}
+
+static void on_frame(struct ln_conn *k, struct ln_span frame)
+{
+    struct ln_channel *c = k->source->channel;
+    struct ln_header h;
+    struct ln_err err = {0};
+    c->last_in_us = ln_now_us();
+    if (k->peer)
+        k->peer->frames++;
+    bool readable = ln_header_read(frame, &h, &err) == LN_OK;
+    unsigned n = readable ? count_messages(frame) : 1;
+    if (n == 0 || n > BATCH_MAX) { /* kept and refused as a whole, never in part */
+        readable = false;
+        n = 1;
+    }
+    if (!readable)
+        ln_log(LN_WARN, "source", "unreadable", "channel=%s peer=%s bytes=%zu offset=%zu kept=1",
+               c->name, k->name, frame.len, err.offset);
+    if (readable && (n > 1 || h.kind != LN_HEADER_MSH)) {
+        on_batch(k, frame, &h, n);
+        return;
+    }
+    struct ln_owed *o = ln_owed_new(k, 1);
+    if (!o)
+        return;
+    ln_owed_header(&o->part[0], &h);
+    store_message(k, frame, &h, readable, o, 0);
+}
+
+void ln_conn_refuse(struct ln_conn *k, struct ln_span start, const char *text)
+{
+    struct ln_header h;
+    struct ln_owed *o = ln_owed_new(k, 1);
+    if (!o)
+        return;
+    (void)!ln_header_read(start, &h, NULL);
+    ln_owed_header(&o->part[0], &h);
+    k->closing = k->refused = true;
+    k->source->nrefused++;
+    ln_stream_pause(&k->stream);
+    ln_owed_settle(o, 0, LN_ACK_AR, text); /* may free k */
+}
+
+static void late_end(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_conn *k = arg;
+    struct ln_span frame;
+    (void)fd;
+    (void)what;
+    size_t used;
+    if (ln_mllp_finish(&k->mllp, &frame) != LN_MLLP_FRAME)
+        return;
+    count_deviations(k);
+    k->nowed++; /* as in on_data */
+    on_frame(k, frame);
+    (void)ln_mllp_feed(&k->mllp, NULL, 0, &used, &frame); /* gives the frame's memory back */
+    k->nowed--;
+    ln_conn_settled(k);
+}
+
+static void wait_for_end(struct ln_conn *k)
+{
+    struct timeval tv = {0, PENDING_END_MS * 1000};
+    if (!k->late_end)
+        k->late_end = evtimer_new(k->source->channel->hub->base, late_end, k);
+    if (k->late_end)
+        evtimer_add(k->late_end, &tv);
+}
+
+static void on_data(void *owner, const char *data, size_t len)
+{
+    struct ln_conn *k = owner;
+    size_t used;
+    struct ln_span frame;
+    if (k->refused)
+        return;
+    k->last_us = ln_mono_us();
+    if (k->late_end)
+        evtimer_del(k->late_end);
+    k->nowed++; /* holds the connection: replies sent from within must not free it */
+    while (len > 0) {
+        enum ln_mllp_event ev = ln_mllp_feed(&k->mllp, data, len, &used, &frame);
+        data += used;
+        len -= used;
+        if (ev == LN_MLLP_MORE)
+            break;
+        if (ev == LN_MLLP_FRAME) {
+            on_frame(k, frame);
+            continue;
+        }
+        ln_log(LN_ERROR, "source", "frame_too_big", "channel=%s peer=%s limit=%llu closed=1",
+               k->source->channel->name, k->name,
+               (unsigned long long)k->source->channel->conf->max_message);
+        k->nowed--;
+        ln_conn_refuse(k, ev == LN_MLLP_TOO_BIG ? frame : ln_span(NULL, 0),
+                       ev == LN_MLLP_TOO_BIG ? "message is larger than this receiver's max_message"
+                                             : "receiver is out of memory");
+        return;
+    }
+    count_deviations(k);
+    if (ln_mllp_pending_end(&k->mllp))
+        wait_for_end(k);
+    k->nowed--;
+    ln_conn_check_stop(k);
+}
+
+static void on_closed(void *owner, int code, const char *why)
+{
+    struct ln_conn *k = owner;
+    struct ln_span frame;
+    k->nowed++;
+    if (code == LN_ECLOSED && ln_mllp_pending_end(&k->mllp) &&
+        ln_mllp_finish(&k->mllp, &frame) == LN_MLLP_FRAME)
+        on_frame(k, frame);
+    k->nowed--;
+    if (ln_mllp_inside(&k->mllp))
+        ln_log(LN_WARN, "source", "cut_off", "channel=%s peer=%s bytes=%zu why=\"%s\"",
+               k->source->channel->name, k->name, ln_mllp_held(&k->mllp), why);
+    count_deviations(k);
+    k->eof = true;
+    k->last_us = ln_mono_us();
+    if (code != LN_ECLOSED || k->stream.broken || (k->nowed == 0 && !ln_stream_kept(&k->stream)))
+        ln_conn_free(k);
+}
+
+static void on_drained(void *owner)
+{
+    ln_conn_settled(owner);
+}
+
+const struct ln_stream_ops ln_conn_ops = {on_data, on_closed, on_drained};

@@ -1,0 +1,118 @@
+/* What senders are owed: one acknowledgement per message, sent in the order the frames came in,
+ * when all that the channel's `ack` asks for is done. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "hub/source.h"
+
+static void owed_free(struct ln_owed *o)
+{
+    for (unsigned i = 0; i < o->total; i++)
+        free(o->part[i].header);
+    free(o->own.header);
+    free(o);
+}
+
+struct ln_owed *ln_owed_new(struct ln_conn *conn, unsigned total)
+{
+    struct ln_owed *o = calloc(1, sizeof *o + total * sizeof o->part[0]);
+    if (!o)
+        return NULL;
+    o->conn = conn;
+    o->total = o->pending = total;
+    TAILQ_INSERT_TAIL(&conn->owed, o, link);
+    conn->nowed++;
+    return o;
+}
+
+void ln_owed_header(struct ln_reply_part *p, const struct ln_header *h)
+{
+    if (h->kind == LN_HEADER_NONE)
+        return;
+    p->header = malloc(h->segment.len + 1);
+    if (p->header) {
+        memcpy(p->header, h->segment.ptr, h->segment.len);
+        p->header_len = h->segment.len;
+    }
+}
+
+/* False: not readable; *h holds what can be said of it all the same. */
+static bool part_read(const struct ln_reply_part *p, struct ln_header *h)
+{
+    *h = (struct ln_header){0};
+    return p->header && ln_header_read(ln_span(p->header, p->header_len), h, NULL) == LN_OK;
+}
+
+static void write_part(struct ln_hub *hub, struct ln_buf *out, const struct ln_reply_part *p)
+{
+    struct ln_header h;
+    char id[24];
+    struct ln_ack ack = {.code = p->code, .text = ln_span_str(p->text), .time_us = ln_now_us()};
+    ack.control_id = ln_hub_control_id(hub, id, sizeof id);
+    if (!part_read(p, &h) && ack.code == LN_ACK_AA)
+        ack.code = LN_ACK_AR; /* lost for lack of memory: never an AA built from nothing */
+    if (ln_ack_write(out, &h, &ack) != LN_OK)
+        out->failed = true;
+}
+
+static void write_owed(struct ln_hub *hub, struct ln_buf *out, struct ln_owed *o)
+{
+    struct ln_header h;
+    char id[24];
+    struct ln_ack ack = {.time_us = ln_now_us()};
+    if (o->batch) {
+        (void)part_read(&o->own, &h);
+        ack.control_id = ln_hub_control_id(hub, id, sizeof id);
+        if (ln_ack_batch_begin(out, &h, &ack, o->file) != LN_OK)
+            out->failed = true;
+    }
+    for (unsigned i = 0; i < o->total; i++)
+        write_part(hub, out, &o->part[i]);
+    if (o->batch && ln_ack_batch_end(out, &h, o->total, o->file) != LN_OK)
+        out->failed = true;
+}
+
+void ln_owed_send(struct ln_conn *k)
+{
+    static struct ln_buf text, frame;
+    struct ln_owed *o;
+    struct ln_hub *hub = k->source->channel->hub;
+    ln_buf_clear(&frame, 64 * 1024);
+    while ((o = TAILQ_FIRST(&k->owed)) && o->pending == 0) {
+        ln_buf_clear(&text, 64 * 1024);
+        if (k->source->channel->conf->ack != LN_ACK_NONE)
+            write_owed(hub, &text, o);
+        if (text.len && !text.failed)
+            ln_mllp_write(&frame, ln_buf_span(&text));
+        TAILQ_REMOVE(&k->owed, o, link);
+        k->nowed--;
+        owed_free(o);
+    }
+    k->last_us = ln_mono_us();
+    if (frame.len)
+        (void)!ln_stream_write(&k->stream, ln_buf_span(&frame));
+    ln_conn_settled(k);
+}
+
+void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, const char *text)
+{
+    o->part[part].code = code;
+    snprintf(o->part[part].text, sizeof o->part[part].text, "%s", text ? text : "");
+    if (--o->pending > 0)
+        return;
+    if (!o->conn)
+        owed_free(o);
+    else if (TAILQ_FIRST(&o->conn->owed) == o)
+        ln_owed_send(o->conn);
+}
+
+void ln_owed_drop(struct ln_conn *k)
+{
+    struct ln_owed *o;
+    while ((o = TAILQ_FIRST(&k->owed))) {
+        TAILQ_REMOVE(&k->owed, o, link);
+        o->conn = NULL;
+        if (o->pending == 0)
+            owed_free(o);
+    }
+}
