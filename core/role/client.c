@@ -32,9 +32,16 @@ enum state {
     BACKING_OFF /* lost its connection; tries again at `at_us` */
 };
 
+struct target {
+    const struct ln_client_target *name;
+    struct addrinfo *addresses, *address;
+    unsigned connected;
+};
+
 struct conn {
     enum state state;
     int fd;
+    struct target *target;
     const struct addrinfo *address;
     bool want_out; /* EPOLLOUT is set */
     bool in_ring; /* stands in the ring of idle ones, maybe no longer idle */
@@ -55,7 +62,7 @@ struct client {
     struct ln_err *err;
     int rc;
     int epfd;
-    struct addrinfo *addresses, *address;
+    struct target *target;
     struct conn *conn;
     unsigned connecting, connected, closed; /* connections in these states */
     unsigned cursor; /* where dial_more goes on */
@@ -66,10 +73,11 @@ struct client {
     char buffer[READ_SIZE];
 };
 
-static void fail(struct client *c, int code, const char *what, const char *why)
+static void fail(struct client *c, const struct target *t, int code, const char *what,
+                 const char *why)
 {
     if (c->rc == LN_OK)
-        c->rc = ln_err_set(c->err, code, "%s %s:%s: %s", what, c->opt->host, c->opt->port, why);
+        c->rc = ln_err_set(c->err, code, "%s %s:%s: %s", what, t->name->host, t->name->port, why);
 }
 
 static void watch(struct client *c, struct conn *k, bool out)
@@ -100,10 +108,12 @@ static void set_closed(struct client *c, struct conn *k)
 
 static void drop(struct client *c, struct conn *k)
 {
-    if (k->state == CONNECTING)
+    if (k->state == CONNECTING) {
         c->connecting--;
-    else if (k->fd >= 0)
+    } else if (k->fd >= 0) {
         c->connected--;
+        k->target->connected--;
+    }
     if (k->fd >= 0)
         close(k->fd);
     k->fd = -1;
@@ -323,7 +333,8 @@ static void lost(struct client *c, struct conn *k, int64_t now)
 {
     drop(c, k);
     if (!c->started) {
-        fail(c, LN_ECLOSED, "cannot connect to", "it closed a connection before all were open");
+        fail(c, k->target, LN_ECLOSED, "cannot connect to",
+             "it closed a connection before all were open");
         return;
     }
     bool needed = c->next < c->opt->count;
@@ -340,15 +351,16 @@ static void lost(struct client *c, struct conn *k, int64_t now)
 /* Could not connect: the next address at the start, a second try later on. */
 static void refused(struct client *c, struct conn *k, int error, int64_t now)
 {
+    struct target *t = k->target;
     drop(c, k);
-    if (!c->started && k->address != c->address) {
+    if (!c->started && k->address != t->address) {
         set_closed(c, k);
-    } else if (!c->started && c->connected == 0 && c->address->ai_next) {
-        c->address = c->address->ai_next;
+    } else if (!c->started && t->connected == 0 && t->address->ai_next) {
+        t->address = t->address->ai_next;
         set_closed(c, k);
     } else if (!c->started || now - k->lost_us > c->opt->timeout_us) {
         k->state = IDLE;
-        fail(c, LN_ECLOSED, c->started ? "cannot connect again to" : "cannot connect to",
+        fail(c, t, LN_ECLOSED, c->started ? "cannot connect again to" : "cannot connect to",
              strerror(error));
     } else {
         k->state = BACKING_OFF;
@@ -367,6 +379,7 @@ static void on_connected(struct client *c, struct conn *k)
     }
     c->connecting--;
     c->connected++;
+    k->target->connected++;
     k->lost_us = 0;
     k->state = IDLE;
     watch(c, k, false);
@@ -375,13 +388,13 @@ static void on_connected(struct client *c, struct conn *k)
 
 static void dial(struct client *c, struct conn *k, int64_t now)
 {
-    const struct addrinfo *a = k->address = c->address;
+    const struct addrinfo *a = k->address = k->target->address;
     int one = 1;
     c->closed--;
     k->state = IDLE;
     k->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (k->fd < 0) {
-        fail(c, LN_EIO, "cannot connect to", strerror(errno));
+        fail(c, k->target, LN_EIO, "cannot connect to", strerror(errno));
         return;
     }
     setsockopt(k->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -393,7 +406,7 @@ static void dial(struct client *c, struct conn *k, int64_t now)
     if (connect(k->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
         refused(c, k, errno, now);
     else if (epoll_ctl(c->epfd, EPOLL_CTL_ADD, k->fd, &ev) < 0)
-        fail(c, LN_EIO, "cannot connect to", strerror(errno));
+        fail(c, k->target, LN_EIO, "cannot connect to", strerror(errno));
 }
 
 static void dial_more(struct client *c, int64_t now)
@@ -491,10 +504,39 @@ static void raise_file_limit(unsigned connections)
     }
 }
 
+static void resolve(struct client *c)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    for (unsigned i = 0; i < c->opt->ntargets && c->rc == LN_OK; i++) {
+        struct target *t = &c->target[i];
+        t->name = &c->opt->targets[i];
+        int e = getaddrinfo(t->name->host, t->name->port, &hints, &t->addresses);
+        if (e)
+            fail(c, t, LN_ENOTFOUND, "cannot connect to", gai_strerror(e));
+        t->address = t->addresses;
+    }
+}
+
+static void run(struct client *c)
+{
+    unsigned n = c->opt->connections;
+    raise_file_limit(n);
+    for (unsigned i = 0; i < n; i++) {
+        c->conn[i].fd = -1;
+        c->conn[i].target = &c->target[i % c->opt->ntargets];
+        ln_mllp_init(&c->conn[i].in, 16u << 20);
+    }
+    c->closed = n;
+    loop(c);
+    for (unsigned i = 0; i < n; i++) {
+        drop(c, &c->conn[i]);
+        ln_mllp_fini(&c->conn[i].in);
+    }
+}
+
 int ln_client_run(const struct ln_client_options *opt, struct ln_client_totals *totals,
                   struct ln_err *err)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct client *c = calloc(1, sizeof *c);
     memset(totals, 0, sizeof *totals);
     if (!c)
@@ -502,30 +544,20 @@ int ln_client_run(const struct ln_client_options *opt, struct ln_client_totals *
     *c = (struct client){.opt = opt, .t = totals, .err = err, .epfd = epoll_create1(EPOLL_CLOEXEC)};
     c->conn = calloc(opt->connections, sizeof *c->conn);
     c->idle = calloc(opt->connections, sizeof *c->idle);
-    int e = getaddrinfo(opt->host, opt->port, &hints, &c->addresses);
-    if (c->epfd < 0 || !c->conn || !c->idle) {
-        fail(c, LN_ENOMEM, "cannot connect to", ln_strerror(LN_ENOMEM));
-    } else if (e) {
-        fail(c, LN_ENOTFOUND, "cannot connect to", gai_strerror(e));
-    } else {
-        c->address = c->addresses;
-        raise_file_limit(opt->connections);
-        for (unsigned i = 0; i < opt->connections; i++) {
-            c->conn[i].fd = -1;
-            ln_mllp_init(&c->conn[i].in, 16u << 20);
-        }
-        c->closed = opt->connections;
-        loop(c);
-        for (unsigned i = 0; i < opt->connections; i++) {
-            drop(c, &c->conn[i]);
-            ln_mllp_fini(&c->conn[i].in);
-        }
-    }
+    c->target = calloc(opt->ntargets, sizeof *c->target);
+    if (c->epfd < 0 || !c->conn || !c->idle || !c->target)
+        c->rc = ln_err_set(err, LN_ENOMEM, "%s", ln_strerror(LN_ENOMEM));
+    else
+        resolve(c);
+    if (c->rc == LN_OK)
+        run(c);
     int rc = c->rc;
-    if (e == 0 && c->addresses)
-        freeaddrinfo(c->addresses);
+    for (unsigned i = 0; c->target && i < opt->ntargets; i++)
+        if (c->target[i].addresses)
+            freeaddrinfo(c->target[i].addresses);
     if (c->epfd >= 0)
         close(c->epfd);
+    free(c->target);
     free(c->conn);
     free(c->idle);
     free(c);
