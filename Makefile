@@ -17,7 +17,7 @@ Q      := $(if $(filter 1,$(V)),,@)
 SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
-  libjson-c-dev lua-argparse
+  lua-argparse
 TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -28,7 +28,7 @@ OPT_debug   := -O0 -g3
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 OPT_fuzz    := $(OPT_asan) -fsanitize=fuzzer-no-link
-PKGS := luajit libevent_core libevent_extra openssl lmdb json-c
+PKGS := luajit libevent_core libevent_extra openssl lmdb
 # Looked up once, when first needed: `make demo` may install pkg-config itself.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
@@ -46,7 +46,7 @@ HEADERS := $(sort $(wildcard core/*/*.h))
 
 .PHONY: all deps test-deps demo test bench crash lint install clean fuzz fuzz-merge format
 all: $(B)/lunate $(B)/liblunate.so $(B)/cdef.h
-	$(Q)mkdir -p build && ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate
+	$(if $(filter release,$(MODE)),$(Q)ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate)
 
 $(B)/lunate: $(B)/core/main.o $(C_OBJ) $(B)/embed.o
 	$(SAY) LD $@

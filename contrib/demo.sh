@@ -32,6 +32,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+trap 'exit 141' PIPE
 
 colour=''
 [ ! -t 1 ] || [ -n "${NO_COLOR:-}" ] || [ "${TERM:-dumb}" = dumb ] || colour=1
@@ -68,6 +69,7 @@ listener() {
   name=$1 want=$2
   shift 2
   for port in "$want" 0; do
+    : >"$tmp/$name.err"
     "$lunate" listen "$port" "$@" >"$tmp/$name.out" 2>"$tmp/$name.err" &
     pid=$!
     while ! grep -q '^ready' "$tmp/$name.err" && kill -0 "$pid" 2>/dev/null; do sleep 0.02; done

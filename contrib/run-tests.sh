@@ -20,7 +20,9 @@ tsan)
   ;;
 esac
 if [ $# -eq 0 ]; then
+  # shellcheck disable=SC2046 # names of specs have no blanks
   set -- $(find tests -name '*_spec.lua' ! -path 'tests/crash/*' | sort)
+  # shellcheck disable=SC2046
   set -- "$@" $(find tests/crash -name '*_short_spec.lua' 2>/dev/null | sort)
 fi
 out=$(mktemp)

@@ -25,8 +25,8 @@ local function name_of(v)
 end
 M.name_of = name_of
 
-local action = choice("park", "retry")
-local function later(what) return { check = schema.later(what) } end
+local action = choice("park", "retry", "stop")
+local later = { check = schema.later }
 
 local function listen_keys(core)
   local function address(v)
@@ -35,13 +35,13 @@ local function listen_keys(core)
   end
   return {
     port = { check = number(1, 65535, true), required = true },
-    host = { check = schema.host, default = "0.0.0.0" },
+    host = { check = schema.host, default = "127.0.0.1" },
     idle_timeout = { check = number(0, 31536000), default = "0" },
     max_message = { check = number(64, 268435456, true), default = "52428800" },
     max_connections = { check = number(1, 1000000, true), default = "1000" },
     allow = { check = schema.list(address), default = "" },
-    tls = later "tls",
-    charset = later "charset",
+    tls = later,
+    charset = later,
   }
 end
 
@@ -65,15 +65,21 @@ local send_keys = with_script {
     max = { check = number(0.01, 86400), default = "60" },
     attempts = { check = number(1, 1000000, true), default = "0" },
   } },
-  on_reply = { keys = {
-    AE = { check = action, default = "park" },
-    AR = { check = action, default = "retry" },
-    CE = { check = action, default = "park" },
-    CR = { check = action, default = "retry" },
-  } },
-  tls = later "tls",
-  charset = later "charset",
+  tls = later,
+  charset = later,
 }
+
+-- CE is treated as AE is and CR as AR, unless they are set.
+local function reply_keys(on_reply)
+  if type(on_reply) ~= "table" then on_reply = {} end
+  local ae, ar = action(on_reply.AE) or "park", action(on_reply.AR) or "retry"
+  return {
+    AE = { check = action, default = ae },
+    AR = { check = action, default = ar },
+    CE = { check = action, default = ae },
+    CR = { check = action, default = ar },
+  }
+end
 
 local to_keys = with_script { to = { check = name_of, required = true } }
 
@@ -144,6 +150,7 @@ local function check_destination(ctx, name, dest)
   end
   local mllp = what.kind == "mllp.send"
   ctx.set(prefix .. "kind", mllp and "mllp" or "channel")
+  if mllp then send_keys.on_reply = { keys = reply_keys(what.args.on_reply) } end
   schema.check(ctx, mllp and send_keys or to_keys, what.args, where, what.kind, prefix)
   return { name = name, filter = what.args.filter, transform = what.args.transform }
 end
@@ -200,7 +207,7 @@ function M.retention_keys(d)
 end
 
 --- check(value, info) -> settings { key, value, key, value ... }, errors { "file:line: what" ... },
---- and plan { filter, transform, { name, filter, transform } ... }. value: what the script gave back;
+--- and plan { filter, transform, { name, filter, transform } ... }. value: what the script gave;
 --- info: path, text, and defaults { ["limits.seconds"] = "5" ... } of the site.
 function M.check(value, info)
   local what = value ~= nil and made[value] or nil

@@ -1,6 +1,6 @@
 -- Reads a site folder, evaluates it, checks it as a whole, and emits it as records
 -- (core/ipc/proto.h). Runs in the loader's trusted state; the site's own Lua runs in sandboxed
--- states of its own (core.evaluate). Each file is read once: what was checked is what is handed over.
+-- states of its own (core.evaluate). Each file is read once: what was checked is handed over.
 local channel = require "lunate.channel"
 local lookup = require "lunate.lookup"
 local locate = require "lunate.locate"
@@ -97,7 +97,7 @@ end
 
 local any = { ["0.0.0.0"] = true, ["::"] = true, ["*"] = true }
 
-local function check_ports(channels, site, fail)
+local function check_ports(channels, fail)
   local taken = {} -- port -> list of { host, who }
   local function take(port, host, who, blame)
     for _, other in ipairs(taken[port] or {}) do
@@ -108,8 +108,6 @@ local function check_ports(channels, site, fail)
     taken[port] = taken[port] or {}
     table.insert(taken[port], { host = host, who = who })
   end
-  local host, port = (site.admin or ""):match "^(.+):(%d+)$"
-  if host then take(port, host, "admin in lunate.lua") end
   for _, c in ipairs(channels) do
     local s = c.settings
     if s and s["source.kind"] == "mllp" then
@@ -260,7 +258,7 @@ return function(core)
     core.emit_begin(c.name, c.path)
     read_channel(core, c, shared, channel_defaults(site), fail)
   end
-  check_ports(channels, site, fail)
+  check_ports(channels, fail)
   check_links(channels, fail)
   check_tables(shared, fail)
   for _, path in ipairs(sorted_keys(shared)) do core.emit_shared(path, shared[path]) end

@@ -74,8 +74,8 @@ function M.list(item)
 end
 
 --- A key that is known, but that this version cannot honour: never passed over in silence.
-function M.later(what)
-  return function() return nil, what .. " is not available in this version" end
+function M.later()
+  return nil, "is not available in this version"
 end
 
 --- context(path, text, line) collects errors and settings of one file.

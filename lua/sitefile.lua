@@ -2,21 +2,14 @@
 local schema = require "lunate.schema"
 local channel = require "lunate.channel"
 
-local function address(v)
-  if type(v) == "string" then
-    local host, port = v:match "^(.+):(%d+)$"
-    port = tonumber(port)
-    if host and schema.host(host) and port >= 1 and port <= 65535 then return v end
-  end
-  return nil, 'must be "address:port", for example "127.0.0.1:8661"'
-end
-
 local function default(_, text) return text end
 
 local keys = {
   data = { check = schema.text, default = "data" },
-  admin = { check = address, default = "" },
-  log = { check = schema.choice("debug", "info", "warn", "error"), default = "info" },
+  admin = { check = schema.later },
+  log = { keys = {
+    level = { check = schema.choice("debug", "info", "warn", "error"), default = "info" },
+  } },
   limits = { keys = channel.limit_keys(default) },
   retention = { keys = channel.retention_keys(default) },
 }

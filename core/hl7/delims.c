@@ -51,7 +51,7 @@ int ln_delims_read(struct ln_span text, struct ln_delims *d, struct ln_err *err)
     }
     if (n > 2)
         d->escape = role(d, e[2]);
-    size_t sub = n == 5 && e[2] == e[3] ? 4 : 3;
+    size_t sub = n == 5 && d->escape && e[2] == e[3] ? 4 : 3;
     if (n > sub)
         d->subcomponent = role(d, e[sub]);
     if (n > 4 && sub == 3)

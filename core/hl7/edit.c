@@ -6,26 +6,31 @@
 #include "hl7/escape.h"
 #include "hl7/field.h"
 
-/* Turns a segment's offsets into texts of their own, with room for nfield. */
-static int open_segment(struct ln_message *m, struct ln_segment *s, uint32_t nfield)
+/* The place of field k among the edits: where it is, or belongs. */
+static uint32_t place_of(const struct ln_edits *edits, uint32_t k)
 {
-    if (s->cap && nfield <= s->cap)
+    uint32_t i = edits ? edits->n : 0;
+    while (i > 0 && edits->item[i - 1].field >= k)
+        i--;
+    return i;
+}
+
+/* Makes room for another edit. */
+static int room(struct ln_message *m, struct ln_segment *s)
+{
+    struct ln_edits *old = s->edits;
+    if (old && old->n < old->cap)
         return LN_OK;
-    uint32_t used = s->nfield, cap = (nfield > used ? nfield : used) + 4;
-    if (s->cap)
-        cap += cap / 2;
-    struct ln_text *text = ln_arena_take(&m->arena, cap * sizeof *text);
-    if (!text)
+    uint32_t cap = old ? old->cap * 2 : 4;
+    struct ln_edits *e = ln_arena_take(&m->arena, sizeof *e + cap * sizeof e->item[0]);
+    if (!e)
         return LN_ENOMEM;
-    if (s->cap) {
-        memcpy(text, s->text, used * sizeof *text);
-    } else {
-        for (uint32_t k = 0; k < used; k++)
-            text[k] = (struct ln_text){s->ptr + s->start[k], s->start[k + 1] - 1 - s->start[k], 0};
-    }
-    s->text = text;
-    s->cap = cap;
-    m->touched = true;
+    e->n = 0;
+    e->nfield = s->nfield;
+    if (old)
+        memcpy(e, old, sizeof *e + old->n * sizeof e->item[0]);
+    e->cap = cap;
+    s->edits = e;
     return LN_OK;
 }
 
@@ -71,31 +76,37 @@ static int locate(const struct ln_delims *d, struct ln_span text, const struct l
     return LN_OK;
 }
 
-static enum ln_hl7_level level_of(const struct ln_part *p)
+static enum ln_depth level_of(const struct ln_part *p)
 {
-    return p->subcomponent ? LN_LEVEL_SUBCOMPONENT
-           : p->component  ? LN_LEVEL_COMPONENT
-           : p->repetition ? LN_LEVEL_REPETITION
-                           : LN_LEVEL_FIELD;
+    return p->subcomponent ? LN_DEPTH_SUBCOMPONENT
+           : p->component  ? LN_DEPTH_COMPONENT
+           : p->repetition ? LN_DEPTH_REPETITION
+                           : LN_DEPTH_FIELD;
 }
 
-static int check_raw(const struct ln_delims *d, const struct ln_part *part, struct ln_span v,
-                     struct ln_err *err)
+/* Raw bytes must not cut a level above their own. In the header segment LF must not stand either:
+ * it could be taken for the end of the segment. */
+static int check_raw(const struct ln_delims *d, const struct ln_part *part, bool first,
+                     struct ln_span v, struct ln_err *err)
 {
     static const char *const names[] = {"field", "repetition", "component", "subcomponent"};
-    enum ln_hl7_level level = level_of(part);
+    enum ln_depth level = level_of(part);
     for (size_t i = 0; i < v.len; i++) {
-        if (!ln_level_cuts(d, level, v.ptr[i]))
+        bool lf = first && v.ptr[i] == '\n';
+        if (!lf && !ln_depth_cuts(d, level, v.ptr[i]))
             continue;
-        return ln_err_set(
-            err, LN_EINVAL, "the raw value holds %s at byte %zu, which would end the %s",
-            v.ptr[i] == '\r' ? "a carriage return" : "a separator", i + 1, names[level]);
+        return ln_err_set(err, LN_EINVAL,
+                          "the raw value holds %s at byte %zu, which would end the %s",
+                          v.ptr[i] == '\r' ? "a carriage return"
+                          : lf             ? "a line feed"
+                                           : "a separator",
+                          i + 1, names[level]);
     }
     return LN_OK;
 }
 
 /* Puts the field together: t->text[0..at), separators, value, t->text[end..). */
-static int splice(struct ln_message *m, struct ln_text *t, const struct place *p,
+static int splice(struct ln_message *m, struct ln_edit *t, const struct place *p,
                   struct ln_span value, size_t value_len, bool escape)
 {
     const char c[] = {m->delims.repetition, m->delims.component, m->delims.subcomponent};
@@ -121,7 +132,34 @@ static int splice(struct ln_message *m, struct ln_text *t, const struct place *p
         ln_escape(&m->delims, value, o);
     else if (value.len)
         memcpy(o, value.ptr, value.len);
-    *t = (struct ln_text){out, (uint32_t)len, (uint32_t)cap};
+    t->ptr = out;
+    t->len = (uint32_t)len;
+    t->cap = (uint32_t)cap;
+    return LN_OK;
+}
+
+/* Replaces part of field k, which reads `old`, and keeps it among the edits. */
+static int replace(struct ln_message *m, struct ln_segment *s, uint32_t k, struct ln_span old,
+                   const struct place *p, struct ln_span value, size_t value_len, bool escape)
+{
+    uint32_t i = place_of(s->edits, k);
+    bool known = s->edits && i < s->edits->n && s->edits->item[i].field == k;
+    int rc = known ? LN_OK : room(m, s);
+    if (rc)
+        return rc;
+    struct ln_edit *e = &s->edits->item[i], t = {old.ptr, (uint32_t)old.len, 0, k};
+    if (known)
+        t = *e;
+    if ((rc = splice(m, &t, p, value, value_len, escape)))
+        return rc;
+    if (!known) {
+        memmove(e + 1, e, (s->edits->n - i) * sizeof *e);
+        s->edits->n++;
+        if (s->edits->nfield <= k)
+            s->edits->nfield = k + 1;
+    }
+    *e = t;
+    m->touched = true;
     return LN_OK;
 }
 
@@ -137,7 +175,7 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     int rc = ln_field_count(m, slot, &n);
     if (rc == LN_OK)
         rc = escape ? ln_escape_len(&m->delims, value, &len, err)
-                    : check_raw(&m->delims, part, value, err);
+                    : check_raw(&m->delims, part, slot == m->first, value, err);
     if (rc == LN_OK)
         rc = ln_field_get(m, slot, &(struct ln_part){.field = part->field}, &old);
     if (rc)
@@ -154,15 +192,8 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     if (!absent && len == value.len && p.end - p.at == len && !p.fill[0] && !p.fill[1] &&
         !p.fill[2] && (len == 0 || memcmp(old.ptr + p.at, value.ptr, len) == 0))
         return LN_OK;
-    uint32_t k = part->field - 1 - s->header;
-    rc = open_segment(m, s, k + 1);
-    if (rc == LN_OK) {
-        for (; s->nfield <= k; s->nfield++)
-            s->text[s->nfield] = (struct ln_text){s->ptr, 0, 0};
-        rc = splice(m, &s->text[k], &p, value, len, escape);
-    }
+    rc = replace(m, s, part->field - 1 - s->header, old, &p, value, len, escape);
     if (rc)
         return ln_err_set(err, rc, rc == LN_ETOOBIG ? "the field would be too long" : "no memory");
-    m->touched = true;
     return LN_OK;
 }

@@ -80,6 +80,13 @@ size_t ln_unescape(const struct ln_delims *d, struct ln_span raw, char *out)
     return (size_t)(o - out);
 }
 
+/* Where a full stop is a delimiter, \.br\ cannot be written. */
+static bool has_dot(const struct ln_delims *d)
+{
+    return d->field == '.' || d->component == '.' || d->repetition == '.' || d->escape == '.' ||
+           d->subcomponent == '.' || d->truncation == '.';
+}
+
 /* How the byte at text[i] is written: its sequence without the escape characters in seq (NULL: as
  * it is), and in *used how many bytes of text it stands for. */
 static const char *written(const struct ln_delims *d, struct ln_span text, size_t i, size_t *used)
@@ -87,7 +94,7 @@ static const char *written(const struct ln_delims *d, struct ln_span text, size_
     char c = text.ptr[i];
     *used = 1;
     switch (c) {
-    case '\n': return ".br";
+    case '\n': return has_dot(d) ? "X0A" : ".br";
     case '\r':
         if (i + 1 == text.len || text.ptr[i + 1] != '\n')
             return "X0D";
@@ -154,15 +161,15 @@ void ln_escape(const struct ln_delims *d, struct ln_span text, char *out)
     }
 }
 
-bool ln_level_cuts(const struct ln_delims *d, enum ln_hl7_level level, char c)
+bool ln_depth_cuts(const struct ln_delims *d, enum ln_depth level, char c)
 {
     if (c == '\r' || c == d->field)
         return true;
     if (c == '\0')
         return false;
-    return (level >= LN_LEVEL_REPETITION && c == d->repetition) ||
-           (level >= LN_LEVEL_COMPONENT && c == d->component) ||
-           (level >= LN_LEVEL_SUBCOMPONENT && c == d->subcomponent);
+    return (level >= LN_DEPTH_REPETITION && c == d->repetition) ||
+           (level >= LN_DEPTH_COMPONENT && c == d->component) ||
+           (level >= LN_DEPTH_SUBCOMPONENT && c == d->subcomponent);
 }
 
 /* What c, a delimiter in `from`, becomes in `to`. False: c is none. */

@@ -24,10 +24,10 @@ int ln_escape_len(const struct ln_delims *d, struct ln_span text, size_t *len, s
 void ln_escape(const struct ln_delims *d, struct ln_span text, char *out);
 
 /* Separators that a part may hold. */
-enum ln_hl7_level { LN_LEVEL_FIELD, LN_LEVEL_REPETITION, LN_LEVEL_COMPONENT, LN_LEVEL_SUBCOMPONENT };
+enum ln_depth { LN_DEPTH_FIELD, LN_DEPTH_REPETITION, LN_DEPTH_COMPONENT, LN_DEPTH_SUBCOMPONENT };
 
 /* True when c separates at a level at which a part of this level must not be cut. */
-bool ln_level_cuts(const struct ln_delims *d, enum ln_hl7_level level, char c);
+bool ln_depth_cuts(const struct ln_delims *d, enum ln_depth level, char c);
 
 /* A raw part of a message with delimiters `from`, written with those of `to`: structure and escapes
  * are kept, and what is plain in one and special in the other is escaped. out may be NULL: *len is

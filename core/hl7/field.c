@@ -25,7 +25,7 @@ static int index_fields(struct ln_message *m, struct ln_segment *s)
     enum { LOCAL = 64 };
     uint32_t local[LOCAL], n = 0;
     const char sep = m->delims.field, *end = s->ptr + s->len;
-    const char *first = find(s->ptr, end, sep), *p = first;
+    const char *p = find(s->ptr, end, sep);
     for (; p < end; p = find(p + 1, end, sep)) {
         if (n < LOCAL)
             local[n] = (uint32_t)(p - s->ptr) + 1;
@@ -42,27 +42,38 @@ static int index_fields(struct ln_message *m, struct ln_segment *s)
             start[k++] = (uint32_t)(p - s->ptr) + 1;
     }
     start[n] = s->len + 1;
-    s->name_len = (uint32_t)(first - s->ptr);
     s->nfield = n;
     s->start = start;
-    s->indexed = true;
     return LN_OK;
 }
 
-/* Field k (from 0) behind the name. */
-static inline struct ln_span field_at(const struct ln_segment *s, uint32_t k)
+/* Number of fields behind the name, now. */
+static inline uint32_t nfield(const struct ln_segment *s)
 {
-    if (s->cap)
-        return ln_span(s->text[k].ptr, s->text[k].len);
+    return s->edits ? s->edits->nfield : s->nfield;
+}
+
+/* Field k (from 0) behind the name; k < nfield(s). */
+static struct ln_span field_at(const struct ln_segment *s, uint32_t k)
+{
+    for (uint32_t i = 0; s->edits && i < s->edits->n; i++) {
+        const struct ln_edit *e = &s->edits->item[i];
+        if (e->field == k)
+            return ln_span(e->ptr, e->len);
+        if (e->field > k)
+            break;
+    }
+    if (k >= s->nfield)
+        return ln_span(s->ptr, 0);
     return ln_span(s->ptr + s->start[k], s->start[k + 1] - 1 - s->start[k]);
 }
 
 int ln_field_count(struct ln_message *m, uint32_t slot, uint32_t *n)
 {
     struct ln_segment *s = &m->seg[slot];
-    if (!s->indexed && index_fields(m, s))
+    if (!s->start && index_fields(m, s))
         return LN_ENOMEM;
-    *n = s->nfield + s->header;
+    *n = nfield(s) + s->header;
     return LN_OK;
 }
 
@@ -103,14 +114,14 @@ static int field_of(struct ln_message *m, uint32_t slot, uint32_t f, struct ln_s
     struct ln_segment *s = &m->seg[slot];
     *out = ln_span(NULL, 0);
     *whole = s->header && f <= 2;
-    if (!s->indexed && index_fields(m, s))
+    if (!s->start && index_fields(m, s))
         return LN_ENOMEM;
     if (s->header && f == 1) {
         *out = ln_span(&m->delims.field, 1);
         return LN_OK;
     }
     uint32_t k = f - 1 - s->header;
-    if (k < s->nfield)
+    if (k < nfield(s))
         *out = field_at(s, k);
     return LN_OK;
 }

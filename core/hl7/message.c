@@ -5,7 +5,7 @@
 #include "hl7/delims.h"
 
 /* Memory beside the slots: field offsets and edits of a few segments. */
-#define SLACK_MIN 2560
+#define SLACK_MIN 1024
 #define SLACK_MAX 16384
 
 /* ---- scanning ----------------------------------------------------------------------------------
@@ -104,7 +104,9 @@ static bool lf_ends(struct ln_span b, const struct ln_scan *s)
         return false;
     while (lf < end && *lf == '\n')
         lf++;
-    if (end - lf < 4 || lf[3] != s->delims.field)
+    if (end - lf < 3)
+        return false;
+    if (end - lf > 3 && lf[3] != s->delims.field && lf[3] != '\r' && lf[3] != '\n')
         return false;
     for (int i = 0; i < 3; i++) {
         bool digit = lf[i] >= '0' && lf[i] <= '9';
@@ -128,8 +130,14 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
     s->end = bytes.len;
     while (s->end > s->start && (bytes.ptr[s->end - 1] == '\r' || bytes.ptr[s->end - 1] == '\n'))
         s->end--;
-    s->cr = memchr(rest.ptr, '\r', s->end - s->start) != NULL;
+    s->cr = memchr(rest.ptr, '\r', rest.len) != NULL;
     s->lf = lf_ends(bytes, s);
+    /* LFs before the last CR are data, unless LF ends segments. */
+    const char *tail = rest.ptr + (s->end - s->start);
+    size_t left = bytes.len - s->end;
+    const char *cr = !s->lf && left ? memchr(tail, '\r', left) : NULL;
+    if (cr)
+        s->end += (size_t)(cr - tail);
     return LN_OK;
 }
 
@@ -142,7 +150,7 @@ static uint32_t slots(const struct ln_scan *s)
 
 size_t ln_message_room(const struct ln_scan *s)
 {
-    size_t slack = SLACK_MIN + (s->end - s->start) / 2;
+    size_t slack = SLACK_MIN + (s->end - s->start) / 4 * 3;
     return slots(s) * sizeof(struct ln_segment) + (slack > SLACK_MAX ? SLACK_MAX : slack);
 }
 
@@ -155,7 +163,7 @@ int ln_message_grow(struct ln_message *m)
         return LN_OK;
     if (m->cap >= LN_NO_SEGMENT / 4)
         return LN_ETOOBIG;
-    uint32_t cap = m->cap * 2;
+    uint32_t cap = m->cap + m->cap / 2 + 1;
     struct ln_segment *seg = ln_arena_take(&m->arena, cap * sizeof *seg);
     if (!seg)
         return LN_ENOMEM;

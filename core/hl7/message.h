@@ -6,8 +6,8 @@
  * the message lives, and `removed` says that it is out. Order is a list through the slots.
  *
  * Line ends are decided once per message: CR ends a segment, with or without LF behind it. LF alone
- * does so only when the header segment ends in it: then what follows it there is a segment with its
- * separator, or there is no CR at all. Empty lines between segments are kept, leading junk (BOM,
+ * does so only when the header segment ends in it: what follows it there starts like a segment, or
+ * there is no CR at all. Empty lines between segments are kept, leading junk (BOM,
  * blanks, VT, whole lines before the header) and empty lines at the end are not part of the
  * message. */
 #ifndef LN_HL7_MESSAGE_H
@@ -23,25 +23,30 @@
 #define LN_MESSAGE_MAX 0x7ffffff0u /* bytes: offsets are 32 bits wide */
 #define LN_NO_SEGMENT  UINT32_MAX
 
-/* A field of an edited segment. cap 0: it points into the message's bytes. */
-struct ln_text {
+/* A field whose text was replaced. cap: bytes that it owns in the arena. */
+struct ln_edit {
     const char *ptr;
     uint32_t len, cap;
+    uint32_t field; /* from 0: behind the name */
+};
+
+/* The edited fields of a segment, in order. */
+struct ln_edits {
+    uint32_t n, cap;
+    uint32_t nfield; /* how many fields the segment has now */
+    struct ln_edit item[];
 };
 
 struct ln_segment {
-    const char *ptr; /* as parsed; of an edited one only the name still counts */
+    const char *ptr; /* as parsed */
     uint32_t len;
     uint32_t blank; /* empty lines behind it */
     uint32_t prev, next;
-    uint32_t nfield; /* fields behind the name; MSH-2 is the first of a header segment */
-    uint32_t cap; /* room in text; 0 while not edited */
-    uint32_t name_len; /* known once indexed */
-    bool indexed, removed, header;
-    union {
-        uint32_t *start; /* nfield + 1 offsets: field k is [start[k], start[k + 1] - 1) */
-        struct ln_text *text; /* when cap > 0 */
-    };
+    uint32_t nfield; /* fields behind the name, as parsed; MSH-2 is the first of a header segment */
+    bool removed, header;
+    uint32_t *start; /* NULL until indexed; else nfield + 1 offsets: field k is [start[k],
+                        start[k+1] - 1) */
+    struct ln_edits *edits; /* NULL while there are none */
 };
 
 struct ln_message {

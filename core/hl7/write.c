@@ -7,34 +7,39 @@
 size_t ln_message_segment_len(const struct ln_message *m, uint32_t slot)
 {
     const struct ln_segment *s = &m->seg[slot];
-    if (!s->cap)
-        return s->len;
-    size_t len = s->name_len + (size_t)s->nfield;
-    for (uint32_t k = 0; k < s->nfield; k++)
-        len += s->text[k].len;
-    return len;
+    size_t len = s->len;
+    if (!s->edits)
+        return len;
+    for (uint32_t i = 0; i < s->edits->n; i++) {
+        const struct ln_edit *e = &s->edits->item[i];
+        len += e->len;
+        if (e->field < s->nfield)
+            len -= s->start[e->field + 1] - 1 - s->start[e->field];
+    }
+    return len + (s->edits->nfield - s->nfield);
 }
 
 char *ln_message_segment(const struct ln_message *m, uint32_t slot, char *out)
 {
     const struct ln_segment *s = &m->seg[slot];
-    if (!s->cap) {
-        memcpy(out, s->ptr, s->len);
-        return out + s->len;
-    }
-    memcpy(out, s->ptr, s->name_len);
-    out += s->name_len;
-    for (uint32_t k = 0; k < s->nfield;) {
-        /* Fields that still stand side by side in the message are one copy. */
-        const char *from = s->text[k].ptr, *to = from + s->text[k].len;
-        bool ours = s->text[k].cap == 0;
-        for (k++; ours && k < s->nfield && s->text[k].cap == 0 && s->text[k].ptr == to + 1; k++)
-            to = s->text[k].ptr + s->text[k].len;
-        *out++ = m->delims.field;
+    const char *from = s->ptr; /* what was copied of the segment as parsed */
+    uint32_t k = s->nfield; /* field behind the last one written, once beyond those */
+    for (uint32_t i = 0; s->edits && i < s->edits->n; i++) {
+        const struct ln_edit *e = &s->edits->item[i];
+        const char *to = s->ptr + (e->field < s->nfield ? s->start[e->field] : s->len);
         memcpy(out, from, (size_t)(to - from));
         out += to - from;
+        from = to;
+        if (e->field < s->nfield)
+            from = s->ptr + s->start[e->field + 1] - 1;
+        for (; k <= e->field; k++)
+            *out++ = m->delims.field;
+        memcpy(out, e->ptr, e->len);
+        out += e->len;
     }
-    return out;
+    size_t rest = (size_t)(s->ptr + s->len - from);
+    memcpy(out, from, rest);
+    return out + rest;
 }
 
 size_t ln_message_wire_len(const struct ln_message *m)
@@ -44,7 +49,7 @@ size_t ln_message_wire_len(const struct ln_message *m)
     size_t len = 0;
     for (uint32_t i = m->first; i != LN_NO_SEGMENT; i = m->seg[i].next) {
         const struct ln_segment *s = &m->seg[i];
-        len += (s->cap ? ln_message_segment_len(m, i) : s->len) + 1;
+        len += ln_message_segment_len(m, i) + 1;
         if (i != m->last)
             len += s->blank;
     }
@@ -60,12 +65,12 @@ void ln_message_wire(const struct ln_message *m, char *out)
     uint32_t i = m->first;
     while (i != LN_NO_SEGMENT) {
         const struct ln_segment *s = &m->seg[i];
-        if (s->cap) {
+        if (s->edits) {
             out = ln_message_segment(m, i, out);
         } else {
             const char *from = s->ptr, *to = from + s->len;
-            for (uint32_t next = s->next; next != LN_NO_SEGMENT && !m->seg[next].cap && !s->blank &&
-                                          m->seg[next].ptr == to + 1 && *to == '\r';
+            for (uint32_t next = s->next; next != LN_NO_SEGMENT && !m->seg[next].edits &&
+                                          !s->blank && m->seg[next].ptr == to + 1 && *to == '\r';
                  next = s->next) {
                 i = next;
                 s = &m->seg[i];

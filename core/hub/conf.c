@@ -213,12 +213,12 @@ static struct ln_conf_dest *dest_named(struct ln_conf_channel *ch, struct ln_spa
         return NULL;
     ch->dest = p;
     struct ln_conf_dest *d = &ch->dest[ch->ndest++];
-    *d = (struct ln_conf_dest){.timeout_s = 10,
-                               .retry_first_s = 1,
-                               .retry_factor = 2,
-                               .retry_max_s = 60,
-                               .on_ae = LN_POLICY_PARK,
-                               .on_ar = LN_POLICY_RETRY};
+    *d = (struct ln_conf_dest){
+        .timeout_s = 10,
+        .retry_first_s = 1,
+        .retry_factor = 2,
+        .retry_max_s = 60,
+        .on_reply = {LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_PARK, LN_POLICY_RETRY}};
     copy_span(d->name, sizeof d->name, name);
     return d;
 }
@@ -226,6 +226,7 @@ static struct ln_conf_dest *dest_named(struct ln_conf_channel *ch, struct ln_spa
 static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
 {
     static const char *const kinds[] = {"mllp", "channel", NULL};
+    static const char *const codes[] = {"AE", "AR", "CE", "CR", NULL};
     int i;
     if (strcmp(key, "kind") == 0) {
         if (!set_choice(&i, v, kinds))
@@ -249,10 +250,8 @@ static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
         return set_number(&d->retry_max_s, v, 0.001, 86400);
     if (strcmp(key, "retry.attempts") == 0)
         return set_unsigned(&d->attempts, v, 1e9);
-    if (strcmp(key, "on_reply.AE") == 0 || strcmp(key, "on_reply.CE") == 0)
-        return set_policy(&d->on_ae, v);
-    if (strcmp(key, "on_reply.AR") == 0 || strcmp(key, "on_reply.CR") == 0)
-        return set_policy(&d->on_ar, v);
+    if (strncmp(key, "on_reply.", 9) == 0)
+        return set_choice(&i, ln_span_str(key + 9), codes) && set_policy(&d->on_reply[i], v);
     return true; /* a key of the script side */
 }
 

@@ -15,6 +15,8 @@
 #define LN_CONF_HOST 256
 
 enum ln_ack_mode { LN_ACK_COMMIT, LN_ACK_TRANSFORM, LN_ACK_DELIVERY, LN_ACK_NONE };
+/* Refusals, in the order of ln_conf_dest.on_reply. */
+enum ln_refusal { LN_REFUSED_AE, LN_REFUSED_AR, LN_REFUSED_CE, LN_REFUSED_CR, LN_REFUSALS };
 enum ln_reply_policy { LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_STOP };
 
 struct ln_conf_file {
@@ -30,7 +32,7 @@ struct ln_conf_dest {
     int port;
     double timeout_s, retry_first_s, retry_factor, retry_max_s;
     unsigned attempts; /* 0 = for ever */
-    enum ln_reply_policy on_ae, on_ar;
+    enum ln_reply_policy on_reply[LN_REFUSALS];
 };
 
 struct ln_conf_channel {

@@ -179,7 +179,7 @@ static int commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const 
     }
     d->uncommitted++;
     if (state != LN_OUT_SENT)
-        ln_log(LN_ERROR, "dest", state == LN_OUT_SKIPPED ? "skipped" : "parked",
+        ln_log(LN_ERROR, "dest", "parked",
                "channel=%s dest=%s seq=%llu tries=%u", d->channel->name, d->conf.name,
                (unsigned long long)x->pos.seq, d->tries);
     pop(d);
@@ -241,8 +241,8 @@ static void fail_try(struct ln_dest *d, const char *why, struct ln_span reply, b
 
 static void on_negative(struct ln_dest *d, const struct ln_reply *r, struct ln_span frame)
 {
-    bool ar = r->code[1] == 'R';
-    enum ln_reply_policy policy = ar ? d->conf.on_ar : d->conf.on_ae;
+    int which = (r->code[1] == 'R' ? LN_REFUSED_AR : LN_REFUSED_AE) + (r->code[0] == 'C' ? 2 : 0);
+    enum ln_reply_policy policy = d->conf.on_reply[which];
     char why[80];
     snprintf(why, sizeof why, "answered %s", r->code);
     if (policy == LN_POLICY_PARK) {
@@ -473,7 +473,9 @@ int ln_dest_skip(struct ln_dest *d, const char *reason)
         disconnect(d); /* its reply, should one come, is nobody's any more */
     d->retrying = false;
     evtimer_del(&d->timer);
-    int rc = commit(d, LN_OUT_SKIPPED, ln_span(NULL, 0), reason);
+    char text[600];
+    snprintf(text, sizeof text, "skipped: %.580s", reason);
+    int rc = commit(d, LN_OUT_PARKED, ln_span(NULL, 0), text);
     ln_dest_pump(d);
     return rc;
 }

@@ -58,7 +58,6 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     num(b, "queued", ds->queued);
     num(b, "sent", ds->sent);
     num(b, "parked", ds->parked);
-    num(b, "skipped", ds->skipped);
     num(b, "filtered", ds->filtered);
     num(b, "retries", d->retries);
     ln_json_key(b, "oldest_s");

@@ -2,12 +2,13 @@
  * (u8, u32, u64, f64, bytes as in ipc/wire.h). A version is exact: both ends are the same binary.
  *
  * worker: hub spawns `lunate worker` with the socket as descriptor 3.
- *   worker -> HELLO; hub -> [HELLO], CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
+ *   worker -> HELLO; hub -> CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
  *   then hub -> MESSAGE*, worker -> RESULT* in the same order, LOG* in between.
  *   End of file on the socket means the hub is gone: the worker ends.
  * loader: hub spawns `lunate loader`; loader -> HELLO; hub -> START; loader -> SITE,
- *   then per channel BEGIN (its name, so that a hang can be blamed), FILE*, CHANNEL or ERROR; SHARED
- *   files once; DONE. Nothing is sent that the loader could not read and check.
+ *   then per channel BEGIN (its name, so that a hang can be blamed), FILE*, CHANNEL or ERROR;
+ * SHARED files once; DONE. Nothing is sent that the loader could not read and check.
+ *
  * control: client -> REQUEST; hub -> REPLY (one, or several PARTs and then REPLY). */
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
@@ -18,41 +19,40 @@ enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
 
     /* hub -> worker */
-    LN_P_CHANNEL,   /* bytes name, bytes site folder, bytes script path (relative, "channels/x.lua"),
-                       f64 soft seconds, u32 memory_mb, u8 jit */
-    LN_P_FILE,      /* bytes path relative to the site, bytes content: the only files the script sees
-                       through require and lookup */
-    LN_P_KV,        /* bytes key, bytes value: what kv holds at the start */
-    LN_P_START,     /* loader: bytes site folder; worker: nothing */
-    LN_P_MESSAGE,   /* u64 seq, u64 receipt time us, bytes raw */
+    LN_P_CHANNEL, /* bytes name, bytes site folder, bytes script path (relative, "channels/x.lua"),
+                     f64 soft seconds, u32 memory_mb, u8 jit */
+    LN_P_FILE, /* bytes path relative to the site, bytes content: the only files the script sees
+                  through require and lookup */
+    LN_P_KV, /* bytes key, bytes value: what kv holds at the start */
+    LN_P_START, /* loader: bytes site folder; worker: nothing */
+    LN_P_MESSAGE, /* u64 seq, u64 receipt time us, bytes raw */
 
     /* worker -> hub */
-    LN_P_READY,     /* u32 n, n x bytes destination names in order: destination indexes below */
-    LN_P_FAILED,    /* bytes text with file:line */
-    LN_P_RESULT,    /* see struct ln_result */
-    LN_P_LOG,       /* u64 seq (0 = none), u8 level (enum ln_level), bytes where ("file:line"),
-                       bytes text: the text is content, it goes into the store, never into the log */
+    LN_P_READY, /* u32 n, n x bytes destination names in order: destination indexes below */
+    LN_P_FAILED, /* bytes text with file:line */
+    LN_P_RESULT, /* see struct ln_result */
+    LN_P_LOG, /* u64 seq (0 = none), u8 level (enum ln_level), bytes where ("file:line"),
+                 bytes text: the text is content, it goes into the store, never into the log */
 
     /* loader -> hub */
-    LN_P_SITE,      /* pairs: bytes key, bytes value (see LN_P_SETTINGS) */
-    LN_P_BEGIN,     /* bytes channel name, bytes script path */
-    LN_P_SETTINGS,  /* bytes channel name, then pairs (bytes key, bytes value) up to the end; the keys
-                       stand below. Values are text: numbers in decimal, booleans true/false, lists
-                       with \n between. Every key that goes with the kind is there, defaults filled
-                       in, each once */
-    LN_P_ERROR,     /* bytes channel name or "" for the site, bytes text with file:line */
-    LN_P_SHARED,    /* bytes path, bytes content: lib/ and tables/, the same for all channels */
-    LN_P_DONE,      /* nothing */
+    LN_P_SITE, /* pairs: bytes key, bytes value (see LN_P_SETTINGS) */
+    LN_P_BEGIN, /* bytes channel name, bytes script path */
+    LN_P_SETTINGS, /* bytes channel name, then pairs (bytes key, bytes value) up to the end; the
+                      keys stand below. Values are text: numbers in decimal, booleans true/false,
+                      lists with \n between. Every key that goes with the kind is there, defaults
+                      filled in, each once */
+    LN_P_ERROR, /* bytes channel name or "" for the site, bytes text with file:line */
+    LN_P_SHARED, /* bytes path, bytes content: lib/ and tables/, the same for all channels */
+    LN_P_DONE, /* nothing */
 
     /* control */
-    LN_P_REQUEST,   /* u32 n, n x bytes: verb and arguments */
-    LN_P_PART,      /* bytes JSON document of a list */
-    LN_P_REPLY,     /* u8 exit status, bytes text: JSON document, or one-line error when status != 0 */
+    LN_P_REQUEST, /* u32 n, n x bytes: verb and arguments */
+    LN_P_PART, /* bytes JSON document of a list */
+    LN_P_REPLY, /* u8 exit status, bytes text: JSON document, or one-line error when status != 0 */
 };
 
-/* Keys of SITE and their defaults:
- *   data "data" (relative to the site, or absolute), admin "" ("address:port"), log "info"
- *   (debug|info|warn|error); limits.* and retention.* as below: already in the channels' settings.
+/* Keys of SITE and their defaults: data "data" (relative to the site, or absolute), log.level "info"
+ * (debug|info|warn|error); limits.* and retention.* as below: already in the channels' settings.
  * Keys of SETTINGS, [default]:
  *   script                   path, as in BEGIN
  *   ack                      commit|transform|delivery|none [commit]
@@ -63,7 +63,7 @@ enum ln_proto {
  *   limits.attempts          1 to 1000 [3]
  *   retention.days, .mb      0 = no limit [0]; days may have a fraction
  *   source.kind              mllp|channel
- *    mllp:  source.port 1 to 65535, .host [0.0.0.0], .idle_timeout seconds, 0 = none [0],
+ *    mllp:  source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none [0],
  *           .max_message bytes [52428800], .max_connections [1000],
  *           .allow addresses or nets "192.0.2.0/24", empty = all [empty]
  *    channel: source.from    channel names, at least one
@@ -72,31 +72,31 @@ enum ln_proto {
  *   dest.NAME.filter, .transform   true|false [false]
  *    mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
  *           .retry.max seconds [60], .retry.attempts 0 = for ever [0],
- *           .on_reply.AE [park] .AR [retry] .CE [park] .CR [retry]: park|retry
+ *           .on_reply.AE [park] .AR [retry] .CE [as AE] .CR [as AR]: park|retry|stop
  *    channel: .to            channel name
  * An ERROR may follow a channel's SETTINGS (what only the site as a whole shows: ports taken twice,
- * links that lead nowhere): a channel with an ERROR is not to be started. A script that does not load
- * has a BEGIN, FILEs and ERRORs but no SETTINGS. SITE always comes, with defaults when lunate.lua
- * is wrong (an ERROR without a channel then says so). */
+ * links that lead nowhere): a channel with an ERROR is not to be started. A script that does not
+ * load has a BEGIN, FILEs and ERRORs but no SETTINGS. SITE always comes, with defaults when
+ * lunate.lua is wrong (an ERROR without a channel then says so). */
 
 #ifndef LN_CDEF
 #include "ipc/wire.h"
 #endif
 
 enum ln_verdict {
-    LN_V_DONE = 1,  /* transformed; outputs follow (possibly none) */
-    LN_V_FILTERED,  /* filter said no; reason */
-    LN_V_ERROR,     /* the script raised: reason (content!), where, trace. Not to be retried */
-    LN_V_LIMIT,     /* soft time limit or memory limit: the same, counts as an attempt; the worker
-                       takes no further message and exits */
+    LN_V_DONE = 1, /* transformed; outputs follow (possibly none) */
+    LN_V_FILTERED, /* filter said no; reason */
+    LN_V_ERROR, /* the script raised: reason (content!), where, trace. Not to be retried */
+    LN_V_LIMIT, /* soft time limit or memory limit: the same, counts as an attempt; the worker
+                   takes no further message and exits */
 };
 
 enum ln_output_kind {
     LN_O_BYTES = 1, /* bytes follow */
-    LN_O_INPUT,     /* the input, byte for byte */
-    LN_O_SAME,      /* the same bytes as output number `same` of this result */
-    LN_O_FILTERED,  /* the destination's filter said no; bytes = reason */
-    LN_O_ERROR,     /* the destination's filter or transform raised; bytes = reason (content!) */
+    LN_O_INPUT, /* the input, byte for byte */
+    LN_O_SAME, /* the same bytes as output number `same` of this result */
+    LN_O_FILTERED, /* the destination's filter said no; bytes = reason */
+    LN_O_ERROR, /* the destination's filter or transform raised; bytes = reason (content!) */
 };
 
 #define LN_RESULT_OUTPUTS_MAX 100000u

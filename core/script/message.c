@@ -5,7 +5,7 @@
 
 #include "hl7/escape.h"
 
-#define STACK_BYTES 4096 /* up to here a wire form is put together on the C stack */
+#define STACK_BYTES 16384 /* up to here a wire form is put together on the C stack */
 #define ANCHOR_MIN  65536 /* from here on an input string is kept, not copied */
 
 /* ---- memory ------------------------------------------------------------------------------------

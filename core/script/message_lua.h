@@ -21,10 +21,7 @@
 #include "hl7/path.h"
 #include "script/message.h"
 
-#define LN_MT_MESSAGE   "lunate.message"
-#define LN_MT_SEGMENT   "lunate.segment"
-#define LN_MT_FIELD     "lunate.field"
-#define LN_MT_COMPONENT "lunate.component"
+#define LN_MT_MESSAGE "lunate.message"
 
 #define LN_ENV_MESSAGE 1 /* environment table: the message itself; then blocks and input */
 
@@ -36,8 +33,11 @@ struct ln_lmessage {
     bool changed; /* it is a copy of a changed message */
 };
 
+enum ln_kind { LN_SEGMENT = 1, LN_FIELD, LN_COMPONENT };
+
 struct ln_lhandle {
     struct ln_lmessage *msg;
+    enum ln_kind kind;
     uint32_t slot;
     struct ln_part part; /* field 0: the segment */
 };
@@ -74,17 +74,32 @@ int ln_lmessage_raw(lua_State *L);
 int ln_lmessage_set_raw(lua_State *L);
 int ln_lmessage_all(lua_State *L);
 
-/* ---- message_part.c: handles ---- */
+/* ---- message_handle.c, message_part.c: handles ---- */
 
+/* Makes the handles' metatables. */
 void ln_lhandle_open(lua_State *L);
+/* Makes the table on top the metatable of a kind of handle. */
+void ln_lhandle_register(lua_State *L, enum ln_kind kind);
 /* Pushes a handle; the message stands at u->idx. */
-void ln_lhandle_push(lua_State *L, struct ln_lmessage *u, const char *mt, uint32_t slot,
+void ln_lhandle_push(lua_State *L, struct ln_lmessage *u, enum ln_kind kind, uint32_t slot,
                      struct ln_part part);
-/* The handle at idx when it is one (any kind), with its message made ready; else NULL. Raises when
- * its segment was removed. */
+/* The handle at idx when it is one (any kind), with its message pushed and made ready; else NULL.
+ * Raises when its segment was removed. */
 struct ln_lhandle *ln_lhandle_test(lua_State *L, int idx);
-/* The segment handle at idx. Raises. */
-struct ln_lhandle *ln_lhandle_check_segment(lua_State *L, int idx);
+/* The same; raises when it is no handle of this kind. */
+struct ln_lhandle *ln_lhandle_check(lua_State *L, int idx, enum ln_kind kind);
+/* The number at idx, which must be whole and from 1 to max; what: what is counted. Raises. */
+uint32_t ln_lhandle_number(lua_State *L, int idx, const char *what, lua_Number max);
+/* The part below h that the key at idx (a number or a dictionary name) names. Raises. */
+struct ln_part ln_lhandle_below(lua_State *L, struct ln_lhandle *h, int idx);
+/* True when the key at idx is a path within a segment: seg["5.1"]. Raises. */
+bool ln_lhandle_path(lua_State *L, int idx, struct ln_path *path);
+/* Pushes the text of a part's first leaf, or nil. */
+void ln_lhandle_push_value(lua_State *L, struct ln_lhandle *h, const struct ln_part *part);
+/* The raw bytes of a field or component. */
+struct ln_span ln_lhandle_raw(lua_State *L, struct ln_lhandle *h);
+/* Number of what is right below: fields, repetitions, components or subcomponents. */
+uint32_t ln_lhandle_count(lua_State *L, struct ln_lhandle *h);
 
 /* ---- message_names.c: the dictionary ---- */
 

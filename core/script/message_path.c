@@ -2,6 +2,8 @@
 #include "script/message_lua.h"
 
 #include <lauxlib.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "hl7/escape.h"
@@ -70,7 +72,7 @@ static int get_segment(lua_State *L, struct ln_lmessage *u, const struct ln_path
 {
     uint32_t slot = ln_message_find(&u->m, name_of(path), path->segment);
     if (slot != LN_NO_SEGMENT) {
-        ln_lhandle_push(L, u, LN_MT_SEGMENT, slot, (struct ln_part){0});
+        ln_lhandle_push(L, u, LN_SEGMENT, slot, (struct ln_part){0});
         return 1;
     }
     if (path->name[strspn(path->name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")] ||
@@ -144,7 +146,7 @@ static void all_of(lua_State *L, struct ln_lmessage *u, uint32_t slot, const str
 {
     struct ln_part part = {path->field, path->repetition, path->component, path->subcomponent};
     if (!path->field) {
-        ln_lhandle_push(L, u, LN_MT_SEGMENT, slot, (struct ln_part){0});
+        ln_lhandle_push(L, u, LN_SEGMENT, slot, (struct ln_part){0});
         lua_rawseti(L, -2, ++*n);
         return;
     }
@@ -245,19 +247,27 @@ static void assign_part(lua_State *L, struct ln_lmessage *u, uint32_t slot, stru
         set(L, u, slot, &part, ln_span(p, len), false);
 }
 
+/* A number as text: whole ones with all their digits, since 14 of them would spoil an id. */
+static struct ln_span number_text(lua_State *L, lua_Number n, char *out, size_t cap)
+{
+    bool whole = n == floor(n) && fabs(n) <= 9007199254740992.0;
+    if (!isfinite(n))
+        luaL_error(L, "%f is no value for a field", n);
+    int len = snprintf(out, cap, whole ? "%.0f" : "%.14g", n);
+    return ln_span(out, (size_t)len);
+}
+
 void ln_lmessage_assign(lua_State *L, struct ln_lmessage *u, uint32_t slot, struct ln_part part,
                         int idx)
 {
     struct ln_span v = {"", 0};
     struct ln_lhandle *from;
+    char number[40];
     int top = lua_gettop(L), self = u->idx;
     switch (lua_type(L, idx)) {
     case LUA_TNIL: break;
     case LUA_TSTRING: v.ptr = lua_tolstring(L, idx, &v.len); break;
-    case LUA_TNUMBER:
-        lua_pushvalue(L, idx);
-        v.ptr = lua_tolstring(L, -1, &v.len);
-        break;
+    case LUA_TNUMBER: v = number_text(L, lua_tonumber(L, idx), number, sizeof number); break;
     default:
         from = ln_lhandle_test(L, idx);
         if (!from)

@@ -26,7 +26,7 @@ static int next_segment(lua_State *L)
     } while (name.len && !ln_message_is_named(&u->m, slot, name));
     lua_pushnumber(L, slot);
     lua_replace(L, lua_upvalueindex(3));
-    ln_lhandle_push(L, u, LN_MT_SEGMENT, slot, (struct ln_part){0});
+    ln_lhandle_push(L, u, LN_SEGMENT, slot, (struct ln_part){0});
     return 1;
 }
 
@@ -43,7 +43,7 @@ int ln_lmessage_each(lua_State *L)
         lua_pushnumber(L, from);
         lua_pushliteral(L, "");
     } else {
-        struct ln_lhandle *h = ln_lhandle_check_segment(L, 1);
+        struct ln_lhandle *h = ln_lhandle_check(L, 1, LN_SEGMENT);
         struct ln_span own = ln_message_name(&h->msg->m, h->slot);
         lua_pushvalue(L, h->msg->idx);
         lua_pushlstring(L, name, len);
@@ -58,7 +58,7 @@ int ln_lmessage_each(lua_State *L)
 static uint32_t own_slot(lua_State *L, struct ln_lmessage *u, int idx)
 {
     int self = u->idx;
-    struct ln_lhandle *h = ln_lhandle_check_segment(L, idx);
+    struct ln_lhandle *h = ln_lhandle_check(L, idx, LN_SEGMENT);
     if (h->msg != u)
         luaL_error(L, "the segment belongs to another message");
     u->idx = self;
@@ -69,16 +69,15 @@ static uint32_t own_slot(lua_State *L, struct ln_lmessage *u, int idx)
 static void copy_fields(lua_State *L, struct ln_lmessage *u, uint32_t slot, int from_idx)
 {
     struct ln_lhandle *from = ln_lhandle_test(L, from_idx);
-    int self = u == from->msg ? from->msg->idx : u->idx;
-    struct ln_part part = {0};
+    int there = from->msg->idx, here = u == from->msg ? there : u->idx, field = lua_gettop(L) + 1;
+    struct ln_part part = {.field = u->m.seg[slot].header ? 3 : 1};
     uint32_t n = 0;
     if (ln_field_count(&from->msg->m, from->slot, &n))
         ln_lmessage_raise(L, LN_ENOMEM, NULL);
-    part.field = u->m.seg[slot].header ? 3 : 1;
-    int field = lua_gettop(L) + 1;
     for (; part.field <= n; part.field++) {
-        ln_lhandle_push(L, from->msg, LN_MT_FIELD, from->slot, part);
-        u->idx = self;
+        from->msg->idx = there;
+        ln_lhandle_push(L, from->msg, LN_FIELD, from->slot, part);
+        u->idx = here;
         ln_lmessage_assign(L, u, slot, part, field);
         lua_settop(L, field - 1);
     }
@@ -95,7 +94,7 @@ int ln_lmessage_add(lua_State *L)
         after = own_slot(L, u, 3);
     bool copy = lua_type(L, 2) != LUA_TSTRING;
     if (copy) {
-        struct ln_lhandle *from = ln_lhandle_check_segment(L, 2);
+        struct ln_lhandle *from = ln_lhandle_check(L, 2, LN_SEGMENT);
         struct ln_span n = ln_message_name(&from->msg->m, from->slot);
         lua_pushlstring(L, n.ptr, n.len);
         name.ptr = lua_tolstring(L, -1, &name.len);
@@ -109,7 +108,7 @@ int ln_lmessage_add(lua_State *L)
     if (copy)
         copy_fields(L, u, slot, 2);
     u->idx = 1;
-    ln_lhandle_push(L, u, LN_MT_SEGMENT, slot, (struct ln_part){0});
+    ln_lhandle_push(L, u, LN_SEGMENT, slot, (struct ln_part){0});
     return 1;
 }
 

@@ -2,9 +2,10 @@
  * embedded modules, protected calls that say file:line.
  *
  * Two flavours. Trusted (command line, loader): the whole standard library; `require` finds the
- * public modules ("hl7", "json") and the embedded ones ("lunate.x.y", "argparse") as well, or DIR/x/y.lua when the environment has
- * LUNATE_LUA=DIR (development). Bare (channel scripts): base, table, string, math, bit, os and io
- * only, no package, debug, jit or ffi; script/sandbox.h makes the sandbox in it.
+ * public modules ("hl7", "json") and the embedded ones ("lunate.x.y", "argparse") as well, or
+ * DIR/x/y.lua when the environment has LUNATE_LUA=DIR (development). Bare (channel scripts): base,
+ * table, string, math, bit, os and io only, no package, debug, jit or ffi; script/sandbox.h makes
+ * the sandbox in it.
  *
  * Nothing here is thread-safe; a state belongs to one thread. */
 #ifndef LN_SCRIPT_STATE_H
@@ -48,8 +49,8 @@ void ln_state_fault_text(struct lua_State *L, int code, struct ln_err *err);
 /* Compiles text (never bytecode) and pushes the function. chunk: "@channels/x.lua". Pushes nothing
  * on failure; err->text is "file:line: what". */
 int ln_state_load(struct lua_State *L, struct ln_span text, const char *chunk, struct ln_err *err);
-/* Pushes a public or embedded module's value, running it when it is the first time. Raises on failure:
- * call it inside ln_state_call, or use ln_state_require. */
+/* Pushes a public or embedded module's value, running it when it is the first time. Raises on
+ * failure: call it inside ln_state_call, or use ln_state_require. */
 void ln_state_push_module(struct lua_State *L, const char *name);
 int ln_state_require(struct lua_State *L, const char *name, struct ln_err *err) LN_MUST;
 

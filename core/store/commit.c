@@ -230,9 +230,11 @@ static void check_space(struct ln_store *s, int64_t now)
 {
     struct ln_committer *c = &s->c;
     char why[160] = "";
-    if (now < c->space_at_us)
+    /* Often enough that the reserve cannot be used up between two looks. */
+    if (now < c->space_at_us && c->unlooked < c->look_every)
         return;
     c->space_at_us = now + SPACE_US;
+    c->unlooked = 0;
     bool low = ln_space_low(c, why, sizeof why);
     if (low == atomic_load(&s->full))
         return;
@@ -251,6 +253,7 @@ static void cycle(struct ln_store *s, bool trim)
 {
     struct ln_committer *c = &s->c;
     int64_t start = ln_mono_us();
+    c->unlooked += c->work ? c->work->bytes : 0;
     check_space(s, start);
     if (atomic_load(&s->full))
         refuse(s, LN_EFULL);
@@ -267,11 +270,15 @@ static void cycle(struct ln_store *s, bool trim)
         if (c->pending_txn) /* find out whether it is in before anybody is told */
             rc = attempt(c, start, false);
     }
-    if (rc && refuse(s, ln_code_from_mdb(rc) == LN_EFULL ? LN_EFULL : LN_EIO) && c->work)
-        rc = attempt(c, start, false);
+    if (rc) {
+        c->space_at_us = 0;
+        check_space(s, start);
+        bool full = ln_code_from_mdb(rc) == LN_EFULL || ln_space_gone(c);
+        if (refuse(s, full ? LN_EFULL : LN_EIO) && c->work)
+            rc = attempt(c, start, false);
+    }
     if (rc) {
         failed(s, rc);
-        c->space_at_us = 0;
         c->retry_at_us = ln_mono_us() + RETRY_US;
     } else {
         c->retry_at_us = 0;

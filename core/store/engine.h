@@ -85,7 +85,8 @@ struct ln_committer {
     bool mark; /* the next transaction must not be empty */
     int64_t retry_at_us, space_at_us, readers_at_us, trim_at_us;
     unsigned trim_chan;
-    uint64_t reserve;
+    uint64_t reserve;              /* as asked for; 0 = by the disk's size */
+    uint64_t unlooked, look_every; /* bytes committed since room was looked at; at most */
 };
 
 struct ln_store {
@@ -155,5 +156,7 @@ struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id);
 int ln_trim_bite(struct ln_committer *c, unsigned most, int64_t now_us, bool *more);
 /* Whether appends must be refused for lack of room; why is filled when so. */
 bool ln_space_low(struct ln_committer *c, char *why, size_t cap);
+/* Whether the disk itself is full: LMDB calls a write that was cut short for that an I/O error. */
+bool ln_space_gone(const struct ln_committer *c);
 #endif
 #endif

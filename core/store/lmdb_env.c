@@ -44,7 +44,9 @@ int ln_env_mdb_open(const char *dir, unsigned flags, uint64_t map_size, MDB_env 
         if ((rc = mdb_env_set_maxdbs(mdb, LN_DB_COUNT)) == 0 &&
             (map_size == 0 || (rc = mdb_env_set_mapsize(mdb, map_size)) == 0))
             rc = mdb_env_open(mdb, dir, flags | MDB_NOTLS | MDB_NORDAHEAD, 0600);
-        if (rc == 0) {
+        int fd;
+        if (rc == 0 && (rc = mdb_env_get_fd(mdb, &fd)) == 0) {
+            fcntl(fd, F_SETFD, FD_CLOEXEC); /* its other descriptors have that from LMDB */
             *out = mdb;
             return 0;
         }

@@ -162,6 +162,7 @@ struct ln_at {
     uint32_t chan;
     uint64_t seq;
     uint32_t n;
+    bool last; /* a put likely to be the last key of all: packs pages fully */
 };
 
 /* Puts; adds what it takes to *bytes. LMDB's codes. */

@@ -25,6 +25,18 @@ static int make_folder(const char *path, struct ln_err *err)
     return LN_OK;
 }
 
+/* A killed engine holds its lock until its last write to the disk has ended: give it a second. */
+static int lock_patiently(int fd)
+{
+    for (int i = 0;; i++) {
+        if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+            return 0;
+        if (errno != EWOULDBLOCK || i == 50)
+            return errno;
+        usleep(20 * 1000);
+    }
+}
+
 int ln_env_lock(const char *path, int *fd, struct ln_err *err)
 {
     char file[4096], pid[32] = "";
@@ -40,8 +52,8 @@ int ln_env_lock(const char *path, int *fd, struct ln_err *err)
                           "the user lunate runs as",
                           path, strerror(e));
     }
-    if (flock(f, LOCK_EX | LOCK_NB)) {
-        int e = errno;
+    int e = lock_patiently(f);
+    if (e) {
         ssize_t n = e == EWOULDBLOCK ? pread(f, pid, sizeof pid - 1, 0) : 0;
         pid[n > 0 ? strcspn(pid, "\n") : 0] = 0;
         close(f);

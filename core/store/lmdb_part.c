@@ -43,7 +43,10 @@ int ln_part_put(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln
     if (rec.len <= LN_CHUNK) {
         struct ln_key k = key_of(at);
         MDB_val key = ln_key_val(&k), val = ln_span_val(rec);
-        return mdb_put(txn, e->db[at.db], &key, &val, 0);
+        /* A plain insert at the end leaves one record less in a full page than fits: a third less
+         * of messages of 1 KB. */
+        int rc = at.last ? mdb_put(txn, e->db[at.db], &key, &val, MDB_APPEND) : MDB_KEYEXIST;
+        return rc == MDB_KEYEXIST ? mdb_put(txn, e->db[at.db], &key, &val, 0) : rc;
     }
     int rc = put_first(e, txn, at, rec);
     uint32_t i = 0;

@@ -142,7 +142,7 @@ static int append(struct ln_committer *c, struct ln_op *op)
     struct ln_numbers *n = touch(c, op);
     if (!n)
         return 0;
-    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0};
+    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0, op->chan == c->nchans};
     int rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
     if (rc)
         return rc;
@@ -185,7 +185,8 @@ static struct ln_span input_of(struct ln_committer *c, struct ln_op *op, struct 
     if (total > body.len) {
         c->input.len = 0;
         if (ln_buf_reserve(&c->input, total) != LN_OK ||
-            ln_part_join(c->env, c->txn, (struct ln_at){LN_DB_MSG, op->chan, op->seq, 0}, body,
+            ln_part_join(c->env, c->txn,
+                         (struct ln_at){.db = LN_DB_MSG, .chan = op->chan, .seq = op->seq}, body,
                          total, c->input.data) != LN_OK)
             return ln_span("", 0);
         body = ln_span(c->input.data, (size_t)total);
@@ -250,7 +251,7 @@ static int count_state(struct ln_committer *c, struct ln_op *op, struct ln_numbe
 
 static int result(struct ln_committer *c, struct ln_op *op)
 {
-    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0};
+    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0, op->chan == c->nchans};
     struct ln_span body, queued = ln_span(op->data + LN_RECORD_HEAD, op->data_len - LN_RECORD_HEAD);
     struct ln_processed p;
     uint64_t total;
@@ -295,7 +296,7 @@ static bool is_output(struct ln_committer *c, const struct ln_op *op)
     uint64_t total;
     struct ln_processed p;
     struct ln_stored_item it = {.item.dest = 0};
-    struct ln_at at = {LN_DB_RES, op->chan, op->seq, 0};
+    struct ln_at at = {.db = LN_DB_RES, .chan = op->chan, .seq = op->seq};
     if (ln_part_get(c->env, c->txn, at, &body, &total) != LN_OK)
         return false;
     if (total > body.len || op->n >= 256)
@@ -318,7 +319,7 @@ static int outcome(struct ln_committer *c, struct ln_op *op)
         (op->seq == d->cursor.seq && op->n < d->cursor.n) || !is_output(c, op))
         return 0;
     op->code = LN_OK;
-    struct ln_at at = {LN_DB_OUT, op->chan, op->seq, op->n};
+    struct ln_at at = {LN_DB_OUT, op->chan, op->seq, op->n, op->chan == c->nchans};
     int rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
     d->cursor = (struct ln_pos){op->seq, op->n + 1};
     d->queued--;
@@ -348,7 +349,7 @@ static int event(struct ln_committer *c, struct ln_op *op)
     }
     if (rc || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_EV], &cur)) != 0)
         return rc;
-    struct ln_at at = {LN_DB_EV, op->chan, op->seq, 0};
+    struct ln_at at = {.db = LN_DB_EV, .chan = op->chan, .seq = op->seq};
     key = ln_key_val(&k);
     rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
     rc = mdb_cursor_get(cur, &key, &val, rc ? MDB_LAST : MDB_PREV);

@@ -47,7 +47,7 @@ uint32_t ln_read_channel_id(struct ln_reader *r, const char *name)
 int ln_read_receipt(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_receipt *out)
 {
     struct ln_span body;
-    int rc = ln_reader_body(r, (struct ln_at){LN_DB_MSG, chan, seq, 0}, &body);
+    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_MSG, .chan = chan, .seq = seq}, &body);
     return rc == LN_OK ? ln_record_receipt_read(body, out) : rc;
 }
 
@@ -168,7 +168,7 @@ static int open_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct 
                        struct ln_processed *p)
 {
     struct ln_span body;
-    int rc = ln_reader_body(r, (struct ln_at){LN_DB_RES, chan, seq, 0}, &body);
+    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_RES, .chan = chan, .seq = seq}, &body);
     if (rc != LN_OK)
         return rc;
     *d = ln_dec_of(body);
@@ -263,7 +263,8 @@ static int received(struct ln_reader *r, uint32_t chan, uint64_t seq, int64_t *t
 {
     struct ln_span body;
     uint64_t total;
-    int rc = ln_part_get(r->env, r->txn, (struct ln_at){LN_DB_MSG, chan, seq, 0}, &body, &total);
+    int rc = ln_part_get(r->env, r->txn, (struct ln_at){.db = LN_DB_MSG, .chan = chan, .seq = seq},
+                         &body, &total);
     if (rc != LN_OK)
         return rc;
     struct ln_dec d = ln_dec_of(body);
@@ -313,7 +314,8 @@ int ln_read_outcome(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n
 {
     struct ln_span body;
     uint16_t dest;
-    int rc = ln_reader_body(r, (struct ln_at){LN_DB_OUT, chan, seq, n}, &body);
+    int rc =
+        ln_reader_body(r, (struct ln_at){.db = LN_DB_OUT, .chan = chan, .seq = seq, .n = n}, &body);
     return rc == LN_OK ? ln_record_outcome_read(body, &dest, out) : rc;
 }
 
@@ -321,7 +323,8 @@ int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i,
                   struct ln_event *out)
 {
     struct ln_span body;
-    int rc = ln_reader_body(r, (struct ln_at){LN_DB_EV, chan, seq, *i}, &body);
+    int rc =
+        ln_reader_body(r, (struct ln_at){.db = LN_DB_EV, .chan = chan, .seq = seq, .n = *i}, &body);
     if (rc == LN_OK && (rc = ln_record_event_read(body, out)) == LN_OK)
         ++*i;
     return rc;

@@ -30,6 +30,7 @@ bool ln_space_low(struct ln_committer *c, char *why, size_t cap)
     uint64_t disk = (uint64_t)v.f_blocks * v.f_frsize, room = (uint64_t)v.f_bavail * v.f_frsize;
     uint64_t reserve = reserve_of(c, disk), map = info.me_mapsize;
     uint64_t map_reserve = reserve < map / 16 ? reserve : map / 16;
+    c->look_every = map_reserve / 4;
     uint64_t map_room = map - (info.me_last_pgno + 1) * (uint64_t)st.ms_psize;
     if (map_room > map)
         map_room = 0;
@@ -50,4 +51,10 @@ bool ln_space_low(struct ln_committer *c, char *why, size_t cap)
     else
         return false;
     return true;
+}
+
+bool ln_space_gone(const struct ln_committer *c)
+{
+    struct statvfs v;
+    return statvfs(c->env->path, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < 256 * 1024;
 }

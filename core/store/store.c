@@ -77,6 +77,10 @@ static int see_all(struct ln_store *s)
         }
         s->stat.messages += n->kept;
     }
+    MDB_stat st;
+    uint64_t used, freed;
+    if (mdb_env_stat(s->env->mdb, &st) == 0 && ln_env_pages(s->env, &used, &freed, false) == LN_OK)
+        s->stat.bytes = used * st.ms_psize;
     return LN_OK;
 }
 

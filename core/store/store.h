@@ -14,8 +14,8 @@
  *
  * Failure: when a batch cannot be committed (disk full, I/O error), appends from outside (must =
  * false) are told so by `done` and forgotten: the sender gets a negative acknowledgement. All other
- * operations stay, in order, and are tried again with the next batch until they are in: a result or
- * an outcome is never lost or overtaken. */
+ * operations stay, in order, and are tried again with the next batch until they are in: a result or an
+ * outcome is never lost or overtaken. */
 #ifndef LN_STORE_STORE_H
 #define LN_STORE_STORE_H
 
@@ -25,18 +25,18 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define LN_STORE_FORMAT 1u
-#define LN_NAME_MAX     64u
-#define LN_PATIENTS_MAX 8u
+#define LN_STORE_FORMAT   1u
+#define LN_NAME_MAX       64u
+#define LN_PATIENTS_MAX   8u
 
 /* ---- records ------------------------------------------------------------------------------- */
 
 enum ln_receipt_kind {
     LN_R_RECEIVED = 1, /* from a peer */
-    LN_R_UNREADABLE, /* from a peer, not HL7: kept, answered AR, never given to a script */
-    LN_R_FORWARDED, /* from channel origin_chan, message origin_seq */
-    LN_R_RESENT, /* copy of an origin: its outputs go out again, no script runs */
-    LN_R_REPROCESS, /* copy of an origin: runs through the script again */
+    LN_R_UNREADABLE,   /* from a peer, not HL7: kept, answered AR, never given to a script */
+    LN_R_FORWARDED,    /* from channel origin_chan, message origin_seq */
+    LN_R_RESENT,       /* copy of an origin: its outputs go out again, no script runs */
+    LN_R_REPROCESS,    /* copy of an origin: runs through the script again */
 };
 
 struct ln_receipt {
@@ -44,13 +44,13 @@ struct ln_receipt {
     int64_t time_us;
     uint32_t origin_chan; /* 0 = none */
     uint64_t origin_seq;
-    struct ln_span peer; /* "192.0.2.7:51234" or "" */
+    struct ln_span peer;       /* "192.0.2.7:51234" or "" */
     struct ln_span control_id; /* MSH-10, raw */
-    struct ln_span type; /* "ADT^A01" */
-    struct ln_span only_dest; /* LN_R_RESENT: this destination alone; "" = all */
+    struct ln_span type;       /* "ADT^A01" */
+    struct ln_span only_dest;  /* LN_R_RESENT: this destination alone; "" = all */
     unsigned npatient;
     struct ln_span patient[LN_PATIENTS_MAX]; /* PID-3.1 values, raw */
-    struct ln_span raw; /* bytes as received */
+    struct ln_span raw;        /* bytes as received */
 };
 
 /* Where an output stands in a destination's queue. */
@@ -60,23 +60,23 @@ struct ln_pos {
 };
 
 enum ln_done_state {
-    LN_S_DONE = 1, /* transformed */
+    LN_S_DONE = 1,  /* transformed */
     LN_S_FILTERED,
-    LN_S_PARKED, /* script error, limit or crash after all attempts */
-    LN_S_REJECTED, /* unreadable */
+    LN_S_PARKED,    /* script error, limit or crash after all attempts */
+    LN_S_REJECTED,  /* unreadable */
 };
 
 enum ln_item_kind {
     LN_I_BYTES = 1, /* to be delivered: data */
-    LN_I_INPUT, /* to be delivered: the raw message itself */
-    LN_I_SAME, /* to be delivered: the data of output number `same` */
-    LN_I_FILTERED, /* not for this destination; data = reason */
-    LN_I_PARKED, /* this destination's script failed; data = reason */
+    LN_I_INPUT,     /* to be delivered: the raw message itself */
+    LN_I_SAME,      /* to be delivered: the data of output number `same` */
+    LN_I_FILTERED,  /* not for this destination; data = reason */
+    LN_I_PARKED,    /* this destination's script failed; data = reason */
     LN_I_FORWARDED, /* handed to channel to_chan as message to_seq in the same transaction */
 };
 
 struct ln_item {
-    uint16_t dest; /* destination id, as ln_store_dest gave */
+    uint16_t dest;     /* destination id, as ln_store_dest gave */
     uint8_t kind;
     uint32_t same;
     uint32_t to_chan;
@@ -85,12 +85,12 @@ struct ln_item {
 };
 
 struct ln_processed {
-    uint8_t state; /* enum ln_done_state */
+    uint8_t state;          /* enum ln_done_state */
     int64_t time_us;
     uint32_t duration_us;
-    uint32_t attempts; /* tries that failed before this */
-    uint64_t script; /* script version: first 8 bytes of the hash, big-endian; 0 = none */
-    char ack[3]; /* what the sender was answered at this point, "" = not at this point */
+    uint32_t attempts;      /* tries that failed before this */
+    uint64_t script;        /* script version: first 8 bytes of the hash, big-endian; 0 = none */
+    char ack[3];            /* what the sender was answered at this point, "" = not at this point */
     struct ln_span reason, where, trace;
     uint32_t nitems;
     const struct ln_item *items;
@@ -105,24 +105,24 @@ struct ln_kv_write {
 
 enum ln_out_state {
     LN_OUT_SENT = 1, /* positively acknowledged */
-    LN_OUT_PARKED, /* refused, or attempts used up */
-    LN_OUT_SKIPPED, /* by an operator */
+    LN_OUT_PARKED,   /* refused, or attempts used up */
+    LN_OUT_SKIPPED,  /* by an operator */
 };
 
 struct ln_outcome {
     uint8_t state; /* enum ln_out_state */
     uint32_t tries;
     int64_t first_us, time_us; /* first try, end */
-    struct ln_span reply; /* acknowledgement as received */
+    struct ln_span reply;      /* acknowledgement as received */
     struct ln_span reason;
 };
 
 enum ln_event_kind {
     LN_EV_ATTEMPT = 1, /* the script was killed or gave up at this message; counts as an attempt */
-    LN_EV_ACK, /* acknowledgement sent later than receipt; text = code */
-    LN_EV_LOG, /* a script's log line; text = "level where: text" */
-    LN_EV_OPERATOR, /* somebody did something to it; text = what, who, why */
-    LN_EV_RETRY, /* a delivery try that failed; text = why, reply in brief */
+    LN_EV_ACK,         /* acknowledgement sent later than receipt; text = code */
+    LN_EV_LOG,         /* a script's log line; text = "level where: text" */
+    LN_EV_OPERATOR,    /* somebody did something to it; text = what, who, why */
+    LN_EV_RETRY,       /* a delivery try that failed; text = why, reply in brief */
 };
 
 struct ln_event {
@@ -145,12 +145,11 @@ struct ln_channel_state {
     uint32_t id;
     char name[LN_NAME_MAX + 1];
     uint64_t first_seq, next_seq; /* log holds [first_seq, next_seq), with gaps */
-    uint64_t cursor; /* first message without a result */
-    uint32_t attempts; /* failed tries of the message at the cursor */
-    uint8_t mode; /* LN_MODE_*: what the operator wants */
-    uint64_t received, filtered, processed, errors, parked,
-        rejected; /* parked: now; others: ever */
-    uint64_t bytes; /* of content kept */
+    uint64_t cursor;              /* first message without a result */
+    uint32_t attempts;            /* failed tries of the message at the cursor */
+    uint8_t mode;                 /* LN_MODE_*: what the operator wants */
+    uint64_t received, filtered, processed, errors, parked, rejected; /* parked: now; others: ever */
+    uint64_t bytes;               /* of content kept */
     unsigned ndest;
     const struct ln_dest_state *dest; /* valid until the next call */
 };
@@ -162,22 +161,22 @@ enum ln_mode { LN_MODE_RUN, LN_MODE_PAUSED, LN_MODE_STOPPED };
 struct ln_store;
 
 struct ln_store_options {
-    const char *path; /* data folder; created with mode 0700 */
-    uint64_t map_size; /* largest size of the file; 0 = 1 TiB sparse (or what the machine allows) */
-    uint64_t reserve; /* free bytes on the disk under which appends are refused while results and
-                         outcomes still go in; 0 = 1 % of the disk between 1 and 256 MiB */
+    const char *path;   /* data folder; created with mode 0700 */
+    uint64_t map_size;  /* largest size of the file; 0 = 1 TiB sparse (or what the machine allows) */
+    uint64_t reserve;   /* free bytes on the disk under which appends are refused while results and
+                           outcomes still go in; 0 = 1 % of the disk between 1 and 256 MiB */
 };
 
 typedef void ln_store_done(void *arg, int code, uint64_t seq);
 
 /* Opens or creates. LN_EBUSY when another engine has it, LN_EVERSION when a newer one made it,
  * LN_EIO / LN_EFULL when the folder cannot be written; err says what to do. */
-int ln_store_open(const struct ln_store_options *opt, struct ln_store **out,
-                  struct ln_err *err) LN_MUST;
-/* Commits what is queued (giving up after 10 s when it cannot be), then closes. */
+int ln_store_open(const struct ln_store_options *opt, struct ln_store **out, struct ln_err *err) LN_MUST;
+/* Commits what is queued (giving up after 10 s when it cannot be), then closes. `done` of all that was
+ * queued is called before it returns: LN_ECLOSED for what was given up. */
 void ln_store_close(struct ln_store *s);
 
-int ln_store_fd(const struct ln_store *s); /* readable when ln_store_dispatch has something to do */
+int ln_store_fd(const struct ln_store *s);  /* readable when ln_store_dispatch has something to do */
 void ln_store_dispatch(struct ln_store *s); /* calls `done` of what has been synced, in order */
 
 /* Ids for names, made when new (durable with the next commit). 0 = out of memory or name too long.
@@ -189,8 +188,7 @@ void ln_store_begin(struct ln_store *s); /* does not nest */
 void ln_store_end(struct ln_store *s);
 
 /* Appends one message, sets *seq to its number. LN_EFULL at once while the disk is (nearly) full or
- * more than 64 MiB wait to be committed (must = false only). Copies everything. done may be NULL.
- */
+ * more than 64 MiB wait to be committed (must = false only). Copies everything. done may be NULL. */
 int ln_store_append(struct ln_store *s, uint32_t chan, const struct ln_receipt *r, bool must,
                     ln_store_done *done, void *arg, uint64_t *seq) LN_MUST;
 /* Result of the message at the channel's cursor: writes result, items, kv; moves the cursor to
@@ -224,25 +222,25 @@ uint64_t ln_store_backlog(const struct ln_store *s);
 int ln_store_channel_state(struct ln_store *s, uint32_t chan, struct ln_channel_state *out);
 
 struct ln_store_stat {
-    uint64_t bytes; /* file size in use */
-    uint64_t messages; /* in the log now */
+    uint64_t bytes;      /* file size in use */
+    uint64_t messages;   /* in the log now */
     uint64_t commits, commit_us_total, commit_us_max, operations;
-    bool failing; /* the last commit failed */
-    bool full; /* appends are refused for lack of space */
-    char failure[160]; /* why, for a person */
+    bool failing;        /* the last commit failed */
+    bool full;           /* appends are refused for lack of space */
+    char failure[160];   /* why, for a person */
 };
 void ln_store_stat(struct ln_store *s, struct ln_store_stat *out);
 
-/* Consistent copy into DIR (created; must be empty), while running. Blocks; call it from a process
- * of its own with a reader. */
+/* Consistent copy into DIR (created; must be empty), while running. Blocks; call it from a process of
+ * its own with a reader. */
 int ln_store_backup(const char *path, const char *dir, struct ln_err *err) LN_MUST;
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
 struct ln_reader;
 
-/* A reader in the hub's own process, or in another one (read-only; the engine may be running or
- * not). One short transaction between begin and end; what is returned is valid until end. */
+/* A reader in the hub's own process, or in another one (read-only; the engine may be running or not).
+ * One short transaction between begin and end; what is returned is valid until end. */
 int ln_reader_of(struct ln_store *s, struct ln_reader **out) LN_MUST;
 int ln_reader_open(const char *path, struct ln_reader **out, struct ln_err *err) LN_MUST;
 void ln_reader_close(struct ln_reader *r);
@@ -261,8 +259,7 @@ int ln_read_receipt_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, stru
 /* p->items stays valid until the next ln_read_result or end. LN_ENOTFOUND: not processed yet. */
 int ln_read_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_processed *p);
 /* Bytes of output n of message seq, whatever its kind (as to be delivered). */
-int ln_read_output(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n,
-                   struct ln_span *out);
+int ln_read_output(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n, struct ln_span *out);
 /* Next output to be delivered to dest at or behind *pos; sets *pos and *bytes. LN_ENOTFOUND when
  * there is none; LN_EAGAIN after 1,000 messages without one (*pos then says where to go on). */
 int ln_read_next_output(struct ln_reader *r, uint32_t chan, uint16_t dest, struct ln_pos *pos,
@@ -270,8 +267,7 @@ int ln_read_next_output(struct ln_reader *r, uint32_t chan, uint16_t dest, struc
 int ln_read_outcome(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n,
                     struct ln_outcome *out);
 /* Events of a message in order: *i counts up from 0; LN_ENOTFOUND at the end. */
-int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i,
-                  struct ln_event *out);
+int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i, struct ln_event *out);
 /* kv pairs in key order: *key is "" at first. */
 int ln_read_kv_next(struct ln_reader *r, uint32_t chan, struct ln_span *key, struct ln_span *value);
 

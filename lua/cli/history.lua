@@ -1,8 +1,8 @@
 -- What the store knows of a message, put together: its state and the state of each output.
 --
 -- Message states: pending (no result yet), filtered, rejected (not HL7), parked (needs a hand),
--- queued (an output is not delivered yet), skipped (an operator took an output off), sent (all
--- delivered), done (processed, nothing to deliver), settled (was parked, has been dealt with).
+-- queued (an output is not delivered yet), sent (all delivered), done (processed, nothing to
+-- deliver), settled (was parked, has been dealt with).
 local store = require "lunate.store"
 local site = require "lunate.cli.site"
 local sys = require "lunate.sys"
@@ -12,8 +12,7 @@ local M = {}
 local History = {}
 History.__index = History
 
-M.states = { "pending", "queued", "sent", "done", "filtered", "parked", "rejected", "skipped",
-  "settled" }
+M.states = { "pending", "queued", "sent", "done", "filtered", "parked", "rejected", "settled" }
 -- Other words for them.
 M.synonyms = { received = "pending", delivered = "sent", error = "parked", errors = "parked",
   unreadable = "rejected" }
@@ -79,7 +78,7 @@ local function output_state(self, c, seq, item)
 end
 
 -- Which state of an output decides about the message, most urgent first.
-local order = { "parked", "queued", "skipped", "settled", "sent" }
+local order = { "parked", "queued", "settled", "sent" }
 
 --- The state of a message, its result (nil when pending) with `state` in each item.
 function History:state(c, seq)

@@ -139,7 +139,7 @@ function M.json(c, receipt, state)
 end
 
 local colours = { parked = "red", rejected = "red", queued = "yellow", pending = "yellow",
-  skipped = "yellow", sent = "green", done = "green" }
+  sent = "green", done = "green" }
 
 local function row(c, receipt, state)
   print(("%s  %s  %s  %s  %s"):format(time.text(receipt.time_us):sub(1, 19),

@@ -40,7 +40,8 @@ return {
   step = { examples = { "lunate hold adt_to_lab/lab && lunate step adt_to_lab/lab" } },
   skip = {
     examples = { 'lunate skip adt_to_lab/lab --reason "refused for a wrong visit number, INC-17"' },
-    about = "The message is parked, with the reason, and can be resent later.",
+    about = "The message is set aside with the reason (`lunate messages --state parked`)\n" ..
+      "and can be resent later.",
   },
   metrics = { examples = { "lunate metrics" } },
   messages = {

@@ -66,7 +66,9 @@ local function decisions(h, c, receipt, result)
   end
   if result then
     local text = verdicts[result.state] or result.state
-    if result.script ~= "" then
+    if receipt.kind == "resent" then
+      text = "its origin's outputs go out again"
+    elseif result.script ~= "" then
       text = ("%s by script %s in %.1f ms"):format(text, result.script:sub(1, 6),
         result.duration_us / 1000)
     end

@@ -31,7 +31,7 @@ describe("role/loader", function()
       transform = "false", destinations = "lab",
       ["limits.seconds"] = "5", ["limits.memory_mb"] = "128", ["limits.attempts"] = "3",
       ["retention.days"] = "0", ["retention.mb"] = "0",
-      ["source.kind"] = "mllp", ["source.port"] = "6661", ["source.host"] = "0.0.0.0",
+      ["source.kind"] = "mllp", ["source.port"] = "6661", ["source.host"] = "127.0.0.1",
       ["source.idle_timeout"] = "0", ["source.max_message"] = "52428800",
       ["source.max_connections"] = "1000", ["source.allow"] = "",
       ["dest.lab.kind"] = "mllp", ["dest.lab.host"] = "127.0.0.1", ["dest.lab.port"] = "6662",
@@ -42,7 +42,7 @@ describe("role/loader", function()
       ["dest.lab.on_reply.AR"] = "retry", ["dest.lab.on_reply.CE"] = "park",
       ["dest.lab.on_reply.CR"] = "retry",
     }, s.channels.a.settings)
-    assert.same({ data = "data", admin = "", log = "info", ["limits.seconds"] = "5",
+    assert.same({ data = "data", ["log.level"] = "info", ["limits.seconds"] = "5",
       ["limits.memory_mb"] = "128", ["limits.attempts"] = "3", ["retention.days"] = "0",
       ["retention.mb"] = "0" }, s.site)
     assert.equal(0, s.status)
@@ -50,7 +50,7 @@ describe("role/loader", function()
 
   it("takes what is set: the site's defaults, the environment, links between channels", function()
     local s = load({
-      ["lunate.lua"] = [[return { data = "store", admin = "127.0.0.1:8661",
+      ["lunate.lua"] = [[return { data = "store", log = { level = "warn" },
         limits = { seconds = 2 }, retention = { days = 30 } }]],
       ["channels/a.lua"] = [[
         return channel {
@@ -75,7 +75,7 @@ describe("role/loader", function()
       ["limits.seconds"] = "2", ["limits.attempts"] = "5", ["retention.days"] = "30", jit = "true",
       destinations = "m\nz", ["dest.z.kind"] = "channel", ["dest.z.to"] = "b",
       ["dest.z.transform"] = "true", ["dest.m.timeout"] = "2.5", ["dest.m.retry.attempts"] = "9",
-      ["dest.m.on_reply.AE"] = "retry", ack = "transform" } do
+      ["dest.m.on_reply.AE"] = "retry", ["dest.m.on_reply.CE"] = "retry", ack = "transform" } do
       assert.equal(want, a[key], key)
     end
     assert.equal("a", s.channels.b.settings["source.from"])
@@ -83,7 +83,7 @@ describe("role/loader", function()
       ["channels/b/init.lua"] = [[require "part" return channel { source = channel.from "a" }]],
       ["channels/b/part.lua"] = "return {}" }, s.channels.b.files)
     assert.same({ ["lib/x/y.lua"] = "return 1", ["tables/t.csv"] = "a,1\n" }, s.shared)
-    assert.equal("store", s.site.data)
+    assert.equal("store warn", s.site.data .. " " .. s.site["log.level"])
   end)
 
   it("names the line of an unknown key, and the nearest known one", function()
@@ -199,7 +199,7 @@ return channel {
       ["channels/r1.lua"] = between("r2", "r2"), ["channels/r2.lua"] = between("r1", "r1") }
     local text = table.concat(s.errors, "\n")
     for _, want in ipairs {
-      "channels/b.lua:2: port 1 on 0.0.0.0 is taken by channel a",
+      "channels/b.lua:2: port 1 on 127.0.0.1 is taken by channel a",
       "channels/a.lua:4: no channel 'nope'",
       "channels/b.lua:4: channel 'a' does not take messages from here",
       "channels/c.lua:1: channel 'b' hands nothing to here",
@@ -219,7 +219,7 @@ return channel {
     local text = table.concat(s.errors, "\n")
     for _, want in ipairs {
       "lunate.lua:2: unknown key 'dta' in lunate.lua (did you mean 'data'?)",
-      'lunate.lua:3: admin must be "address:port"',
+      "lunate.lua:3: admin is not available in this version",
       "channels/a b.lua: a channel's name", "channels/empty: a channel's folder needs an init.lua",
       "there is also channels/two", "tables/t.csv:2: key already stands on line 1",
     } do

@@ -118,7 +118,8 @@ describe("script/sandbox", function()
     assert.equal("one", value(("io.open(%q, 'rb'):read()"):format(site .. "/a.txt"), o))
     assert.equal("two", run("for l in io.lines 'a.txt' do x = l end log.info(x)", o))
     for _, path in ipairs { "/etc/passwd", "../../etc/passwd", outside .. "/secret", "link",
-      "fifo", ".", "data/data.mdb", "data/sub/x", "data/lock.mdb", "/proc/self/environ", "/dev/zero", "nope",
+      "fifo", ".", "data/data.mdb", "data/sub/x", "data/lock.mdb", "/proc/self/environ",
+      "/dev/zero", "nope",
       "a.txt\0x" } do
       path = ("%q"):format(path):gsub("%z", "0")
       assert.equal("nil", value(("(io.open(%s))"):format(path), o), path)

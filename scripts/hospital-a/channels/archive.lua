@@ -2,4 +2,5 @@
 -- archive. Find them with: lunate messages archive --patient ID
 return channel {
   source = channel.from "oru_to_ehr",
+  retention = { days = 0 }, -- for ever, whatever lunate.lua says
 }
