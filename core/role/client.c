@@ -317,10 +317,39 @@ static void raise_file_limit(unsigned connections)
     }
 }
 
+static void resolve(struct ln_client *c)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    for (unsigned i = 0; i < c->opt->ntargets && c->rc == LN_OK; i++) {
+        struct ln_link_target *t = &c->target[i];
+        t->name = &c->opt->targets[i];
+        int e = getaddrinfo(t->name->host, t->name->port, &hints, &t->addresses);
+        if (e)
+            ln_client_fail(c, t, LN_ENOTFOUND, "cannot connect to", gai_strerror(e));
+        t->address = t->addresses;
+    }
+}
+
+static void run(struct ln_client *c)
+{
+    unsigned n = c->opt->connections;
+    raise_file_limit(n);
+    for (unsigned i = 0; i < n; i++) {
+        c->conn[i].fd = -1;
+        c->conn[i].target = &c->target[i % c->opt->ntargets];
+        ln_mllp_init(&c->conn[i].in, 16u << 20);
+    }
+    c->closed = n;
+    loop(c);
+    for (unsigned i = 0; i < n; i++) {
+        ln_link_drop(c, &c->conn[i]);
+        ln_mllp_fini(&c->conn[i].in);
+    }
+}
+
 int ln_client_run(const struct ln_client_options *opt, struct ln_client_totals *totals,
                   struct ln_err *err)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     struct ln_client *c = calloc(1, sizeof *c);
     memset(totals, 0, sizeof *totals);
     if (!c)
@@ -329,30 +358,20 @@ int ln_client_run(const struct ln_client_options *opt, struct ln_client_totals *
         .opt = opt, .t = totals, .err = err, .epfd = epoll_create1(EPOLL_CLOEXEC)};
     c->conn = calloc(opt->connections, sizeof *c->conn);
     c->idle = calloc(opt->connections, sizeof *c->idle);
-    int e = getaddrinfo(opt->host, opt->port, &hints, &c->addresses);
-    if (c->epfd < 0 || !c->conn || !c->idle) {
-        ln_client_fail(c, LN_ENOMEM, "cannot connect to", ln_strerror(LN_ENOMEM));
-    } else if (e) {
-        ln_client_fail(c, LN_ENOTFOUND, "cannot connect to", gai_strerror(e));
-    } else {
-        c->address = c->addresses;
-        raise_file_limit(opt->connections);
-        for (unsigned i = 0; i < opt->connections; i++) {
-            c->conn[i].fd = -1;
-            ln_mllp_init(&c->conn[i].in, 16u << 20);
-        }
-        c->closed = opt->connections;
-        loop(c);
-        for (unsigned i = 0; i < opt->connections; i++) {
-            ln_link_drop(c, &c->conn[i]);
-            ln_mllp_fini(&c->conn[i].in);
-        }
-    }
+    c->target = calloc(opt->ntargets, sizeof *c->target);
+    if (c->epfd < 0 || !c->conn || !c->idle || !c->target)
+        c->rc = ln_err_set(err, LN_ENOMEM, "%s", ln_strerror(LN_ENOMEM));
+    else
+        resolve(c);
+    if (c->rc == LN_OK)
+        run(c);
     int rc = c->rc;
-    if (e == 0 && c->addresses)
-        freeaddrinfo(c->addresses);
+    for (unsigned i = 0; c->target && i < opt->ntargets; i++)
+        if (c->target[i].addresses)
+            freeaddrinfo(c->target[i].addresses);
     if (c->epfd >= 0)
         close(c->epfd);
+    free(c->target);
     free(c->conn);
     free(c->idle);
     free(c);

@@ -42,9 +42,14 @@ struct ln_client_totals {
     struct ln_histogram latency; /* of messages that got a reply */
 };
 
+struct ln_client_target {
+    const char *host, *port;
+};
+
 struct ln_client_options {
     const struct ln_payload *payload;
-    const char *host, *port;
+    const struct ln_client_target *targets; /* connections go to them in turn */
+    unsigned ntargets;
     uint64_t count; /* messages in all, round robin over the payload */
     unsigned connections;
     double rate; /* messages a second over all connections; 0 = as fast as it goes. Latency

@@ -11,10 +11,11 @@
 
 #define CONNECTING_MAX 64u
 
-void ln_client_fail(struct ln_client *c, int code, const char *what, const char *why)
+void ln_client_fail(struct ln_client *c, const struct ln_link_target *t, int code, const char *what,
+                    const char *why)
 {
     if (c->rc == LN_OK)
-        c->rc = ln_err_set(c->err, code, "%s %s:%s: %s", what, c->opt->host, c->opt->port, why);
+        c->rc = ln_err_set(c->err, code, "%s %s:%s: %s", what, t->name->host, t->name->port, why);
 }
 
 void ln_link_watch(struct ln_client *c, struct ln_link *k, bool out)
@@ -35,10 +36,12 @@ void ln_link_reset(struct ln_client *c, struct ln_link *k)
 
 void ln_link_drop(struct ln_client *c, struct ln_link *k)
 {
-    if (k->state == LN_LINK_CONNECTING)
+    if (k->state == LN_LINK_CONNECTING) {
         c->connecting--;
-    else if (k->fd >= 0)
+    } else if (k->fd >= 0) {
         c->connected--;
+        k->target->connected--;
+    }
     if (k->fd >= 0)
         close(k->fd);
     k->fd = -1;
@@ -51,7 +54,7 @@ void ln_link_lost(struct ln_client *c, struct ln_link *k, int64_t now)
 {
     ln_link_drop(c, k);
     if (!c->started) {
-        ln_client_fail(c, LN_ECLOSED, "cannot connect to",
+        ln_client_fail(c, k->target, LN_ECLOSED, "cannot connect to",
                        "it closed a connection before all were open");
         return;
     }
@@ -68,15 +71,17 @@ void ln_link_lost(struct ln_client *c, struct ln_link *k, int64_t now)
 
 void ln_link_refused(struct ln_client *c, struct ln_link *k, int error, int64_t now)
 {
+    struct ln_link_target *t = k->target;
     ln_link_drop(c, k);
-    if (!c->started && k->address != c->address) {
+    if (!c->started && k->address != t->address) {
         ln_link_reset(c, k);
-    } else if (!c->started && c->connected == 0 && c->address->ai_next) {
-        c->address = c->address->ai_next;
+    } else if (!c->started && t->connected == 0 && t->address->ai_next) {
+        t->address = t->address->ai_next;
         ln_link_reset(c, k);
     } else if (!c->started || now - k->lost_us > c->opt->timeout_us) {
         k->state = LN_LINK_IDLE;
-        ln_client_fail(c, LN_ECLOSED, c->started ? "cannot connect again to" : "cannot connect to",
+        ln_client_fail(c, t, LN_ECLOSED,
+                       c->started ? "cannot connect again to" : "cannot connect to",
                        strerror(error));
     } else {
         k->state = LN_LINK_BACKING_OFF;
@@ -94,6 +99,7 @@ bool ln_link_connected(struct ln_client *c, struct ln_link *k, int64_t now)
     }
     c->connecting--;
     c->connected++;
+    k->target->connected++;
     k->lost_us = 0;
     k->state = LN_LINK_IDLE;
     ln_link_watch(c, k, false);
@@ -102,13 +108,13 @@ bool ln_link_connected(struct ln_client *c, struct ln_link *k, int64_t now)
 
 static void dial(struct ln_client *c, struct ln_link *k, int64_t now)
 {
-    const struct addrinfo *a = k->address = c->address;
+    const struct addrinfo *a = k->address = k->target->address;
     int one = 1;
     c->closed--;
     k->state = LN_LINK_IDLE;
     k->fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (k->fd < 0) {
-        ln_client_fail(c, LN_EIO, "cannot connect to", strerror(errno));
+        ln_client_fail(c, k->target, LN_EIO, "cannot connect to", strerror(errno));
         return;
     }
     setsockopt(k->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -120,7 +126,7 @@ static void dial(struct ln_client *c, struct ln_link *k, int64_t now)
     if (connect(k->fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
         ln_link_refused(c, k, errno, now);
     else if (epoll_ctl(c->epfd, EPOLL_CTL_ADD, k->fd, &ev) < 0)
-        ln_client_fail(c, LN_EIO, "cannot connect to", strerror(errno));
+        ln_client_fail(c, k->target, LN_EIO, "cannot connect to", strerror(errno));
 }
 
 void ln_link_dial_more(struct ln_client *c, int64_t now)

@@ -16,9 +16,16 @@ enum ln_link_state {
     LN_LINK_BACKING_OFF /* lost its connection; tries again at `at_us` */
 };
 
+struct ln_link_target {
+    const struct ln_client_target *name;
+    struct addrinfo *addresses, *address;
+    unsigned connected;
+};
+
 struct ln_link {
     enum ln_link_state state;
     int fd;
+    struct ln_link_target *target;
     const struct addrinfo *address;
     bool want_out; /* EPOLLOUT is set */
     bool in_ring; /* stands in the ring of idle ones, maybe no longer idle */
@@ -39,7 +46,7 @@ struct ln_client {
     struct ln_err *err;
     int rc;
     int epfd;
-    struct addrinfo *addresses, *address;
+    struct ln_link_target *target; /* opt->ntargets of them */
     struct ln_link *conn; /* opt->connections of them */
     unsigned connecting, connected, closed; /* connections in these states */
     unsigned cursor; /* where ln_link_dial_more goes on */
@@ -51,7 +58,8 @@ struct ln_client {
 };
 
 /* Keeps the first failure: it ends the run. */
-void ln_client_fail(struct ln_client *c, int code, const char *what, const char *why);
+void ln_client_fail(struct ln_client *c, const struct ln_link_target *t, int code, const char *what,
+                    const char *why);
 
 /* Asks for EPOLLOUT besides EPOLLIN, or no longer. */
 void ln_link_watch(struct ln_client *c, struct ln_link *k, bool out);

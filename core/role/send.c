@@ -1,5 +1,5 @@
-/* `lunate send HOST:PORT FILE...`: an MLLP client that says what was answered, and a load generator
- * that says how fast. Results on stdout, progress and failures on stderr. */
+/* `lunate send HOST:PORT[,HOST:PORT...] FILE...`: an MLLP client that says what was answered, and a
+ * load generator that says how fast. Results on stdout, progress and failures on stderr. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +14,13 @@
 
 #define FAILURES_SHOWN 10
 #define REPLIES_KEPT   100
+#define TARGETS_MAX    1000
 
 struct send {
     struct ln_payload payload;
     struct ln_client_options client;
+    struct ln_client_target *targets;
+    char *address; /* what they point into */
     bool json, show, each; /* each: a line per reply, instead of figures alone */
     bool bar, bar_drawn;
     uint64_t failures;
@@ -261,9 +264,30 @@ static int finish(struct send *s, const struct ln_client_totals *t, int rc,
     return LN_EXIT_WRONG;
 }
 
+/* "HOST:PORT", or several with commas between. */
+static bool take_targets(struct send *s, const char *text)
+{
+    unsigned n = 1;
+    for (const char *p = text; *p; p++)
+        n += *p == ',';
+    size_t room = strlen(text) + 1 + 8;
+    s->address = n <= TARGETS_MAX ? calloc(n, 2 * room) : NULL;
+    s->targets = calloc(n, sizeof *s->targets);
+    char *copy = strdup(text), *rest = copy, *word;
+    bool ok = s->address && s->targets && copy;
+    for (unsigned i = 0; ok && (word = strsep(&rest, ",")); i++) {
+        char *host = s->address + 2 * i * room, *port = host + room;
+        ok = ln_option_address(word, host, room, port, room);
+        s->targets[i] = (struct ln_client_target){host, port};
+    }
+    free(copy);
+    s->client.targets = s->targets;
+    s->client.ntargets = n;
+    return ok;
+}
+
 /* Reads words and options into s; returns an exit status, or -1 to go on. */
-static int prepare(struct send *s, int argc, char **argv, char *host, size_t host_cap, char *port,
-                   size_t port_cap)
+static int prepare(struct send *s, int argc, char **argv)
 {
     uint64_t count = 0, connections = 0;
     double timeout = 10;
@@ -288,7 +312,7 @@ static int prepare(struct send *s, int argc, char **argv, char *host, size_t hos
         return ln_option_usage("send", "--tls is not available in this version");
     if (words < 1)
         return ln_option_usage("send", "where to? Give HOST:PORT and the files to send");
-    if (!ln_option_address(argv[2], host, host_cap, port, port_cap))
+    if (!take_targets(s, argv[2]))
         return ln_option_usage("send", "\"%s\" is not HOST:PORT, as in 127.0.0.1:6661", argv[2]);
     if (words < 2)
         return ln_option_usage("send", "which file? Give one or more after %s", argv[2]);
@@ -315,11 +339,10 @@ static int prepare(struct send *s, int argc, char **argv, char *host, size_t hos
 
 int ln_role_send(int argc, char **argv)
 {
-    char host[256], port[8];
     struct send s = {0};
     struct ln_client_totals totals = {0};
     struct ln_err err = {0};
-    int status = prepare(&s, argc, argv, host, sizeof host, port, sizeof port);
+    int status = prepare(&s, argc, argv);
     if (status < 0) {
         struct sigaction sa = {.sa_handler = on_signal};
         sigaction(SIGINT, &sa, NULL);
@@ -327,8 +350,6 @@ int ln_role_send(int argc, char **argv)
         const char *term = getenv("TERM");
         s.bar = isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0) && !s.each;
         s.client.payload = &s.payload;
-        s.client.host = host;
-        s.client.port = port;
         s.client.on_result = on_result;
         s.client.on_tick = on_tick;
         s.client.arg = &s;
@@ -338,5 +359,7 @@ int ln_role_send(int argc, char **argv)
     }
     ln_payload_fini(&s.payload);
     ln_buf_fini(&s.replies);
+    free(s.targets);
+    free(s.address);
     return status;
 }

@@ -83,7 +83,7 @@ struct ln_committer {
     bool failing;
     size_t pending_txn; /* number of a transaction whose commit failed, until that is settled */
     bool mark; /* the next transaction must not be empty */
-    int64_t retry_at_us, space_at_us, readers_at_us, trim_at_us;
+    int64_t pause_until_us, retry_at_us, space_at_us, readers_at_us, trim_at_us;
     unsigned trim_chan;
     uint64_t reserve; /* as asked for; 0 = by the disk's size */
     uint64_t unlooked, look_every; /* bytes committed since room was looked at; at most */

@@ -65,7 +65,7 @@ return {
       "is standard input. Each connection waits for a reply before it sends on. Exit\n" ..
       "status 1 when a message was not accepted, 3 when it cannot connect. With --rate the\n" ..
       "latency counts from when a message was due.",
-    usage = "lunate send HOST:PORT FILE...\n" ..
+    usage = "lunate send HOST:PORT[,HOST:PORT...] FILE...   connections go to them in turn\n" ..
       "  --count N        so many messages in all, round robin\n" ..
       "  --connections N  so many connections (1)\n" ..
       "  --rate R         so many messages a second over all connections\n" ..
