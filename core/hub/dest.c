@@ -13,7 +13,7 @@
 
 enum {
     UNCOMMITTED_MAX = 64,
-    QUEUE_MAX = 512, /* outputs held in memory; beyond: read back from the store */
+    QUEUE_MAX = 4096, /* outputs held in memory; beyond: read back from the store */
     QUEUE_BYTES = 4 << 20,
     REFILL = 128,
     REPLY_MAX = 1 << 20,
@@ -60,7 +60,8 @@ static void pop(struct ln_dest *d)
 
 void ln_dest_add(struct ln_dest *d, struct ln_pos pos, struct ln_blob *bytes, int64_t received_us)
 {
-    bool keep = !d->behind && d->count < QUEUE_MAX && (d->count == 0 || d->bytes < QUEUE_BYTES);
+    bool room = d->bytes < QUEUE_BYTES && ln_blob_held < LN_BLOB_MUCH;
+    bool keep = !d->behind && d->count < QUEUE_MAX && (d->count == 0 || room);
     if (keep && push(d, pos, bytes, received_us) == LN_OK)
         d->read_pos = (struct ln_pos){pos.seq, pos.n + 1};
     else
@@ -80,6 +81,8 @@ static void refill(struct ln_dest *d)
         return;
     uint64_t end = w->count ? w->ring[w->head & (w->cap - 1)].seq : w->read_next;
     for (int i = 0, skips = 0; i < REFILL && d->bytes < QUEUE_BYTES && skips < 8; i++) {
+        if (d->count > 0 && ln_blob_held >= LN_BLOB_MUCH)
+            break;
         struct ln_pos pos = d->read_pos;
         int rc = ln_read_next_output(h->reader, c->id, d->id, &pos, &bytes, &received_us);
         if (rc == LN_EAGAIN) { /* many messages that were not for this destination */

@@ -17,6 +17,8 @@
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
 enum { TICK_MS = 500, DRAIN_TICK_MS = 10 };
 
+size_t ln_blob_held;
+
 struct ln_span ln_hub_control_id(struct ln_hub *h, char *out, size_t cap)
 {
     static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";

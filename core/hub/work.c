@@ -12,7 +12,7 @@ enum {
     WINDOW = 64, /* entries with the worker */
     WINDOW_BYTES = 1 << 20,
     UNCOMMITTED_MAX = 512, /* results being committed */
-    WAITING_MAX = 512, /* entries held in memory beyond that: read back from the store */
+    WAITING_MAX = 4096, /* entries held in memory beyond that: read back from the store */
     WAITING_BYTES = 4 << 20,
     REFILL = 128,
 };
@@ -140,8 +140,8 @@ void ln_work_add(struct ln_channel *c, uint64_t seq, int64_t time_us, uint8_t ki
 {
     struct ln_work *w = &c->work;
     size_t waiting = w->count - w->given;
-    bool keep = !w->behind && waiting < WAITING_MAX &&
-                (waiting == 0 || w->waiting_bytes + raw->len <= WAITING_BYTES);
+    bool room = w->waiting_bytes + raw->len <= WAITING_BYTES && ln_blob_held < LN_BLOB_MUCH;
+    bool keep = !w->behind && waiting < WAITING_MAX && (waiting == 0 || room);
     struct ln_entry e = {.seq = seq, .time_us = time_us, .kind = kind, .raw = raw};
     w->committed_end = seq + 1;
     if (keep && push(w, &e) == LN_OK) {
@@ -161,6 +161,8 @@ static void refill(struct ln_channel *c)
     if (!w->behind || w->count - w->given >= REFILL / 2 || ln_reader_begin(c->hub->reader) != LN_OK)
         return;
     for (int i = 0; i < REFILL && w->waiting_bytes < WAITING_BYTES; i++) {
+        if (w->count > w->given && ln_blob_held >= LN_BLOB_MUCH)
+            break;
         uint64_t seq = w->read_next;
         int rc = seq < w->committed_end ? ln_read_receipt_from(c->hub->reader, c->id, &seq, &r)
                                         : LN_ENOTFOUND;
