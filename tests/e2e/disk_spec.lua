@@ -108,7 +108,7 @@ describe("e2e/disk", function()
       assert.equal("AA", net.field(reply, "MSA", 1))
     end
     out:run_for_frames(20, 30)
-    io.stderr:write(("# 500 ms per sync: slowest status %.0f ms, slowest connect %.0f ms\n"):format(
+    io.stderr:write(("## 500 ms per sync: slowest status %.0f ms, slowest connect %.0f ms\n"):format(
       slowest_status * 1000, slowest_connect * 1000))
     assert.is_true(slowest_status < sys.patience(1), "status waited for the disk")
     assert.is_true(slowest_connect < sys.patience(1), "a connection waited for the disk")
