@@ -132,7 +132,8 @@ function M.d()
   report.clear()
   for i, s in ipairs(list) do
     local e = engines[i]
-    assert(e.run:channel "c0001".connections == numbers[i], "idle connections were lost")
+    sys.wait_until(function() return e.run:channel "c0001".connections == numbers[i] end, 10,
+      "the idle connections, and no others")
     rows[i] = row(count(numbers[i]), s, ("%.1f"):format(e.after),
       ("%.0f"):format((e.after - e.before) * 1024 * 1024 / numbers[i]))
   end
