@@ -83,11 +83,26 @@ static void pump_all(struct ln_channel *c)
         ln_dest_pump(d);
 }
 
-static int open_source(struct ln_channel *c, struct ln_err *err)
+/* Sees that the channel listens where conf says, or not at all. On failure it listens as before. */
+static int set_source(struct ln_channel *c, const struct ln_conf_channel *conf, struct ln_err *err)
 {
-    if (c->source || c->conf->from_channel || c->mode == LN_MODE_STOPPED)
-        return LN_OK;
-    return ln_source_open(c, c->conf, &c->source, err);
+    struct ln_source *fresh = NULL;
+    struct ln_err again = {0};
+    if (c->source && c->mode != LN_MODE_STOPPED && ln_source_is(c->source, conf))
+        return ln_source_unmute(c->source, err);
+    if (!conf->from_channel && c->mode != LN_MODE_STOPPED) {
+        ln_source_mute(c->source); /* it may be the same port on another address */
+        int rc = ln_source_open(c, conf, &fresh, err);
+        if (rc != LN_OK) {
+            if (ln_source_unmute(c->source, &again) != LN_OK)
+                ln_log(LN_ERROR, "channel", "listener_lost", "channel=%s why=\"%s\"", c->name,
+                       again.text);
+            return rc;
+        }
+    }
+    ln_source_close(c->source, true);
+    c->source = fresh;
+    return LN_OK;
 }
 
 static struct ln_channel *channel_new(struct ln_hub *h, const char *name)
@@ -122,12 +137,14 @@ static int channel_begin(struct ln_channel *c, struct ln_conf_channel *conf, str
     if (c->id == 0) {
         c->id = ln_store_channel(c->hub->store, c->name);
         rc = c->id ? ln_work_open(c) : LN_ENOMEM;
+        if (rc != LN_OK)
+            c->id = 0;
     }
     if (rc == LN_OK)
         rc = set_dests(c);
     if (rc != LN_OK)
         return ln_err_set(err, rc, "channel %s: %s", c->name, ln_strerror(rc));
-    rc = open_source(c, err);
+    rc = set_source(c, c->conf, err);
     if (rc != LN_OK)
         return rc;
     c->failed = c->removed = false;
@@ -143,18 +160,9 @@ static int channel_begin(struct ln_channel *c, struct ln_conf_channel *conf, str
  */
 static int channel_change(struct ln_channel *c, struct ln_conf_channel *conf, struct ln_err *err)
 {
-    struct ln_source *fresh = NULL;
-    bool same = conf->from_channel == c->conf->from_channel && conf->port == c->conf->port &&
-                strcmp(conf->host, c->conf->host) == 0;
-    if (!same && !conf->from_channel && c->mode != LN_MODE_STOPPED) {
-        int rc = ln_source_open(c, conf, &fresh, err);
-        if (rc != LN_OK)
-            return rc;
-    }
-    if (!same) {
-        ln_source_close(c->source, true);
-        c->source = fresh;
-    }
+    int rc = set_source(c, conf, err);
+    if (rc != LN_OK)
+        return rc;
     ln_conf_channel_free(c->next);
     c->next = conf;
     ln_work_pump(c);
@@ -181,12 +189,15 @@ void ln_channel_switch(struct ln_channel *c)
 void ln_channel_revert(struct ln_channel *c, const char *why)
 {
     struct ln_conf_channel *bad = c->conf;
+    struct ln_err err = {0};
     snprintf(c->error, sizeof c->error, "reload refused: %.380s", why);
     ln_log(LN_ERROR, "channel", "reverted", "channel=%s script=%.6s why=\"%s\"", c->name,
            c->prev->version, c->error);
     ln_worker_stop(c);
     c->conf = c->prev;
     c->prev = NULL;
+    if (!c->next && set_source(c, c->conf, &err) != LN_OK)
+        ln_log(LN_ERROR, "channel", "listener_lost", "channel=%s why=\"%s\"", c->name, err.text);
     if (set_dests(c) != LN_OK)
         ln_log(LN_ERROR, "channel", "no_memory", "channel=%s", c->name);
     ln_conf_channel_free(bad);
@@ -201,6 +212,12 @@ void ln_channel_shut(struct ln_channel *c, bool keep_replies)
     ln_worker_stop(c);
     LIST_FOREACH (d, &c->dests, link)
         ln_dest_close(d);
+}
+
+/* A reply that waits for script or delivery will not come from a channel that ends. */
+static bool may_keep_replies(const struct ln_channel *c)
+{
+    return c->conf && (c->conf->ack == LN_ACK_COMMIT || c->conf->ack == LN_ACK_NONE);
 }
 
 /* ---- a load is applied
@@ -222,7 +239,6 @@ static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_cha
     bool fresh = !c;
     if (!c && !(c = channel_new(h, ch->name)))
         return;
-    c->seen = true;
     if (ch->error) {
         refuse(c, ch->error, report);
         return;
@@ -252,35 +268,45 @@ static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_cha
     }
 }
 
+static void remove_channel(struct ln_channel *c, struct ln_buf *report)
+{
+    ln_log(LN_WARN, "channel", "removed", "channel=%s queue=kept", c->name);
+    say(report, c->name, "stopped: it is no longer in the site; its messages are kept", "");
+    c->removed = true;
+    ln_channel_shut(c, may_keep_replies(c));
+}
+
 void ln_channel_apply(struct ln_hub *h, struct ln_conf *conf, const char *only,
                       struct ln_buf *report)
 {
     struct ln_channel *c;
-    LIST_FOREACH (c, &h->channels, link)
-        c->seen = false;
+    /* First ports become free, so that channels may be renamed and may swap them. */
+    LIST_FOREACH (c, &h->channels, link) {
+        struct ln_conf_channel *ch = ln_conf_find(conf, c->name);
+        if (c->removed || (only && strcmp(c->name, only) != 0))
+            continue;
+        if (!ch)
+            remove_channel(c, report);
+        else if (c->source && !ch->error && !ln_source_is(c->source, ch))
+            ln_source_mute(c->source);
+    }
     for (unsigned i = 0; i < conf->nchannel; i++)
         if (!only || strcmp(conf->channel[i].name, only) == 0)
             apply_one(h, conf, &conf->channel[i], report);
-    LIST_FOREACH (c, &h->channels, link) {
-        if (c->seen || c->removed || (only && strcmp(c->name, only) != 0))
-            continue;
-        ln_log(LN_WARN, "channel", "removed", "channel=%s queue=kept", c->name);
-        say(report, c->name, "stopped: it is no longer in the site; its messages are kept", "");
-        ln_channel_shut(c, true);
-        c->removed = true;
-    }
 }
 
 int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err)
 {
+    if (c->hub->draining)
+        return ln_err_set(err, LN_EBUSY, "the engine is stopping");
     if (c->failed)
         return ln_err_set(err, LN_EINVAL, "channel %s does not load: %.300s", c->name, c->error);
     uint8_t before = c->mode;
     c->mode = mode;
     if (mode == LN_MODE_STOPPED) {
-        ln_channel_shut(c, c->conf->ack == LN_ACK_COMMIT);
+        ln_channel_shut(c, may_keep_replies(c));
     } else {
-        int rc = open_source(c, err);
+        int rc = set_source(c, c->next ? c->next : c->conf, err);
         if (rc != LN_OK) {
             c->mode = before;
             return rc;

@@ -326,9 +326,10 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     struct client *k = r->client;
     struct ln_hub *h = k->hub;
     struct ln_buf report = {0}, b = {0};
-    h->loading = false;
     k->waiting--;
-    if (error) {
+    if (h->draining) {
+        fail(k, 1, "not reloaded: the engine is stopping");
+    } else if (error) {
         ln_log(LN_ERROR, "control", "reload_refused", "why=\"%s\"", error);
         fail(k, 1, "not reloaded, the old scripts go on: %s", error);
     } else {
@@ -357,11 +358,16 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     free(r);
     if (k->gone)
         client_free(k);
+    ln_hub_loaded(h);
 }
 
 static void verb_reload(struct client *k, char **word, unsigned n)
 {
     struct ln_err err = {0};
+    if (k->hub->draining) {
+        fail(k, 1, "not reloaded: the engine is stopping");
+        return;
+    }
     if (k->hub->loading) {
         fail(k, 1, "a reload is under way: try again in a moment");
         return;

@@ -141,17 +141,29 @@ out:
 static void on_reload(void *arg, struct ln_conf *conf, const char *error)
 {
     struct ln_hub *h = arg;
-    struct ln_err err = {0};
-    h->loading = false;
     if (error)
         ln_log(LN_ERROR, "hub", "reload_refused", "why=\"%s\"", error);
-    else
+    else if (!h->draining)
         ln_channel_apply(h, conf, NULL, NULL);
     ln_conf_free(conf);
-    if (h->reload_again) {
-        h->reload_again = false;
-        h->loading = ln_load_start(h, on_reload, h, &err) == LN_OK;
-    }
+    ln_hub_loaded(h);
+}
+
+static void reload(struct ln_hub *h)
+{
+    struct ln_err err = {0};
+    h->loading = ln_load_start(h, on_reload, h, &err) == LN_OK;
+    if (!h->loading)
+        ln_log(LN_ERROR, "hub", "reload_refused", "why=\"%s\"", err.text);
+}
+
+void ln_hub_loaded(struct ln_hub *h)
+{
+    h->loading = false;
+    if (!h->reload_again || h->draining)
+        return;
+    h->reload_again = false;
+    reload(h);
 }
 
 /* ---- signals and time
@@ -178,7 +190,6 @@ static void drain(struct ln_hub *h)
 static void on_signal(evutil_socket_t sig, short what, void *arg)
 {
     struct ln_hub *h = arg;
-    struct ln_err err = {0};
     (void)what;
     if (sig == SIGCHLD) {
         while (waitpid(-1, NULL, WNOHANG) > 0) { /* deaths are seen on their sockets */
@@ -186,8 +197,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
     } else if (sig == SIGHUP) {
         if (h->loading)
             h->reload_again = true;
-        else if (h->ready && ln_load_start(h, on_reload, h, &err) == LN_OK)
-            h->loading = true;
+        else if (h->ready && !h->draining)
+            reload(h);
     } else {
         drain(h);
     }
@@ -259,6 +270,7 @@ static int prepare(struct ln_hub *h)
 static void shut_down(struct ln_hub *h)
 {
     struct ln_channel *c;
+    bool own = h->control != NULL; /* another engine's folder, otherwise */
     ln_control_close(h);
     LIST_FOREACH (c, &h->channels, link)
         ln_channel_shut(c, false);
@@ -268,7 +280,7 @@ static void shut_down(struct ln_hub *h)
         ln_reader_close(h->reader);
         ln_store_close(h->store);
     }
-    if (h->data) {
+    if (h->data && own) {
         char path[4096];
         snprintf(path, sizeof path, "%s/control.sock", h->data);
         unlink(path);

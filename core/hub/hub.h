@@ -54,6 +54,12 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
 /* Closes listener and connections, frees s. keep_replies: connections that are owed a reply stay
  * until they have it. s may be NULL. */
 void ln_source_close(struct ln_source *s, bool keep_replies);
+/* True when s listens where conf says. */
+bool ln_source_is(const struct ln_source *s, const struct ln_conf_channel *conf);
+/* Gives its port back, keeping the connections; s may be NULL. */
+void ln_source_mute(struct ln_source *s);
+/* Takes it again, when it was muted. */
+int ln_source_unmute(struct ln_source *s, struct ln_err *err) LN_MUST;
 unsigned ln_source_connections(const struct ln_channel *c);
 void ln_source_tick(struct ln_hub *h, int64_t mono_us);
 void ln_source_status(struct ln_channel *c, struct ln_buf *json);
@@ -233,7 +239,6 @@ struct ln_channel {
     struct ln_dest **by_index; /* destinations as the worker numbers them */
     uint8_t mode; /* enum ln_mode: what the operator wants */
     bool removed; /* no longer in the site */
-    bool seen; /* stood in the load that is being applied */
     char error[400]; /* why it does not run, or what went wrong at the last reload */
     bool failed; /* has no usable configuration */
     int64_t last_in_us;
@@ -279,7 +284,7 @@ struct ln_hub {
     LIST_HEAD(, ln_channel) channels;
     LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
-    struct ln_listener *control;
+    struct ln_listener *control; /* NULL: not ours (yet) */
     struct event store_ev, tick, sig[4];
     int64_t started_us, drain_until_us;
     bool ready, draining, finished, reading_stopped, loading, reload_again;
@@ -288,6 +293,8 @@ struct ln_hub {
     char ack_prefix[16];
 };
 
+/* A load has been applied: starts the reload that was asked for meanwhile. */
+void ln_hub_loaded(struct ln_hub *h);
 /* Runs the site in the foreground until SIGTERM; returns the exit status. */
 int ln_hub_run(const char *site);
 /* A control id of our own: unique over restarts, at most 20 characters. */

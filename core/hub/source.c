@@ -160,6 +160,26 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
     return LN_OK;
 }
 
+bool ln_source_is(const struct ln_source *s, const struct ln_conf_channel *conf)
+{
+    return !conf->from_channel && s->port == conf->port && strcmp(s->host, conf->host) == 0;
+}
+
+void ln_source_mute(struct ln_source *s)
+{
+    if (!s)
+        return;
+    ln_listener_free(s->listener);
+    s->listener = NULL;
+}
+
+int ln_source_unmute(struct ln_source *s, struct ln_err *err)
+{
+    if (!s || s->listener)
+        return LN_OK;
+    return ln_listen_tcp(s->channel->hub->base, s->host, s->port, on_accept, s, &s->listener, err);
+}
+
 void ln_source_free(struct ln_source *s)
 {
     LIST_REMOVE(s, link);
@@ -172,8 +192,7 @@ void ln_source_close(struct ln_source *s, bool keep_replies)
     struct ln_conn *k, *next;
     if (!s)
         return;
-    ln_listener_free(s->listener);
-    s->listener = NULL;
+    ln_source_mute(s);
     s->nconn++; /* ours, until the loop is through */
     for (k = LIST_FIRST(&s->conns); k; k = next) {
         next = LIST_NEXT(k, link);

@@ -15,6 +15,7 @@ enum {
     WAITING_MAX = 4096, /* entries held in memory beyond that: read back from the store */
     WAITING_BYTES = 4 << 20,
     REFILL = 128,
+    KV_KEY_MAX = 400, /* as in store.h */
 };
 
 static struct ln_entry *at(struct ln_work *w, size_t i)
@@ -468,7 +469,7 @@ static void halt(struct ln_channel *c, struct ln_span reason, struct ln_span whe
     ln_log(LN_ERROR, "work", "stopped_on_error", "channel=%s seq=%llu where=%.*s", c->name,
            (unsigned long long)e->seq, for_log(where), where.len ? where.ptr : "-");
     struct ln_waiter *x = waiter_of(w, e->seq);
-    if (x && c->conf->ack == LN_ACK_TRANSFORM) {
+    if (x) {
         x->code = LN_ACK_AE;
         snprintf(x->text, sizeof x->text, "channel %s stopped at this message", c->name);
         settle_waiter(x);
@@ -571,6 +572,9 @@ static int outcome_from(struct ln_channel *c, const struct ln_result *r, struct 
         oc->item[i] = (struct ln_item){
             .dest = (*dests)[i]->id, .kind = kinds[o->kind], .same = o->same, .data = o->data};
     }
+    for (uint32_t i = 0; i < r->nkv; i++) /* before anything is handed to another channel */
+        if (r->kv[i].key.len > KV_KEY_MAX)
+            return LN_ETOOBIG;
     for (uint32_t i = 0; i < r->nkv; i++)
         oc->kv[i] = (struct ln_kv_write){r->kv[i].deleted, r->kv[i].key, r->kv[i].value};
     return LN_OK;
@@ -587,8 +591,10 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r)
         snprintf(why, sizeof why, "script limit at %.*s",
                  (int)(r->where.len > 100 ? 100 : r->where.len), r->where.len ? r->where.ptr : "?");
         take_back(w);
-        w->careful = last != r->seq;
-        w->careful_end = last;
+        if (last != r->seq) {
+            w->careful = true;
+            w->careful_end = last;
+        }
         count_attempt(c, why, r);
         ln_worker_restart(c, why);
         return LN_OK;
@@ -720,7 +726,11 @@ void ln_work_pump(struct ln_channel *c)
             break;
         struct ln_entry *e = at(w, w->given);
         if (w->attempts >= attempts_of(c) && w->given == w->answered) {
-            /* the engine ended between the last try and parking it */
+            /* the engine ended between the last try and what follows it */
+            if (c->conf->stop_on_error) {
+                halt(c, ln_span_str("failed at every attempt"), ln_span(NULL, 0));
+                break;
+            }
             park_waiting(c, "failed at every attempt", NULL);
             if (w->attempts)
                 break;

@@ -181,10 +181,7 @@ static int on_failed(struct ln_channel *c, struct ln_wire_in *in)
     snprintf(w->failure, sizeof w->failure, "%.*s", (int)(text.len > 390 ? 390 : text.len),
              text.ptr);
     ln_log(LN_ERROR, "worker", "script_failed", "channel=%s why=\"%s\"", c->name, w->failure);
-    if (c->prev)
-        ln_channel_revert(c, w->failure);
-    else
-        lost(c, w->failure, false);
+    lost(c, w->failure, false);
     return LN_ECLOSED; /* nothing more is read from it */
 }
 
@@ -222,12 +219,11 @@ static int on_result(struct ln_channel *c, struct ln_wire_in *in)
     int rc = ln_result_read(in, c->conf->ndest, &r);
     if (rc != LN_OK)
         return rc;
-    pid_t pid = c->worker.pid;
     rc = c->worker.state == LN_W_READY ? ln_work_result(c, &r) : LN_EPARSE;
-    if (rc == LN_OK && r.verdict == LN_V_DONE)
-        c->worker.backoff_s = 0;
+    if (rc == LN_OK && r.verdict != LN_V_LIMIT)
+        c->worker.backoff_s = 0; /* it works; a limit is not a sign of that */
     ln_result_fini(&r);
-    return rc == LN_OK && c->worker.pid != pid ? LN_ECLOSED : rc;
+    return rc;
 }
 
 static int on_hello(struct ln_channel *c, struct ln_wire_in *in)
@@ -252,6 +248,7 @@ static int on_record(struct ln_channel *c, uint8_t type, struct ln_wire_in *in)
 /* Takes whole records off data; what they used. LN_ECLOSED: the worker is no longer this one. */
 static int take_records(struct ln_channel *c, const char *data, size_t len, size_t *taken)
 {
+    pid_t pid = c->worker.pid;
     for (*taken = 0;;) {
         struct ln_wire_in in;
         uint8_t type;
@@ -261,6 +258,8 @@ static int take_records(struct ln_channel *c, const char *data, size_t len, size
             return LN_OK;
         if (rc == LN_OK)
             rc = on_record(c, type, &in);
+        if (rc == LN_OK && c->worker.pid != pid)
+            rc = LN_ECLOSED; /* ended, or replaced: the rest is nobody's */
         if (rc != LN_OK)
             return rc;
         *taken += used;
@@ -350,10 +349,16 @@ static void lost(struct ln_channel *c, const char *why, bool blame_head)
     struct ln_worker *w = &c->worker;
     ln_log(LN_ERROR, "worker", "lost", "channel=%s pid=%d why=\"%s\" inflight=%zu", c->name,
            (int)w->pid, why, c->work.given - c->work.answered);
+    bool at_start = w->state == LN_W_STARTING;
     end_process(w);
+    if (at_start && c->prev) { /* never ran: the one before it goes on */
+        ln_channel_revert(c, why);
+        return;
+    }
     ln_work_lost(c, why, blame_head);
     if (!c->hub->finished && !c->removed && c->mode != LN_MODE_STOPPED)
         start_later(c);
+    ln_work_pump(c); /* what needs no worker, and a reload that waited for it */
 }
 
 void ln_worker_restart(struct ln_channel *c, const char *why)
