@@ -212,19 +212,19 @@ describe("e2e/control: reload", function()
   it("a script that loads in the loader but not in its worker is taken back, listener and all", function()
     local out = net.receiver {}
     local port, other = net.free_port(), net.free_port()
-    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { top =
-      'transform = function(msg) kv.seen = true; msg["PID-5.1"] = "OLD" end,' }) }
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { top = UPPER:format "OLD" }) }
     local e = s:start()
     local conn = net.connect(port)
     local before = channel(e).script
     traffic.send_all(conn, { "R0" })
     out:run_for_frames(1, 5)
-    -- The loader's kv is empty: an error that only a worker can meet.
-    s:write("channels/in.lua", 'if kv.seen then error "in the worker" end\n'
-      .. traffic.channel(other, out.port, { top = UPPER:format "NEW" }))
+    -- A worker has the channel's own limit of memory, the loader has more.
+    s:write("channels/in.lua", "keep = ('x'):rep(1e7) .. 'y'\n" .. traffic.channel(other, out.port,
+      { top = "limits = { memory_mb = 8 }," .. UPPER:format "NEW" }))
     s:run("reload")
     site.wait_until(function() return channel(e).script == before and
-      (events(e, "reverted") == 1 or events(e, "reload_refused") == 1) end, 5, "the way back")
+      (events(e, "reverted") == 1 or events(e, "reload_refused") == 1) end, 5,
+      function() return "the way back\n" .. e:log() end)
     site.wait_until(function() return net.connect(port) end, 5, "the old listener")
     traffic.send_all(net.connect(port), { "R1" })
     out:run_for_frames(2, 5)
