@@ -19,30 +19,29 @@ static inline const char *find(const char *p, const char *end, char c)
     return q ? q : end;
 }
 
-/* Finds the fields of a segment. */
+/* Finds the fields of a segment: short ones in one pass, long ones are counted first. */
 static int index_fields(struct ln_message *m, struct ln_segment *s)
 {
-    enum { LOCAL = 64 };
-    uint32_t local[LOCAL], n = 0;
-    const char sep = m->delims.field, *end = s->ptr + s->len;
-    const char *p = find(s->ptr, end, sep);
-    for (; p < end; p = find(p + 1, end, sep)) {
-        if (n < LOCAL)
-            local[n] = (uint32_t)(p - s->ptr) + 1;
-        n++;
-    }
-    uint32_t *start = ln_arena_take(&m->arena, (n + (size_t)1) * sizeof *start);
-    if (!start)
-        return LN_ENOMEM;
-    if (n)
-        memcpy(start, local, (n < LOCAL ? n : LOCAL) * sizeof *start);
-    if (n > LOCAL) {
-        uint32_t k = LOCAL;
-        for (p = find(s->ptr + start[LOCAL - 1], end, sep); p < end; p = find(p + 1, end, sep))
-            start[k++] = (uint32_t)(p - s->ptr) + 1;
+    enum { SHORT = 512 };
+    uint32_t local[SHORT + LN_SIMD_SLACK], *start;
+    const struct ln_simd *simd = ln_simd();
+    const char sep = m->delims.field;
+    size_t n;
+    if (s->len <= SHORT) {
+        n = simd->find(s->ptr, s->len, sep, sep, 1, local);
+        start = ln_arena_take(&m->arena, (n + 1) * sizeof *start);
+        if (!start)
+            return LN_ENOMEM;
+        memcpy(start, local, n * sizeof *start);
+    } else {
+        n = simd->count(s->ptr, s->len, sep);
+        start = ln_arena_take(&m->arena, (n + 1 + LN_SIMD_SLACK) * sizeof *start);
+        if (!start)
+            return LN_ENOMEM;
+        simd->find(s->ptr, s->len, sep, sep, 1, start);
     }
     start[n] = s->len + 1;
-    s->nfield = n;
+    s->nfield = (uint32_t)n;
     s->start = start;
     return LN_OK;
 }

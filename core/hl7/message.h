@@ -19,6 +19,7 @@
 #include "base/span.h"
 #include "hl7/arena.h"
 #include "hl7/header.h"
+#include "hl7/simd.h"
 
 #define LN_MESSAGE_MAX 0x7ffffff0u /* bytes: offsets are 32 bits wide */
 #define LN_NO_SEGMENT  UINT32_MAX
@@ -69,8 +70,8 @@ struct ln_message {
 struct ln_scan {
     size_t start, end; /* of the header segment; behind the last byte that is no line end */
     struct ln_delims delims;
+    struct ln_simd_census census; /* of the bytes from `start` on */
     bool lf; /* LF ends segments */
-    bool cr; /* a CR occurs */
 };
 
 /* Finds the header, delimiters and line ends. LN_EPARSE (err->offset in
