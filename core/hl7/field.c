@@ -19,29 +19,30 @@ static inline const char *find(const char *p, const char *end, char c)
     return q ? q : end;
 }
 
-/* Finds the fields of a segment: short ones in one pass, long ones are counted first. */
+/* Finds the fields of a segment that came later; parsing has found those of the message. */
 static int index_fields(struct ln_message *m, struct ln_segment *s)
 {
-    enum { SHORT = 512 };
-    uint32_t local[SHORT + LN_SIMD_SLACK], *start;
-    const struct ln_simd *simd = ln_simd();
-    const char sep = m->delims.field;
-    size_t n;
-    if (s->len <= SHORT) {
-        n = simd->find(s->ptr, s->len, sep, sep, 1, local);
-        start = ln_arena_take(&m->arena, (n + 1) * sizeof *start);
-        if (!start)
-            return LN_ENOMEM;
-        memcpy(start, local, n * sizeof *start);
-    } else {
-        n = simd->count(s->ptr, s->len, sep);
-        start = ln_arena_take(&m->arena, (n + 1 + LN_SIMD_SLACK) * sizeof *start);
-        if (!start)
-            return LN_ENOMEM;
-        simd->find(s->ptr, s->len, sep, sep, 1, start);
+    enum { LOCAL = 64 };
+    uint32_t local[LOCAL], n = 0;
+    const char sep = m->delims.field, *end = s->ptr + s->len;
+    const char *p = find(s->ptr, end, sep);
+    for (; p < end; p = find(p + 1, end, sep)) {
+        if (n < LOCAL)
+            local[n] = (uint32_t)(p - s->ptr) + 1;
+        n++;
+    }
+    uint32_t *start = ln_arena_take(&m->arena, (n + (size_t)1) * sizeof *start);
+    if (!start)
+        return LN_ENOMEM;
+    if (n)
+        memcpy(start, local, (n < LOCAL ? n : LOCAL) * sizeof *start);
+    if (n > LOCAL) {
+        uint32_t k = LOCAL;
+        for (p = find(s->ptr + start[LOCAL - 1], end, sep); p < end; p = find(p + 1, end, sep))
+            start[k++] = (uint32_t)(p - s->ptr) + 1;
     }
     start[n] = s->len + 1;
-    s->nfield = (uint32_t)n;
+    s->nfield = n;
     s->start = start;
     return LN_OK;
 }
@@ -53,7 +54,7 @@ static inline uint32_t nfield(const struct ln_segment *s)
 }
 
 /* Field k (from 0) behind the name; k < nfield(s). */
-static struct ln_span field_at(const struct ln_segment *s, uint32_t k)
+static struct ln_span field_at(const struct ln_message *m, const struct ln_segment *s, uint32_t k)
 {
     for (uint32_t i = 0; s->edits && i < s->edits->n; i++) {
         const struct ln_edit *e = &s->edits->item[i];
@@ -64,7 +65,7 @@ static struct ln_span field_at(const struct ln_segment *s, uint32_t k)
     }
     if (k >= s->nfield)
         return ln_span(s->ptr, 0);
-    return ln_span(s->ptr + s->start[k], s->start[k + 1] - 1 - s->start[k]);
+    return ln_span(ln_segment_base(m, s) + s->start[k], s->start[k + 1] - 1 - s->start[k]);
 }
 
 int ln_field_count(struct ln_message *m, uint32_t slot, uint32_t *n)
@@ -121,7 +122,7 @@ static int field_of(struct ln_message *m, uint32_t slot, uint32_t f, struct ln_s
     }
     uint32_t k = f - 1 - s->header;
     if (k < nfield(s))
-        *out = field_at(s, k);
+        *out = field_at(m, s, k);
     return LN_OK;
 }
 

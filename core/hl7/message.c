@@ -4,9 +4,9 @@
 
 #include "hl7/delims.h"
 
-/* Memory beside the slots: field offsets and edits of a few segments. */
-#define SLACK_MIN 1024
-#define SLACK_MAX 16384
+/* Memory beside the index, for edits. */
+#define SLACK_MIN 512
+#define SLACK_MAX 4096
 
 /* ---- scanning ----------------------------------------------------------------------------------
  */
@@ -94,7 +94,7 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
     s->end = bytes.len;
     while (s->end > s->start && (bytes.ptr[s->end - 1] == '\r' || bytes.ptr[s->end - 1] == '\n'))
         s->end--;
-    ln_simd()->census(rest.ptr, rest.len, &s->census);
+    ln_simd()->census(rest.ptr, rest.len, s->delims.field, &s->census);
     s->lf = lf_ends(bytes, s);
     /* LFs before the last CR are data, unless LF ends segments. */
     const char *tail = rest.ptr + (s->end - s->start);
@@ -105,18 +105,31 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
     return LN_OK;
 }
 
+/* Line ends that may end segments. */
+static size_t ends_of(const struct ln_scan *s)
+{
+    return s->census.cr + (s->lf ? s->census.lf : 0);
+}
+
 /* Slots at first: one per line end and a few to add. Where lines are so short that most must be
  * empty, fewer: more are made room for when they are needed. */
 static uint32_t slots(const struct ln_scan *s)
 {
-    size_t ends = s->census.cr + (s->lf ? s->census.lf : 0), most = (s->end - s->start) / 4;
+    size_t ends = ends_of(s), most = (s->end - s->start) / 4;
     return (uint32_t)(ends < most ? ends : most) + 5;
+}
+
+/* Offsets of field starts and line ends. */
+static size_t starts(const struct ln_scan *s)
+{
+    return s->census.sep + ends_of(s) + 1;
 }
 
 size_t ln_message_room(const struct ln_scan *s)
 {
-    size_t slack = SLACK_MIN + (s->end - s->start) / 4 * 3;
-    return slots(s) * sizeof(struct ln_segment) + (slack > SLACK_MAX ? SLACK_MAX : slack);
+    size_t slack = SLACK_MIN + (s->end - s->start) / 8;
+    return slots(s) * sizeof(struct ln_segment) + (starts(s) * sizeof(uint32_t) + 7) / 8 * 8 +
+           (slack > SLACK_MAX ? SLACK_MAX : slack);
 }
 
 /* ---- building ----------------------------------------------------------------------------------
@@ -143,10 +156,13 @@ struct build {
     struct ln_message *m;
     const char *line; /* start of the line at hand */
     const char *end; /* of the message */
+    uint32_t *start; /* offsets of the line at hand */
     bool plain; /* every line ended in one CR so far */
 };
 
-static int add_segment(struct build *b, const char *end, uint32_t blank)
+/* The line at hand ends at `end`, where the offset *last belongs. */
+static inline int add_segment(struct build *b, const char *end, uint32_t blank,
+                              const uint32_t *last)
 {
     struct ln_message *m = b->m;
     uint32_t n = m->nslot;
@@ -160,46 +176,63 @@ static int add_segment(struct build *b, const char *end, uint32_t blank)
         .blank = blank,
         .prev = n ? n - 1 : LN_NO_SEGMENT,
         .next = n + 1,
-        .header =
-            len > 3 && b->line[3] == m->delims.field && ln_delims_header_name(ln_span(b->line, 3)),
+        .nfield = (uint32_t)(last - b->start),
+        .start = b->start,
+        .header = len > 3 && (b->line[2] == 'H' || b->line[2] == 'S') &&
+                  b->line[3] == m->delims.field && ln_delims_header_name(ln_span(b->line, 3)),
     };
     m->nslot = n + 1;
     return LN_OK;
 }
 
-/* A line ends at e: its segment, and the empty lines that follow it, are through. */
-static int end_line(struct build *b, const char *e)
+/* Behind the line ends at e; counts them. */
+static const char *skip_ends(struct build *b, const char *e, uint32_t *ends)
 {
-    const char *end = e;
-    uint32_t ends = 0;
-    do {
+    for (*ends = 0; e < b->end && (*e == '\r' || *e == '\n'); (*ends)++) {
         bool crlf = *e == '\r' && b->end - e > 1 && e[1] == '\n';
         if (crlf || *e == '\n')
             b->plain = false;
         e += crlf ? 2 : 1;
-        ends++;
-    } while (e < b->end && (*e == '\r' || *e == '\n'));
-    int rc = add_segment(b, end, ends - 1);
-    b->line = e;
+    }
+    return e;
+}
+
+/* A line ends at e: its segment, and the empty lines that follow it, are through. */
+static inline int end_line(struct build *b, const char *e, const uint32_t *last)
+{
+    const char *next = e + 1;
+    uint32_t ends = 1;
+    if (*e != '\r' || (next < b->end && *next <= '\r'))
+        next = skip_ends(b, e, &ends);
+    int rc = add_segment(b, e, ends - 1, last);
+    b->line = next;
     return rc;
 }
 
-/* Cuts the lines, whose ends are found block by block. */
-static int cut_lines(struct build *b, const struct ln_scan *s)
+/* Finds fields and lines, block by block. start: room for all offsets. */
+static int cut_lines(struct build *b, const struct ln_scan *s, uint32_t *start)
 {
-    enum { BLOCK = 2048 };
-    uint32_t found[BLOCK + LN_SIMD_SLACK];
+    enum { BLOCK = 4096 };
+    uint32_t ends[BLOCK];
+    const char *first = b->m->bytes.ptr;
     const struct ln_simd *simd = ln_simd();
+    b->start = start;
     for (const char *p = b->line; p < b->end; p += BLOCK) {
-        size_t len = b->end - p < BLOCK ? (size_t)(b->end - p) : BLOCK;
-        size_t n = simd->find(p, len, '\r', s->lf ? '\n' : '\r', 0, found);
+        size_t n, len = b->end - p < BLOCK ? (size_t)(b->end - p) : BLOCK;
+        size_t found = simd->index(p, len, s->delims.field, '\r', s->lf ? '\n' : '\r',
+                                   (uint32_t)(p - first) + 1, start, ends, &n);
         for (size_t i = 0; i < n; i++) {
-            int rc = p + found[i] < b->line ? LN_OK : end_line(b, p + found[i]);
+            uint32_t *last = start + ends[i];
+            const char *e = first + *last - 1;
+            int rc = e < b->line ? LN_OK : end_line(b, e, last);
             if (rc)
                 return rc;
+            b->start = last + 1;
         }
+        start += found;
     }
-    return b->line < b->end ? add_segment(b, b->end, 0) : LN_OK;
+    *start = (uint32_t)(b->end - first) + 1;
+    return b->line < b->end ? add_segment(b, b->end, 0, start) : LN_OK;
 }
 
 int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln_scan *s)
@@ -211,10 +244,11 @@ int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln
     m->near.slot = LN_NO_SEGMENT;
     m->cap = slots(s);
     m->seg = ln_arena_take(&m->arena, m->cap * sizeof *m->seg);
-    if (!m->seg)
+    uint32_t *start = ln_arena_take(&m->arena, starts(s) * sizeof *start);
+    if (!m->seg || !start)
         return LN_ENOMEM;
-    struct build b = {m, bytes.ptr + s->start, bytes.ptr + s->end, true};
-    int rc = cut_lines(&b, s);
+    struct build b = {m, bytes.ptr + s->start, bytes.ptr + s->end, start, true};
+    int rc = cut_lines(&b, s, start);
     if (rc)
         return rc;
     m->seg[m->nslot - 1].next = LN_NO_SEGMENT;

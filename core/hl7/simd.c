@@ -6,38 +6,36 @@
 /* ---- plain C -----------------------------------------------------------------------------------
  */
 
-static void census(const char *p, size_t len, struct ln_simd_census *out)
+static void census(const char *p, size_t len, char sep, struct ln_simd_census *out)
 {
-    size_t cr = 0, lf = 0;
     unsigned char all = 0;
-    bool esc = false;
+    *out = (struct ln_simd_census){0};
     for (size_t i = 0; i < len; i++) {
-        cr += p[i] == '\r';
-        lf += p[i] == '\n';
-        esc |= p[i] == '\x1b';
+        out->sep += p[i] == sep;
+        out->cr += p[i] == '\r';
+        out->lf += p[i] == '\n';
+        out->esc |= p[i] == '\x1b';
         all |= (unsigned char)p[i];
     }
-    *out = (struct ln_simd_census){cr, lf, all > 0x7f, esc};
+    out->high = all > 0x7f;
 }
 
-static size_t count(const char *p, size_t len, char c)
+static size_t index_bytes(const char *p, size_t len, char sep, char end, char end2, uint32_t add,
+                          uint32_t *at, uint32_t *ends, size_t *nends)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++)
-        n += p[i] == c;
+    size_t n = 0, e = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool is_end = p[i] == end || p[i] == end2;
+        if (is_end)
+            ends[e++] = (uint32_t)n;
+        if (is_end || p[i] == sep)
+            at[n++] = add + (uint32_t)i;
+    }
+    *nends = e;
     return n;
 }
 
-static size_t find(const char *p, size_t len, char a, char b, uint32_t add, uint32_t *out)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++)
-        if (p[i] == a || p[i] == b)
-            out[n++] = add + (uint32_t)i;
-    return n;
-}
-
-const struct ln_simd ln_simd_scalar = {"scalar", census, count, find};
+const struct ln_simd ln_simd_scalar = {"scalar", census, index_bytes};
 
 /* ---- choice ------------------------------------------------------------------------------------
  */

@@ -18,10 +18,9 @@ AVX2 static inline __m256i avx2_load(const char *p)
     return _mm256_loadu_si256((const __m256i *)(const void *)p);
 }
 
-AVX2 static inline uint64_t avx2_bits(__m256i v, __m256i a, __m256i b)
+AVX2 static inline uint32_t avx2_bits(__m256i hits)
 {
-    return (uint32_t)_mm256_movemask_epi8(
-        _mm256_or_si256(_mm256_cmpeq_epi8(v, a), _mm256_cmpeq_epi8(v, b)));
+    return (uint32_t)_mm256_movemask_epi8(hits);
 }
 
 /* The last `left` bytes (1 to WIDE - 1) of p[0..len), and in *shift how many bits the first of them
@@ -39,66 +38,52 @@ AVX2 static inline __m256i avx2_tail(const char *p, size_t len, size_t left, uns
     return avx2_load(copy);
 }
 
-/* Bits of the tail. */
-AVX2 static inline uint64_t avx2_tail_bits(const char *p, size_t len, size_t left, __m256i a,
-                                           __m256i b)
+struct wanted {
+    __m256i sep, end, end2;
+};
+
+AVX2 static inline __m256i avx2_ends(__m256i v, const struct wanted *w)
 {
-    unsigned shift;
-    __m256i v = avx2_tail(p, len, left, &shift);
-    return avx2_bits(v, a, b) >> shift & (((uint64_t)1 << left) - 1);
+    return _mm256_or_si256(_mm256_cmpeq_epi8(v, w->end), _mm256_cmpeq_epi8(v, w->end2));
 }
 
-/* Writes the positions of the bits without a branch per bit, four or eight at a time: what is
- * written too much is written over by the next. */
-AVX2 static inline uint32_t *avx2_emit(uint32_t *out, uint64_t bits, uint32_t at)
+/* Where the results go. */
+struct sink {
+    uint32_t *at, *at0, *ends;
+};
+
+/* Takes the hits among WIDE bytes, bit by bit: with as few as a segment has in 32 bytes, writing
+ * eight at a time without branches was measured slower. */
+AVX2 static inline void avx2_take(struct sink *s, uint32_t seps, uint32_t ends, uint32_t at)
 {
-    uint32_t n = (uint32_t)_mm_popcnt_u64(bits);
-    uint32_t *o = out;
-    for (;;) {
-        for (int i = 0; i < 4; i++) {
-            o[i] = at + (uint32_t)_tzcnt_u64(bits);
-            bits &= bits - 1;
-        }
-        if (__builtin_expect(!bits, 1))
-            return out + n;
-        o += 4;
-    }
+    uint32_t bits = seps | ends;
+    for (; ends; ends &= ends - 1)
+        *s->ends++ =
+            (uint32_t)(s->at - s->at0) + (uint32_t)_mm_popcnt_u32(bits & (_blsmsk_u32(ends) >> 1));
+    for (; bits; bits &= bits - 1)
+        *s->at++ = at + _tzcnt_u32(bits);
 }
 
-AVX2 static size_t avx2_find(const char *p, size_t len, char a, char b, uint32_t add, uint32_t *out)
+AVX2 static size_t avx2_index(const char *p, size_t len, char sep, char end, char end2,
+                              uint32_t add, uint32_t *at, uint32_t *ends, size_t *nends)
 {
-    const __m256i va = _mm256_set1_epi8(a), vb = _mm256_set1_epi8(b);
-    uint32_t *o = out;
+    const struct wanted w = {_mm256_set1_epi8(sep), _mm256_set1_epi8(end), _mm256_set1_epi8(end2)};
+    struct sink s = {at, at, ends};
     size_t i = 0;
-    for (; i + 2 * WIDE <= len; i += 2 * WIDE) {
-        uint64_t bits = avx2_bits(avx2_load(p + i), va, vb) |
-                        avx2_bits(avx2_load(p + i + WIDE), va, vb) << WIDE;
-        if (bits)
-            o = avx2_emit(o, bits, add + (uint32_t)i);
-    }
-    if (i + WIDE <= len) {
-        uint64_t bits = avx2_bits(avx2_load(p + i), va, vb);
-        if (bits)
-            o = avx2_emit(o, bits, add + (uint32_t)i);
-        i += WIDE;
+    for (; i + WIDE <= len; i += WIDE) {
+        __m256i v = avx2_load(p + i);
+        avx2_take(&s, avx2_bits(_mm256_cmpeq_epi8(v, w.sep)), avx2_bits(avx2_ends(v, &w)),
+                  add + (uint32_t)i);
     }
     if (i < len) {
-        uint64_t bits = avx2_tail_bits(p, len, len - i, va, vb);
-        if (bits)
-            o = avx2_emit(o, bits, add + (uint32_t)i);
+        unsigned shift, left = (unsigned)(len - i);
+        __m256i v = avx2_tail(p, len, left, &shift);
+        uint32_t e = avx2_bits(avx2_ends(v, &w)) >> shift,
+                 f = avx2_bits(_mm256_cmpeq_epi8(v, w.sep)) >> shift, valid = (1u << left) - 1;
+        avx2_take(&s, f & valid, e & valid, add + (uint32_t)i);
     }
-    return (size_t)(o - out);
-}
-
-AVX2 static size_t avx2_count(const char *p, size_t len, char c)
-{
-    const __m256i v = _mm256_set1_epi8(c);
-    size_t n = 0, i = 0;
-    for (; i + WIDE <= len; i += WIDE)
-        n += (size_t)_mm_popcnt_u64(avx2_bits(avx2_load(p + i), v, v));
-    if (i < len)
-        n += (size_t)_mm_popcnt_u64(avx2_tail_bits(p, len, len - i, v, v));
-    return n;
+    *nends = (size_t)(s.ends - ends);
+    return (size_t)(s.at - at);
 }
 
 /* Sum of bytes. */
@@ -109,39 +94,43 @@ AVX2 static inline size_t avx2_sum(__m256i v)
            (size_t)_mm256_extract_epi64(s, 2) + (size_t)_mm256_extract_epi64(s, 3);
 }
 
-AVX2 static void avx2_census(const char *p, size_t len, struct ln_simd_census *out)
+AVX2 static void avx2_census(const char *p, size_t len, char sep, struct ln_simd_census *out)
 {
-    const __m256i cr = _mm256_set1_epi8('\r'), lf = _mm256_set1_epi8('\n'),
-                  esc = _mm256_set1_epi8('\x1b');
-    __m256i all = _mm256_setzero_si256(), escs = all;
-    size_t ncr = 0, nlf = 0, i = 0;
+    const __m256i vs = _mm256_set1_epi8(sep), cr = _mm256_set1_epi8('\r'),
+                  lf = _mm256_set1_epi8('\n'), esc = _mm256_set1_epi8('\x1b'),
+                  zero = _mm256_setzero_si256();
+    __m256i all = zero, escs = zero;
+    size_t i = 0;
+    *out = (struct ln_simd_census){0};
     while (i + WIDE <= len) {
-        __m256i crs = _mm256_setzero_si256(), lfs = crs;
+        __m256i seps = zero, crs = zero, lfs = zero;
         for (int n = 0; n < 255 && i + WIDE <= len; n++, i += WIDE) { /* byte sums hold 255 */
             __m256i v = avx2_load(p + i);
+            seps = _mm256_sub_epi8(seps, _mm256_cmpeq_epi8(v, vs));
             crs = _mm256_sub_epi8(crs, _mm256_cmpeq_epi8(v, cr));
             lfs = _mm256_sub_epi8(lfs, _mm256_cmpeq_epi8(v, lf));
             escs = _mm256_or_si256(escs, _mm256_cmpeq_epi8(v, esc));
             all = _mm256_or_si256(all, v);
         }
-        ncr += avx2_sum(crs);
-        nlf += avx2_sum(lfs);
+        out->sep += avx2_sum(seps);
+        out->cr += avx2_sum(crs);
+        out->lf += avx2_sum(lfs);
     }
     if (i < len) {
-        unsigned shift;
-        __m256i v = avx2_tail(p, len, len - i, &shift);
-        ncr += (size_t)_mm_popcnt_u64(avx2_bits(v, cr, cr) >> shift);
-        nlf += (size_t)_mm_popcnt_u64(avx2_bits(v, lf, lf) >> shift);
+        unsigned shift, left = (unsigned)(len - i);
+        __m256i v = avx2_tail(p, len, left, &shift);
+        uint32_t valid = (1u << left) - 1;
+        out->sep += (size_t)_mm_popcnt_u32(avx2_bits(_mm256_cmpeq_epi8(v, vs)) >> shift & valid);
+        out->cr += (size_t)_mm_popcnt_u32(avx2_bits(_mm256_cmpeq_epi8(v, cr)) >> shift & valid);
+        out->lf += (size_t)_mm_popcnt_u32(avx2_bits(_mm256_cmpeq_epi8(v, lf)) >> shift & valid);
         escs = _mm256_or_si256(escs, _mm256_cmpeq_epi8(v, esc));
         all = _mm256_or_si256(all, v);
     }
-    out->cr = ncr;
-    out->lf = nlf;
     out->high = _mm256_movemask_epi8(all) != 0;
     out->esc = _mm256_movemask_epi8(escs) != 0;
 }
 
-const struct ln_simd ln_simd_avx2 = {"avx2", avx2_census, avx2_count, avx2_find};
+const struct ln_simd ln_simd_avx2 = {"avx2", avx2_census, avx2_index};
 
 /* ---- SSE2 --------------------------------------------------------------------------------------
  */
@@ -161,62 +150,54 @@ static inline __m128i sse2_tail(const char *p, size_t left)
     return sse2_load(copy);
 }
 
-static inline uint32_t sse2_bits(__m128i v, __m128i a, __m128i b)
+static inline uint32_t sse2_equal(__m128i v, char c)
 {
-    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(v, a), _mm_cmpeq_epi8(v, b)));
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8(c)));
 }
 
-static inline uint32_t *sse2_emit(uint32_t *out, uint32_t bits, uint32_t at)
+static size_t sse2_index(const char *p, size_t len, char sep, char end, char end2, uint32_t add,
+                         uint32_t *at, uint32_t *ends, size_t *nends)
 {
-    for (; bits; bits &= bits - 1)
-        *out++ = at + (uint32_t)__builtin_ctz(bits);
-    return out;
-}
-
-static size_t sse2_find(const char *p, size_t len, char a, char b, uint32_t add, uint32_t *out)
-{
-    const __m128i va = _mm_set1_epi8(a), vb = _mm_set1_epi8(b);
-    uint32_t *o = out;
-    size_t i = 0;
-    for (; i + NARROW <= len; i += NARROW)
-        o = sse2_emit(o, sse2_bits(sse2_load(p + i), va, vb), add + (uint32_t)i);
-    if (i < len) {
-        uint32_t bits = sse2_bits(sse2_tail(p + i, len - i), va, vb);
-        o = sse2_emit(o, bits & ((1u << (len - i)) - 1), add + (uint32_t)i);
+    size_t n = 0, ne = 0;
+    for (size_t i = 0; i < len; i += NARROW) {
+        size_t left = len - i;
+        __m128i v = left >= NARROW ? sse2_load(p + i) : sse2_tail(p + i, left);
+        uint32_t e = sse2_equal(v, end) | sse2_equal(v, end2), bits = e | sse2_equal(v, sep);
+        if (left < NARROW)
+            bits &= (1u << left) - 1;
+        for (; bits; bits &= bits - 1) {
+            uint32_t bit = (uint32_t)__builtin_ctz(bits);
+            ends[ne] = (uint32_t)n; /* stays when it is an end */
+            ne += e >> bit & 1;
+            at[n++] = add + (uint32_t)i + bit;
+        }
     }
-    return (size_t)(o - out);
-}
-
-static size_t sse2_count(const char *p, size_t len, char c)
-{
-    const __m128i v = _mm_set1_epi8(c);
-    size_t n = 0, i = 0;
-    for (; i + NARROW <= len; i += NARROW)
-        n += (size_t)__builtin_popcount(sse2_bits(sse2_load(p + i), v, v));
-    if (i < len) {
-        uint32_t bits = sse2_bits(sse2_tail(p + i, len - i), v, v);
-        n += (size_t)__builtin_popcount(bits & ((1u << (len - i)) - 1));
-    }
+    *nends = ne;
     return n;
 }
 
-static void sse2_census(const char *p, size_t len, struct ln_simd_census *out)
+static void sse2_census(const char *p, size_t len, char sep, struct ln_simd_census *out)
 {
-    const __m128i cr = _mm_set1_epi8('\r'), lf = _mm_set1_epi8('\n'), esc = _mm_set1_epi8('\x1b');
-    __m128i all = _mm_setzero_si128(), escs = all;
+    __m128i all = _mm_setzero_si128();
+    uint32_t escs = 0;
     *out = (struct ln_simd_census){0};
     for (size_t i = 0; i < len; i += NARROW) {
-        __m128i v = i + NARROW <= len ? sse2_load(p + i) : sse2_tail(p + i, len - i);
-        out->cr += (size_t)__builtin_popcount(sse2_bits(v, cr, cr));
-        out->lf += (size_t)__builtin_popcount(sse2_bits(v, lf, lf));
-        escs = _mm_or_si128(escs, _mm_cmpeq_epi8(v, esc));
+        size_t left = len - i;
+        __m128i v = left >= NARROW ? sse2_load(p + i) : sse2_tail(p + i, left);
+        uint32_t seps = sse2_equal(v, sep);
+        if (left < NARROW)
+            seps &= (1u << left) - 1;
+        out->sep += (size_t)__builtin_popcount(seps);
+        out->cr += (size_t)__builtin_popcount(sse2_equal(v, '\r'));
+        out->lf += (size_t)__builtin_popcount(sse2_equal(v, '\n'));
+        escs |= sse2_equal(v, '\x1b');
         all = _mm_or_si128(all, v);
     }
     out->high = _mm_movemask_epi8(all) != 0;
-    out->esc = _mm_movemask_epi8(escs) != 0;
+    out->esc = escs != 0;
 }
 
-const struct ln_simd ln_simd_sse2 = {"sse2", sse2_census, sse2_count, sse2_find};
+const struct ln_simd ln_simd_sse2 = {"sse2", sse2_census, sse2_index};
 
 #else
 typedef int ln_simd_x86_none; /* a file must hold something */
