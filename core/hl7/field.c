@@ -19,7 +19,7 @@ static inline const char *find(const char *p, const char *end, char c)
     return q ? q : end;
 }
 
-/* Finds the fields of a segment. */
+/* Finds the fields of a segment that came later; parsing has found those of the message. */
 static int index_fields(struct ln_message *m, struct ln_segment *s)
 {
     enum { LOCAL = 64 };
@@ -54,7 +54,7 @@ static inline uint32_t nfield(const struct ln_segment *s)
 }
 
 /* Field k (from 0) behind the name; k < nfield(s). */
-static struct ln_span field_at(const struct ln_segment *s, uint32_t k)
+static struct ln_span field_at(const struct ln_message *m, const struct ln_segment *s, uint32_t k)
 {
     for (uint32_t i = 0; s->edits && i < s->edits->n; i++) {
         const struct ln_edit *e = &s->edits->item[i];
@@ -65,7 +65,7 @@ static struct ln_span field_at(const struct ln_segment *s, uint32_t k)
     }
     if (k >= s->nfield)
         return ln_span(s->ptr, 0);
-    return ln_span(s->ptr + s->start[k], s->start[k + 1] - 1 - s->start[k]);
+    return ln_span(ln_segment_base(m, s) + s->start[k], s->start[k + 1] - 1 - s->start[k]);
 }
 
 int ln_field_count(struct ln_message *m, uint32_t slot, uint32_t *n)
@@ -122,7 +122,7 @@ static int field_of(struct ln_message *m, uint32_t slot, uint32_t f, struct ln_s
     }
     uint32_t k = f - 1 - s->header;
     if (k < nfield(s))
-        *out = field_at(s, k);
+        *out = field_at(m, s, k);
     return LN_OK;
 }
 

@@ -4,9 +4,9 @@
 
 #include "hl7/delims.h"
 
-/* Memory beside the slots: field offsets and edits of a few segments. */
-#define SLACK_MIN 1024
-#define SLACK_MAX 16384
+/* Memory beside the index, for edits. */
+#define SLACK_MIN 512
+#define SLACK_MAX 4096
 
 /* ---- scanning ----------------------------------------------------------------------------------
  */
@@ -55,50 +55,14 @@ static int find_header(struct ln_span b, size_t *start, struct ln_delims *d, str
                       first);
 }
 
-/* Lines of a message, one by one; empty ones are counted to the line before. */
-struct lines {
-    const char *at, *end;
-    bool lf, cr;
-    bool plain; /* every line ended in one CR so far */
-};
-
-static const char *line_end(const struct lines *l, const char *p)
-{
-    size_t n = (size_t)(l->end - p);
-    const char *e = NULL;
-    if (l->lf && (e = memchr(p, '\n', n)))
-        n = (size_t)(e - p);
-    const char *c = l->cr ? memchr(p, '\r', n) : NULL;
-    return c ? c : e ? e : l->end;
-}
-
-static bool next_line(struct lines *l, struct ln_span *line, uint32_t *blank)
-{
-    if (l->at >= l->end)
-        return false;
-    const char *e = line_end(l, l->at);
-    *line = ln_span(l->at, (size_t)(e - l->at));
-    uint32_t ends = 0;
-    while (e < l->end && (*e == '\r' || *e == '\n')) {
-        bool crlf = *e == '\r' && e + 1 < l->end && e[1] == '\n';
-        if (crlf || *e == '\n')
-            l->plain = false;
-        e += crlf ? 2 : 1;
-        ends++;
-    }
-    *blank = ends ? ends - 1 : 0;
-    l->at = e;
-    return true;
-}
-
 /* Does LF end segments? See the head of message.h. */
 static bool lf_ends(struct ln_span b, const struct ln_scan *s)
 {
     const char *p = b.ptr + s->start, *end = b.ptr + s->end;
-    const char *lf = memchr(p, '\n', (size_t)(end - p));
+    const char *lf = s->census.lf ? memchr(p, '\n', (size_t)(end - p)) : NULL;
     if (!lf)
         return false;
-    if (!s->cr)
+    if (!s->census.cr)
         return true;
     if (memchr(p, '\r', (size_t)(lf - p)))
         return false;
@@ -130,7 +94,7 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
     s->end = bytes.len;
     while (s->end > s->start && (bytes.ptr[s->end - 1] == '\r' || bytes.ptr[s->end - 1] == '\n'))
         s->end--;
-    s->cr = memchr(rest.ptr, '\r', rest.len) != NULL;
+    ln_simd()->census(rest.ptr, rest.len, s->delims.field, &s->census);
     s->lf = lf_ends(bytes, s);
     /* LFs before the last CR are data, unless LF ends segments. */
     const char *tail = rest.ptr + (s->end - s->start);
@@ -141,17 +105,31 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
     return LN_OK;
 }
 
-/* Slots at first: there are seldom more segments than this, and more are made room for. */
+/* Line ends that may end segments. */
+static size_t ends_of(const struct ln_scan *s)
+{
+    return s->census.cr + (s->lf ? s->census.lf : 0);
+}
+
+/* Slots at first: one per line end and a few to add. Where lines are so short that most must be
+ * empty, fewer: more are made room for when they are needed. */
 static uint32_t slots(const struct ln_scan *s)
 {
-    size_t n = (s->end - s->start) / 64 + 4;
-    return n > 256 ? 256 : (uint32_t)n;
+    size_t ends = ends_of(s), most = (s->end - s->start) / 4;
+    return (uint32_t)(ends < most ? ends : most) + 5;
+}
+
+/* Offsets of field starts and line ends. */
+static size_t starts(const struct ln_scan *s)
+{
+    return s->census.sep + ends_of(s) + 1;
 }
 
 size_t ln_message_room(const struct ln_scan *s)
 {
-    size_t slack = SLACK_MIN + (s->end - s->start) / 4 * 3;
-    return slots(s) * sizeof(struct ln_segment) + (slack > SLACK_MAX ? SLACK_MAX : slack);
+    size_t slack = SLACK_MIN + (s->end - s->start) / 8;
+    return slots(s) * sizeof(struct ln_segment) + (starts(s) * sizeof(uint32_t) + 7) / 8 * 8 +
+           (slack > SLACK_MAX ? SLACK_MAX : slack);
 }
 
 /* ---- building ----------------------------------------------------------------------------------
@@ -173,6 +151,90 @@ int ln_message_grow(struct ln_message *m)
     return LN_OK;
 }
 
+/* What building goes by. */
+struct build {
+    struct ln_message *m;
+    const char *line; /* start of the line at hand */
+    const char *end; /* of the message */
+    uint32_t *start; /* offsets of the line at hand */
+    bool plain; /* every line ended in one CR so far */
+};
+
+/* The line at hand ends at `end`, where the offset *last belongs. */
+static inline int add_segment(struct build *b, const char *end, uint32_t blank,
+                              const uint32_t *last)
+{
+    struct ln_message *m = b->m;
+    uint32_t n = m->nslot;
+    int rc = n == m->cap ? ln_message_grow(m) : LN_OK;
+    if (rc)
+        return rc;
+    size_t len = (size_t)(end - b->line);
+    m->seg[n] = (struct ln_segment){
+        .ptr = b->line,
+        .len = (uint32_t)len,
+        .blank = blank,
+        .prev = n ? n - 1 : LN_NO_SEGMENT,
+        .next = n + 1,
+        .nfield = (uint32_t)(last - b->start),
+        .start = b->start,
+        .header = len > 3 && (b->line[2] == 'H' || b->line[2] == 'S') &&
+                  b->line[3] == m->delims.field && ln_delims_header_name(ln_span(b->line, 3)),
+    };
+    m->nslot = n + 1;
+    return LN_OK;
+}
+
+/* Behind the line ends at e; counts them. */
+static const char *skip_ends(struct build *b, const char *e, uint32_t *ends)
+{
+    for (*ends = 0; e < b->end && (*e == '\r' || *e == '\n'); (*ends)++) {
+        bool crlf = *e == '\r' && b->end - e > 1 && e[1] == '\n';
+        if (crlf || *e == '\n')
+            b->plain = false;
+        e += crlf ? 2 : 1;
+    }
+    return e;
+}
+
+/* A line ends at e: its segment, and the empty lines that follow it, are through. */
+static inline int end_line(struct build *b, const char *e, const uint32_t *last)
+{
+    const char *next = e + 1;
+    uint32_t ends = 1;
+    if (*e != '\r' || (next < b->end && *next <= '\r'))
+        next = skip_ends(b, e, &ends);
+    int rc = add_segment(b, e, ends - 1, last);
+    b->line = next;
+    return rc;
+}
+
+/* Finds fields and lines, block by block. start: room for all offsets. */
+static int cut_lines(struct build *b, const struct ln_scan *s, uint32_t *start)
+{
+    enum { BLOCK = 4096 };
+    uint32_t ends[BLOCK];
+    const char *first = b->m->bytes.ptr;
+    const struct ln_simd *simd = ln_simd();
+    b->start = start;
+    for (const char *p = b->line; p < b->end; p += BLOCK) {
+        size_t n, len = b->end - p < BLOCK ? (size_t)(b->end - p) : BLOCK;
+        size_t found = simd->index(p, len, s->delims.field, '\r', s->lf ? '\n' : '\r',
+                                   (uint32_t)(p - first) + 1, start, ends, &n);
+        for (size_t i = 0; i < n; i++) {
+            uint32_t *last = start + ends[i];
+            const char *e = first + *last - 1;
+            int rc = e < b->line ? LN_OK : end_line(b, e, last);
+            if (rc)
+                return rc;
+            b->start = last + 1;
+        }
+        start += found;
+    }
+    *start = (uint32_t)(b->end - first) + 1;
+    return b->line < b->end ? add_segment(b, b->end, 0, start) : LN_OK;
+}
+
 int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln_scan *s)
 {
     m->bytes = bytes;
@@ -182,30 +244,18 @@ int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln
     m->near.slot = LN_NO_SEGMENT;
     m->cap = slots(s);
     m->seg = ln_arena_take(&m->arena, m->cap * sizeof *m->seg);
-    if (!m->seg)
+    uint32_t *start = ln_arena_take(&m->arena, starts(s) * sizeof *start);
+    if (!m->seg || !start)
         return LN_ENOMEM;
-    struct lines l = {bytes.ptr + s->start, bytes.ptr + s->end, s->lf, s->cr, true};
-    struct ln_span line;
-    uint32_t blank, n = 0;
-    for (; next_line(&l, &line, &blank); m->nslot = ++n) {
-        int rc = n == m->cap ? ln_message_grow(m) : LN_OK;
-        if (rc)
-            return rc;
-        m->seg[n] = (struct ln_segment){
-            .ptr = line.ptr,
-            .len = (uint32_t)line.len,
-            .blank = blank,
-            .prev = n ? n - 1 : LN_NO_SEGMENT,
-            .next = n + 1,
-            .header = line.len > 3 && line.ptr[3] == m->delims.field &&
-                      ln_delims_header_name(ln_span(line.ptr, 3)),
-        };
-    }
-    m->seg[n - 1].next = LN_NO_SEGMENT;
-    m->count = n;
+    struct build b = {m, bytes.ptr + s->start, bytes.ptr + s->end, start, true};
+    int rc = cut_lines(&b, s, start);
+    if (rc)
+        return rc;
+    m->seg[m->nslot - 1].next = LN_NO_SEGMENT;
+    m->count = m->nslot;
     m->first = 0;
-    m->last = n - 1;
-    m->exact = l.plain && s->start == 0 && s->end + 1 == bytes.len && bytes.ptr[s->end] == '\r';
+    m->last = m->nslot - 1;
+    m->exact = b.plain && s->start == 0 && s->end + 1 == bytes.len && bytes.ptr[s->end] == '\r';
     return LN_OK;
 }
 

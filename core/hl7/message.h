@@ -1,6 +1,7 @@
-/* A message: an index over its bytes, not a tree. Parsing finds segments; a segment's fields are
- * found when the first one is asked for. Edits are overlays in the message's arena; the bytes
- * themselves are never written. Chapter 2.5 (construction), 2.6 (rules).
+/* A message: an index over its bytes, not a tree. Parsing finds segments and fields (hl7/simd.h);
+ * repetitions, components and subcomponents are cut when they are asked for. Edits are overlays in
+ * the message's arena; the bytes themselves are never written. Chapter 2.5 (construction), 2.6
+ * (rules).
  *
  * Segments live in slots that never move or get a new owner: a slot names its segment as long as
  * the message lives, and `removed` says that it is out. Order is a list through the slots.
@@ -19,6 +20,7 @@
 #include "base/span.h"
 #include "hl7/arena.h"
 #include "hl7/header.h"
+#include "hl7/simd.h"
 
 #define LN_MESSAGE_MAX 0x7ffffff0u /* bytes: offsets are 32 bits wide */
 #define LN_NO_SEGMENT  UINT32_MAX
@@ -44,8 +46,9 @@ struct ln_segment {
     uint32_t prev, next;
     uint32_t nfield; /* fields behind the name, as parsed; MSH-2 is the first of a header segment */
     bool removed, header;
-    uint32_t *start; /* NULL until indexed; else nfield + 1 offsets: field k is [start[k],
-                        start[k+1] - 1) */
+    bool own; /* its bytes are none of m->bytes; `start` is NULL until it is indexed */
+    uint32_t *start; /* nfield + 1 offsets: field k is [start[k], start[k+1] - 1), from the start of
+                        m->bytes, or of the segment when `own` */
     struct ln_edits *edits; /* NULL while there are none */
 };
 
@@ -69,8 +72,8 @@ struct ln_message {
 struct ln_scan {
     size_t start, end; /* of the header segment; behind the last byte that is no line end */
     struct ln_delims delims;
+    struct ln_simd_census census; /* of the bytes from `start` on */
     bool lf; /* LF ends segments */
-    bool cr; /* a CR occurs */
 };
 
 /* Finds the header, delimiters and line ends. LN_EPARSE (err->offset in
@@ -92,6 +95,12 @@ int ln_message_grow(struct ln_message *m) LN_MUST;
 /* Both at once, on the heap; ln_message_fini frees it. */
 int ln_message_init(struct ln_message *m, struct ln_span bytes, struct ln_err *err) LN_MUST;
 void ln_message_fini(struct ln_message *m);
+
+/* Where a segment's `start` counts from. */
+static inline const char *ln_segment_base(const struct ln_message *m, const struct ln_segment *s)
+{
+    return s->own ? s->ptr : m->bytes.ptr;
+}
 
 /* ---- segments ----------------------------------------------------------------------------------
  */

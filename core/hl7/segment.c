@@ -116,7 +116,8 @@ int ln_message_add(struct ln_message *m, struct ln_span name, uint32_t after, ui
             p[len++] = all[i];
     }
     *slot = m->nslot++;
-    m->seg[*slot] = (struct ln_segment){.ptr = p, .len = (uint32_t)len, .header = header};
+    m->seg[*slot] =
+        (struct ln_segment){.ptr = p, .len = (uint32_t)len, .header = header, .own = true};
     link_behind(m, *slot, after == LN_NO_SEGMENT ? m->last : after);
     m->count++;
     return LN_OK;

@@ -22,16 +22,17 @@ size_t ln_message_segment_len(const struct ln_message *m, uint32_t slot)
 char *ln_message_segment(const struct ln_message *m, uint32_t slot, char *out)
 {
     const struct ln_segment *s = &m->seg[slot];
+    const char *base = ln_segment_base(m, s);
     const char *from = s->ptr; /* what was copied of the segment as parsed */
     uint32_t k = s->nfield; /* field behind the last one written, once beyond those */
     for (uint32_t i = 0; s->edits && i < s->edits->n; i++) {
         const struct ln_edit *e = &s->edits->item[i];
-        const char *to = s->ptr + (e->field < s->nfield ? s->start[e->field] : s->len);
+        const char *to = e->field < s->nfield ? base + s->start[e->field] : s->ptr + s->len;
         memcpy(out, from, (size_t)(to - from));
         out += to - from;
         from = to;
         if (e->field < s->nfield)
-            from = s->ptr + s->start[e->field + 1] - 1;
+            from = base + s->start[e->field + 1] - 1;
         for (; k <= e->field; k++)
             *out++ = m->delims.field;
         memcpy(out, e->ptr, e->len);
