@@ -187,7 +187,11 @@ function M.size()
   list:close()
   for i = 1, 2 * rig.repeats do
     local s = site.new(files, { base = "build/bench" })
-    local e = s:start()
+    local env = {}
+    for _, name in ipairs { "ADT_PORT", "LAB_PORT", "ORU_PORT", "EHR_PORT" } do
+      env[name] = tostring(net.free_port())
+    end
+    local e = s:start { env = env }
     ready[i] = e.ready_s * 1000
     sys.sleep(0.2)
     hub[i] = rig.rss(e.pid)
