@@ -1,6 +1,6 @@
 -- bench.lua [PART...] [--markdown]: measures Lunate side by side with what it can be compared with,
--- on this machine, in one run: numbers from different times or machines mean little, ratios within a
--- run mean much. Parts: a b c d e size (all). QUICK=1 in the environment: shorter and rougher.
+-- on this machine, in one run: numbers from different times or machines mean little, ratios within
+-- a run mean much. Parts: a b c d e size (all). QUICK=1 in the environment: shorter and rougher.
 package.path = "tests/?.lua;" .. package.path
 local rig = require "bench.rig"
 local report = require "bench.report"

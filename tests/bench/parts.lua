@@ -78,7 +78,7 @@ function M.b()
   rig.stop(e)
 end
 
-local function against_first(rows, list, name, keys)
+local function against_first(rows, list, keys)
   for i, s in ipairs(list) do
     for _, key in ipairs(keys) do
       rows[i][#rows[i] + 1] = spread("%.2f", rig.ratio(s, list[1], key))
@@ -107,7 +107,7 @@ function M.c()
       ("%.1f"):format(rig.rss(e.pid)), ("%.1f"):format(rig.rss(workers[#workers])),
       ("%.2f"):format(e.run.ready_s))
   end
-  against_first(rows, list, "channels", { "rate" })
+  against_first(rows, list, { "rate" })
   report.table(("(c) %s messages/s over more channels, 1,000 connections"):format(count(rate)),
     { "channels", "messages/s", "ACK p50 ms", "p99 ms", "CPU us/msg", "hub us", "hub MB",
       "a worker MB", "ready s", "rate, of the first" }, rows)
@@ -118,7 +118,7 @@ end
 function M.d()
   local numbers = rig.quick and { 1, 100, 1000 } or { 1, 100, 1000, 10000 }
   local list, rows, engines = {}, {}, {}
-  for i, n in ipairs(numbers) do
+  for i in ipairs(numbers) do
     engines[i] = rig.engine(1)
     engines[i].before = rig.rss(engines[i].pid)
   end
@@ -143,7 +143,7 @@ function M.d()
     rows[i] = row(count(numbers[i]), s, ("%.1f"):format(e.after),
       ("%.0f"):format((e.after - e.before) * 1024 * 1024 / numbers[i]))
   end
-  against_first(rows, list, "idle", { "rate", "p50" })
+  against_first(rows, list, { "rate", "p50" })
   report.table("(d) Idle connections beside 16 busy ones", { "idle", "messages/s", "ACK p50 ms",
     "p99 ms", "CPU us/msg", "hub MB", "bytes each", "rate, of the first", "p50, of the first" },
     rows)
@@ -168,7 +168,7 @@ function M.e()
     local st = engines[i].run:status().store
     rows[i] = row(count(engines[i].held), s, ("%.0f"):format(st.bytes / 1048576))
   end
-  against_first(rows, list, "held", { "rate", "p50" })
+  against_first(rows, list, { "rate", "p50" })
   report.table("(e) A store that holds more, 16 connections", { "held at first", "messages/s",
     "ACK p50 ms", "p99 ms", "CPU us/msg", "MB at the end", "rate, of the first",
     "p50, of the first" }, rows)
@@ -200,7 +200,8 @@ function M.size()
     e:stop()
   end
   report.table("Size and start, demo site", { "", "median", "least", "greatest" }, {
-    { "start to ready, ms", ("%.0f %.0f %.0f"):format(rig.median(ready)):match "(%S+) (%S+) (%S+)" },
+    { "start to ready, ms",
+      ("%.0f %.0f %.0f"):format(rig.median(ready)):match "(%S+) (%S+) (%S+)" },
     { "hub resident, MB", ("%.1f %.1f %.1f"):format(rig.median(hub)):match "(%S+) (%S+) (%S+)" },
     { "worker resident, MB",
       ("%.1f %.1f %.1f"):format(rig.median(worker)):match "(%S+) (%S+) (%S+)" },

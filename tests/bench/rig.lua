@@ -33,7 +33,8 @@ end
 --- Compiles tests/bench/NAME.c; the program's path.
 function M.compile(name)
   local exe = here .. "/" .. name
-  local status, _, err = proc.run { "gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-pthread", "-o", exe,
+  local status, _, err = proc.run { "gcc", "-std=c11", "-D_GNU_SOURCE", "-O2", "-pthread", "-o",
+    exe,
     "tests/bench/" .. name .. ".c", "-llmdb" }
   if status ~= 0 then error(err) end
   return exe
@@ -72,7 +73,7 @@ return channel {
 }
 ]]
 
--- Ports side by side that are free, outside of the range that outgoing connections take theirs from.
+-- Ports side by side that are free, outside of the range that outgoing connections take.
 local next_port = 20000
 local function ports(n)
   local list = {}
