@@ -2,6 +2,7 @@
 -- mllp. The same in a channel script and under `lunate lua`.
 local lookup = require "lunate.lookup"
 local channel = require "lunate.channel"
+local hl7json = require "lunate.hl7.json"
 local format, concat, select, tostring, type = string.format, table.concat, select, tostring, type
 local sort = table.sort
 local levels = { debug = 0, info = 1, warn = 2, error = 3 }
@@ -48,6 +49,9 @@ return function(core)
     channel = channel.constructor(core),
     mllp = channel.mllp(core),
   }
+  if type(g.hl7) ~= "table" then error "no hl7 module" end
+  local as_json = hl7json(g.hl7, g.json)
+  g.hl7.to_json, g.hl7.from_json = as_json.to_json, as_json.from_json
   function g.now(fmt) return now(fmt) end
   function g.env(name, default)
     local value = env(name)
@@ -59,6 +63,5 @@ return function(core)
     for i = 1, select("#", ...) do list[i] = tostring((select(i, ...))) end
     core.log(levels.info, concat(list, "\t"))
   end
-  if type(g.hl7) ~= "table" then error "no hl7 module" end
   return g
 end

@@ -18,6 +18,7 @@ static const struct {
     {"json", ln_luajson_open},
     {"lunate.sys", ln_cli_sys_open},
     {"lunate.wire", ln_cli_wire_open},
+    {"lunate.tools", ln_cli_tools_open},
     {"lunate.store", ln_cli_store_open},
 };
 

@@ -304,12 +304,38 @@ static int l_unescape(lua_State *L)
     return 1;
 }
 
+/* msg:delimiters(): a table of those that MSH-1 and MSH-2 declare. */
+static int l_delimiters(lua_State *L)
+{
+    const struct ln_delims *d = &ln_lmessage_check(L, 1)->m.delims;
+    const struct {
+        const char *name;
+        char c;
+    } all[] = {
+        {"field", d->field},   {"component", d->component},       {"repetition", d->repetition},
+        {"escape", d->escape}, {"subcomponent", d->subcomponent}, {"truncation", d->truncation}};
+    lua_createtable(L, 0, 6);
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (!all[i].c)
+            continue;
+        lua_pushlstring(L, &all[i].c, 1);
+        lua_setfield(L, -2, all[i].name);
+    }
+    return 1;
+}
+
 static const luaL_Reg methods[] = {
-    {"raw", ln_lmessage_raw},   {"set_raw", ln_lmessage_set_raw},
-    {"all", ln_lmessage_all},   {"each", ln_lmessage_each},
-    {"add", ln_lmessage_add},   {"remove", ln_lmessage_remove},
-    {"move", ln_lmessage_move}, {"copy", l_copy},
-    {"ack", ln_lmessage_ack},   {NULL, NULL},
+    {"raw", ln_lmessage_raw},
+    {"set_raw", ln_lmessage_set_raw},
+    {"all", ln_lmessage_all},
+    {"each", ln_lmessage_each},
+    {"add", ln_lmessage_add},
+    {"remove", ln_lmessage_remove},
+    {"move", ln_lmessage_move},
+    {"copy", l_copy},
+    {"delimiters", l_delimiters},
+    {"ack", ln_lmessage_ack},
+    {NULL, NULL},
 };
 
 static const luaL_Reg functions[] = {
