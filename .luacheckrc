@@ -7,5 +7,6 @@ for _, folder in ipairs { "channels", "lib" } do
 end
 files["scripts/**/spec/*_spec.lua"] = { std = "+busted", read_globals = { "hl7", "json", "lunate" } }
 files["contrib/**"] = { read_globals = added }
-files["tests/**/*_spec.lua"] = { std = "+busted" }
+files["tests"] = { max_line_length = 120 } -- messages and what they become, side by side
+files["tests/**/*_spec.lua"] = { std = "+busted", max_line_length = 120 }
 exclude_files = { "build" }

@@ -1,9 +1,7 @@
 /* lunate.tools: what the verbs over files of messages need: cutting a file into its messages with
- * their places, and the keyed hash behind pseudonyms. */
+ * their places. */
 #include <lauxlib.h>
 #include <lua.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <string.h>
 
 #include "base/span.h"
@@ -116,24 +114,9 @@ static int split(lua_State *L)
     return 2;
 }
 
-/* hmac(key, text): HMAC-SHA256, 32 bytes. */
-static int hmac(lua_State *L)
-{
-    size_t key_len, len;
-    const char *key = luaL_checklstring(L, 1, &key_len), *text = luaL_checklstring(L, 2, &len);
-    unsigned char out[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    if (key_len > 4096)
-        return luaL_error(L, "the key is longer than 4096 bytes");
-    if (!HMAC(EVP_sha256(), key, (int)key_len, (const unsigned char *)text, len, out, &n))
-        return luaL_error(L, "HMAC-SHA256 is not to be had");
-    lua_pushlstring(L, (const char *)out, n);
-    return 1;
-}
-
 int ln_cli_tools_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"split", split}, {"hmac", hmac}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"split", split}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;

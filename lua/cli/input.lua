@@ -74,7 +74,6 @@ function Source:block(text, last, take)
   if last and self.framed and text:find("\v", used + 1, true) then
     self:wrong(self.at + used, "the file ends inside an MLLP frame")
     used = #text
-    if stop > used then stop = used end
   elseif stop < used then
     self:between(self.at + stop, text:sub(stop + 1, used), take)
   end

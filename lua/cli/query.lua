@@ -152,7 +152,8 @@ local function printer(paths, args, named)
     end
     local members = { "file", named and file or nil }
     for i, path in ipairs(paths) do
-      members[2 * i + 1], members[2 * i + 2] = path.text, values[i] == nil and json.null or values[i]
+      members[2 * i + 1] = path.text
+      members[2 * i + 2] = values[i] == nil and json.null or values[i]
     end
     io.write(json.encode(json.object(unpack(members, 1, 2 * #paths + 2))), "\n")
   end

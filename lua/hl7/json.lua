@@ -1,7 +1,8 @@
 -- Messages as JSON and back, byte for byte (docs/json.md): hl7.to_json, hl7.from_json. A row per
 -- segment: its name, then its fields, so that in jq .[5] is field 5.
 local parts = require "lunate.hl7.parts"
-local concat, find, sub, byte, char = table.concat, string.find, string.sub, string.byte, string.char
+local concat, find, sub = table.concat, string.find, string.sub
+local byte, char = string.byte, string.char
 
 local FORMAT = "lunate-hl7/1"
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -22,7 +23,8 @@ local function base64(bytes)
       local at = math.floor(v / shift) % 64 + 1
       return sub(alphabet, at, at)
     end
-    out[#out + 1] = digit(262144) .. digit(4096) .. (b and digit(64) or "=") .. (c and digit(1) or "=")
+    out[#out + 1] = digit(262144) .. digit(4096) .. (b and digit(64) or "=")
+      .. (c and digit(1) or "=")
   end
   return concat(out)
 end
@@ -32,7 +34,8 @@ local function unbase64(text)
   local out = {}
   for i = 1, #text, 4 do
     local a, b, c, d = byte(text, i, i + 3)
-    local v = value_of[a] * 262144 + value_of[b] * 4096 + (value_of[c] or 0) * 64 + (value_of[d] or 0)
+    local v = value_of[a] * 262144 + value_of[b] * 4096 + (value_of[c] or 0) * 64
+      + (value_of[d] or 0)
     local three = char(math.floor(v / 65536), math.floor(v / 256) % 256, v % 256)
     out[#out + 1] = sub(three, 1, value_of[d] and 3 or value_of[c] and 2 or 1)
   end

@@ -4,7 +4,7 @@ local find, sub, concat = string.find, string.sub, table.concat
 
 local M = {}
 
---- The pieces of text between the (one-byte) separators; the whole of it when there is no separator.
+--- The pieces of text between the (one-byte) separators; the whole of it when there is none.
 function M.split(text, separator)
   if not separator or not find(text, separator, 1, true) then return { text } end
   local list, n, at = {}, 0, 1
