@@ -105,6 +105,20 @@ static void type_of(const struct ln_header *h, char *out, size_t cap)
              e.len ? "^" : "", (int)(e.len > 20 ? 20 : e.len), e.ptr ? e.ptr : "");
 }
 
+/* One line a second: a log that grows with every refusal would fill the disk that is full already. */
+static void log_not_stored(struct ln_conn *k, size_t len, int rc)
+{
+    struct ln_hub *h = k->source->channel->hub;
+    int64_t now = ln_mono_us();
+    h->not_stored++;
+    if (h->not_stored_logged_us && now - h->not_stored_logged_us < 1000000)
+        return;
+    h->not_stored_logged_us = now;
+    ln_log(LN_ERROR, "source", "not_stored", "channel=%s peer=%s bytes=%zu total=%llu why=\"%s\"",
+           k->source->channel->name, k->name, len, (unsigned long long)h->not_stored,
+           ln_strerror(rc));
+}
+
 /* Stores one message of a frame; its part of the reply is settled now or when it is committed. */
 static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln_header *h,
                           bool readable, struct ln_owed *o, unsigned part)
@@ -126,8 +140,7 @@ static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln
     int rc = ln_work_append(c, &r, false, o, part, &seq);
     if (rc == LN_OK)
         return;
-    ln_log(LN_ERROR, "source", "not_stored", "channel=%s peer=%s bytes=%zu why=\"%s\"", c->name,
-           k->name, raw.len, ln_strerror(rc));
+    log_not_stored(k, raw.len, rc);
     ln_owed_settle(o, part, LN_ACK_AR,
                    "not stored: the receiver's store cannot take it now, send again");
 }

@@ -289,7 +289,8 @@ struct ln_hub {
     int64_t started_us, drain_until_us;
     bool ready, draining, finished, reading_stopped, loading, reload_again;
     int status;
-    uint64_t ack_counter;
+    uint64_t ack_counter, not_stored;
+    int64_t not_stored_logged_us;
     char ack_prefix[16];
 };
 

@@ -1,9 +1,15 @@
+<<<<<<< HEAD
 -- Disks as they are: full, and slow. Guards promise 1 (an AA means it is on disk) when there is no
 -- room, and that the loop never waits for the disk.
+=======
+-- Disks that are full and disks that are slow. Guards: a positive acknowledgement is never false; the
+-- engine goes on without a restart when there is room; its loop never waits for the disk.
+>>>>>>> e2e
 local site = require "support.site"
 local net = require "support.net"
 local sys = require "support.sys"
 local tmp = require "support.tmp"
+<<<<<<< HEAD
 local proc = require "support.proc"
 
 local function message(id, size)
@@ -113,5 +119,280 @@ describe("e2e/disk", function()
     assert.is_true(slowest_status < sys.patience(1), "status waited for the disk")
     assert.is_true(slowest_connect < sys.patience(1), "a connection waited for the disk")
     assert.equal(0, e:stop(30))
+=======
+local traffic = require "support.traffic"
+
+local function sh(cmd)
+  local ok = os.execute("(" .. cmd .. ") >/dev/null 2>&1")
+  return ok == 0 or ok == true
+end
+
+describe("e2e/disk: full", function()
+  local mounted = {}
+
+  -- A tmpfs of that many MB, or nil where that is not allowed.
+  local function small_disk(mb)
+    local dir = tmp.dir()
+    if not sh(("mount -t tmpfs -o size=%dm,mode=0700 lunate-test %s"):format(mb, tmp.quote(dir))) then
+      return nil
+    end
+    mounted[#mounted + 1] = dir
+    return dir
+  end
+
+  after_each(function()
+    require("support.proc").cleanup()
+    for _, dir in ipairs(mounted) do sh("umount -l " .. tmp.quote(dir)) end
+    mounted = {}
+    site.cleanup()
+  end)
+
+  local function begin(out, mb, more)
+    local disk = small_disk(mb)
+    if not disk then return nil end
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { top = more }),
+      ["lunate.lua"] = ("return { data = %q }"):format(disk .. "/data") }
+    return s:start(), port, disk
+  end
+
+  -- Sends until n refusals have come in a row; returns what was acknowledged.
+  local function fill(conn, prefix, acked, n, more)
+    local refused, count = 0, 0
+    repeat
+      count = count + 1
+      local id = prefix .. count
+      local ok, code = pcall(traffic.exchange, conn, id, { more = more, timeout = 10 })
+      assert.truthy(ok, code)
+      if code == "AA" then
+        acked[#acked + 1], refused = id, 0
+      else
+        assert.equal("AR", code)
+        refused = refused + 1
+      end
+    until refused == n or count > 50000
+    assert.equal(n, refused, "the disk does not become full")
+  end
+
+  local function check(out, acked)
+    local seen, order, last = {}, {}, 0
+    for i, id in ipairs(out:ids()) do
+      seen[id] = seen[id] or i
+      order[#order + 1] = id
+    end
+    for _, id in ipairs(acked) do
+      assert.truthy(seen[id], id .. " was acknowledged and is not there")
+      assert.truthy(seen[id] > last, id .. " is out of order")
+      last = seen[id]
+    end
+    assert.equal(#order, #out.frames)
+  end
+
+  it("refuses, delivers what it accepted, and goes on when there is room", function()
+    local out = net.receiver {}
+    local e, port, disk = begin(out, 24)
+    if not e then
+      pending("needs the right to mount a tmpfs")
+      return
+    end
+    local conn, acked = net.connect(port), {}
+    assert(sh(("head -c 12M /dev/zero > %s/ballast"):format(disk)))
+    fill(conn, "A", acked, 5, "OBX|1|TX|N^N||" .. ("x"):rep(20000) .. "\r")
+    assert.truthy(#acked > 10, #acked .. " acknowledged")
+    assert.truthy(e:status().store.failure ~= "", "status says so")
+    out:run_until(function() return #out.frames >= #acked end, 20, "delivery of what was accepted")
+    check(out, acked)
+    local _, lines = e:log():gsub("not_stored", "")
+    assert.truthy(lines <= 20, lines .. " lines in the log")
+    sh("rm " .. disk .. "/ballast")
+    local before = #acked
+    site.wait_until(function()
+      local code = traffic.exchange(conn, "B" .. sys.now())
+      if code == "AA" then before = before + 1 end
+      return code == "AA"
+    end, 15, "going on")
+    for n = 1, 50 do
+      assert.equal("AA", traffic.exchange(conn, "C" .. n))
+      acked[#acked + 1] = "C" .. n
+    end
+    out:run_until(function() return #out.frames >= before + 50 end, 20, "delivery")
+    check(out, acked)
+    assert.equal("", e:status().store.failure)
+    assert.equal(0, e:stop())
+    io.stderr:write(("# 24 MB disk: %d acknowledged, all delivered\n"):format(#acked))
+  end)
+
+  it("never says AA falsely when the disk fills up to the last byte under its feet", function()
+    local port_out = net.free_port()
+    local e, port, disk = begin({ port = port_out }, 32)
+    if not e then
+      pending("needs the right to mount a tmpfs")
+      return
+    end
+    local s = e.site
+    local conn, acked = net.connect(port), {}
+    for n = 1, 50 do
+      if traffic.exchange(conn, "A" .. n) == "AA" then acked[#acked + 1] = "A" .. n end
+    end
+    sh(("cat /dev/zero > %s/ballast"):format(disk)) -- another program takes all there is
+    local refused = 0
+    for n = 51, 150 do
+      local code = traffic.exchange(conn, "A" .. n, { timeout = 15 })
+      if code == "AA" then acked[#acked + 1] = "A" .. n else refused = refused + 1 end
+    end
+    assert.truthy(refused > 0)
+    e:kill9() -- nothing that was only in memory counts
+    sh("rm " .. disk .. "/ballast")
+    local out = net.receiver { port = port_out }
+    e = s:start()
+    assert.equal("AA", traffic.exchange(net.connect(port), "LAST"))
+    acked[#acked + 1] = "LAST"
+    out:run_until(function() return out:ids()[#out.frames] == "LAST" end, 20, "delivery")
+    check(out, acked)
+    assert.equal(0, e:stop())
+  end)
+
+  it("drains a full queue on a full disk", function()
+    local port_out = net.free_port()
+    local e, port, disk = begin({ port = port_out }, 24)
+    if not e then
+      pending("needs the right to mount a tmpfs")
+      return
+    end
+    local conn, acked = net.connect(port), {}
+    assert(sh(("head -c 8M /dev/zero > %s/ballast"):format(disk)))
+    fill(conn, "Q", acked, 5, "OBX|1|TX|N^N||" .. ("x"):rep(5000) .. "\r")
+    local out = net.receiver { port = port_out }
+    out:run_until(function() return #out.frames >= #acked end, 30, "delivery on the full disk")
+    check(out, acked)
+    site.wait_until(function() return e:channel("in").dest.out.queued == 0 end, 20, "outcomes on the disk")
+    assert.equal(0, e:stop())
+  end)
+end)
+
+describe("e2e/disk: slow", function()
+  after_each(site.cleanup)
+
+  local function shim()
+    local lib = tmp.dir() .. "/slowdisk.so"
+    assert(sh("gcc -shared -fPIC -O1 -D_GNU_SOURCE -o " .. lib .. " tests/e2e/slowdisk.c -ldl"), "gcc")
+    return lib
+  end
+
+  it("500 ms per sync: status at once, connections accepted, nothing times out, all delivered", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { dest = "timeout = 2" }),
+      ["channels/other.lua"] = traffic.channel(net.free_port(), out.port) }
+    local knob = tmp.file("0")
+    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    local conns, ids = {}, {}
+    for i = 1, 20 do conns[i] = assert(net.connect(port)) end
+    tmp.write(knob, "500")
+    local worst_status, worst_connect, worst_ack, statuses = 0, 0, 0, 0
+    local round, sent_at = {}, sys.now()
+    local function send_round()
+      sent_at = sys.now()
+      for i, conn in ipairs(conns) do
+        local id = ("S%d-%d"):format(#ids, i)
+        ids[#ids + 1] = id
+        round[conn] = id
+        assert(conn:send(net.frame(traffic.adt(id))))
+      end
+    end
+    for _ = 1, 4 do
+      send_round()
+      while next(round) do
+        for conn, id in pairs(round) do
+          local reply = conn:recv_frame(0)
+          if reply then
+            assert.equal("AA", net.field(reply, "MSA", 1))
+            assert.equal(id, net.field(reply, "MSA", 2))
+            round[conn] = nil
+            worst_ack = math.max(worst_ack, sys.now() - sent_at)
+          end
+        end
+        out:step(0)
+        local t = sys.now()
+        assert.equal("running", e:channel("in").state)
+        worst_status, statuses = math.max(worst_status, sys.now() - t), statuses + 1
+        t = sys.now()
+        local probe = assert(net.connect(port, { timeout = 1 }))
+        worst_connect = math.max(worst_connect, sys.now() - t)
+        probe:close()
+        assert.truthy(sys.now() - sent_at < 10, "no acknowledgement in 10 s")
+      end
+    end
+    out:run_for_frames(#ids, 30)
+    assert.equal(0, e:channel("in").dest.out.retries)
+    io.stderr:write(("# 500 ms per sync: %d status in up to %.0f ms, connect up to %.1f ms, ACK of 20 up to "
+      .. "%.0f ms\n"):format(statuses, worst_status * 1000, worst_connect * 1000, worst_ack * 1000))
+    assert.truthy(worst_status < 1, ("status took %.3f s"):format(worst_status))
+    assert.truthy(worst_connect < 1, ("connecting took %.3f s"):format(worst_connect))
+    local seen = {}
+    for _, id in ipairs(out:ids()) do
+      assert.is_nil(seen[id], id .. " came twice")
+      seen[id] = true
+    end
+    local t = sys.now()
+    assert.equal(0, e:stop(20)) -- and it ends in an orderly way
+    assert.truthy(sys.now() - t < 12)
+    e = s:start()
+    assert.equal(#ids, e:channel("in").dest.out.sent)
+    assert.equal(0, e:stop())
+  end)
+
+  it("a sync that hangs for seconds: read on from where it was", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local knob = tmp.file("0")
+    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    local conn = net.connect(port)
+    assert.equal("AA", traffic.exchange(conn, "H0"))
+    tmp.write(knob, "3000")
+    conn:send(net.frame(traffic.adt "H1"))
+    assert.same({ nil, "timeout" }, { (conn:recv_frame(1)), (select(2, conn:recv_frame(0))) })
+    tmp.write(knob, "0")
+    -- Far more than may wait in memory: reading stops, and goes on.
+    local big = ("OBX|1|TX|N^N||" .. ("y"):rep(100000) .. "\r")
+    local senders = {}
+    for i = 1, 8 do senders[i] = net.connect(port) end
+    tmp.write(knob, "700")
+    local got, want, rest = 0, 0, {}
+    for i, c in ipairs(senders) do
+      local frames = {}
+      for n = 1, 60 do frames[n] = net.frame(traffic.adt(("H%d-%d"):format(i, n), { more = big })) end
+      rest[c], want = table.concat(frames), want + 60
+    end
+    local deadline = sys.now() + 60
+    repeat
+      for c, text in pairs(rest) do
+        local ok, _, part = c:send(text, 0)
+        rest[c] = not ok and text:sub(part + 1) or nil
+      end
+      for _, c in ipairs(senders) do
+        local reply = c:recv_frame(0)
+        if reply then
+          assert.equal("AA", net.field(reply, "MSA", 1))
+          got = got + 1
+        end
+      end
+      out:step(0.001)
+      if got == 100 then tmp.write(knob, "50") end
+    until got == want or sys.now() > deadline
+    assert.equal(want, got)
+    assert.equal("H1", net.field(assert(conn:recv_frame(10)), "MSA", 2))
+    out:run_for_frames(want + 2, 30)
+    e:stop(20)
+>>>>>>> e2e
   end)
 end)
