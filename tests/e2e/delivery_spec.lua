@@ -430,7 +430,7 @@ describe("e2e/delivery: queues", function()
     traffic.send_all(conn, ids, { more = more })
     site.wait_until(function() return out_of(e).queued == 5000 end, 30, "the queue")
     local rss = proc.proc_status(e.pid, "RssAnon") or 0
-    io.stderr:write(("# hub with 5,000 messages of 4 KB queued: %d KB anonymous, %d KB resident\n")
+    io.stderr:write(("## hub with 5,000 messages of 4 KB queued: %d KB anonymous, %d KB resident\n")
       :format(rss, proc.proc_status(e.pid, "VmRSS")))
     if (os.getenv "MODE" or "release") == "release" then
       assert.truthy(rss < 40000, rss .. " KB") -- the messages are 20 MB, and stand in many records

@@ -37,7 +37,7 @@ describe("e2e/idle", function()
       worst = math.max(worst, sys.now() - began)
     end
     for i = 1, 1000, 100 do assert.equal("AA", traffic.exchange(idle[i], "I" .. i)) end
-    io.stderr:write(("# 1,000 idle connections: hub %d -> %d KB, %.2f KB each; worst ACK %.1f ms\n"):format(
+    io.stderr:write(("## 1,000 idle connections: hub %d -> %d KB, %.2f KB each; worst ACK %.1f ms\n"):format(
       before, after, (after - before) / 1000, worst * 1000))
     if release then assert.truthy(after - before < 4000, (after - before) .. " KB") end
     assert.truthy(worst < sys.patience(1))
@@ -71,7 +71,7 @@ describe("e2e/idle", function()
     site.wait_until(function() return e:channel("c1").dest.out.queued == 0 end, 5, "the queues")
     local hub, worst = rss(e.pid), 0
     for _, pid in ipairs(e:workers()) do worst = math.max(worst, rss(pid)) end
-    io.stderr:write(("# three channels: ready in %.0f ms, hub %d KB, worker %d KB\n"):format(best * 1000,
+    io.stderr:write(("## three channels: ready in %.0f ms, hub %d KB, worker %d KB\n"):format(best * 1000,
       hub, worst))
     if release then
       assert.truthy(hub < 15 * 1024, hub .. " KB")
