@@ -1,7 +1,7 @@
 -- dictionary.lua DIR [OUT]: writes HL7's dictionary, versions 2.1 to 2.8.2, as the texts that are
 -- embedded in the binary: OUT/fields.lua, tables.lua, structures.lua, events.lua (OUT is
 -- lua/dictionary when left out), from the facts in DIR: segments.csv, segment_names.csv,
--- datatypes.csv, tables.csv, structures.json, events.csv. The head of each text says how to read it.
+-- datatypes.csv, tables.csv, structures.json, events.csv. Each text's head says how to read it.
 --   lunate lua contrib/dictionary.lua DIR
 local dir = assert(arg[1], "usage: lunate lua contrib/dictionary.lua DIR [OUT]")
 local out_dir = arg[2] or "lua/dictionary"
@@ -174,7 +174,8 @@ local function write_fields()
       if a.seq ~= b.seq then return a.seq < b.seq end
       return ranges(a.versions) < ranges(b.versions)
     end)
-    local list, given = { key, item("0", "", owner.kind or "", "", "", "", "", "", owner.title) }, {}
+    local head = item("0", "", owner.kind or "", "", "", "", "", "", owner.title)
+    local list, given = { key, head }, {}
     for _, e in ipairs(owner.entries) do
       local text, id = owner[e.seq .. e.name], e.seq .. e.name
       if given[id] or text == derived(e.name) then text = "" end
@@ -187,8 +188,8 @@ local function write_fields()
   write("fields", "A line per segment (=PID) and per data type (:XPN), entries\n"
     .. "-- between |, in an entry between ^: number, name, type, versions (all when empty), usage\n"
     .. "-- (R C B W; O when empty), repetitions (1 when empty), length, table, title (that of an\n"
-    .. "-- entry before with the same name, or the name with capitals, when empty). Entry 0 is the\n"
-    .. "-- segment or type itself.", lines)
+    .. "-- entry before with the same name, or the name with capitals, when empty). Entry 0 is\n"
+    .. "-- the segment or type itself.", lines)
 end
 
 -- ---- tables -------------------------------------------------------------------------------------
@@ -218,19 +219,36 @@ local function write_tables()
       .. (#t.codes > 0 and "|" or "") .. table.concat(t.codes, "|")
   end
   write("tables", "A line per table, parts between |: number, H (HL7's) or\n"
-    .. "-- U (user's), + when not all codes are listed; name; then codes, in each between ^: code,\n"
-    .. "-- versions (all when empty), meaning.", lines)
+    .. "-- U (user's), + when not all codes are listed; name; then codes, in each between ^:\n"
+    .. "-- code, versions (all when empty), meaning.", lines)
 end
 
 -- ---- message structures -------------------------------------------------------------------------
 
 local grammar
 
+-- Groups that the sources write as a choice though the standard has a sequence of them.
+local function is_sequence(name)
+  return name:find "^QUERY" or name:find "^INVOICE" or name:find "^AUTHORIZATION"
+    or name:find "^REASSESSMENT" or name:find "^PAYMENT" or name:find "^ANTI_MICROBIAL"
+end
+
+-- A group of nothing stands for segments that the sender chooses (query by example).
+local function is_any(node)
+  return node[1] == "ANYHL7SEGMENT" or (node[4] ~= nil and #node[5] == 0)
+end
+
 local function element(node)
   local name, min, max, kind, children = node[1], node[2], node[3], node[4], node[5]
+  if not name:find "," then name = name:upper():gsub("[^A-Z0-9_]", "_") end
   local text = name
-  if kind == "choice" then
-    text = name .. "<" .. grammar(children, "|") .. ">"
+  if is_any(node) then
+    text, min, max = "ANY", 0, -1
+  elseif kind == "choice" and not is_sequence(name) then
+    text = name .. "<" .. grammar(children, "/") .. ">"
+    for _, child in ipairs(children) do
+      if is_any(child) then min = 0 end
+    end
   elseif kind then
     text = name .. "(" .. grammar(children, " ") .. ")"
   end
@@ -242,8 +260,7 @@ end
 grammar = function(nodes, separator)
   local list = {}
   for i, node in ipairs(nodes) do list[i] = element(node) end
-  -- In a choice | and blanks would clash with the line's own separators.
-  return table.concat(list, separator == "|" and "/" or " ")
+  return table.concat(list, separator)
 end
 
 local function write_structures()
@@ -251,9 +268,12 @@ local function write_structures()
   for version, list in pairs(json.decode(read_file "structures.json")) do
     for name, nodes in pairs(list) do
       local text = grammar(nodes, " ")
-      structures[name] = structures[name] or {}
-      structures[name][text] = structures[name][text] or {}
-      structures[name][text][assert(number_of[version])] = true
+      -- Choices whose names were lost: the nearest version's structure stands in for it.
+      if not text:find(",", 1, true) then
+        structures[name] = structures[name] or {}
+        structures[name][text] = structures[name][text] or {}
+        structures[name][text][assert(number_of[version])] = true
+      end
     end
   end
   for _, name in ipairs(sorted_keys(structures)) do
@@ -263,7 +283,8 @@ local function write_structures()
     lines[#lines + 1] = name .. "|" .. table.concat(list, "|")
   end
   write("structures", "A line per message structure: name, then between |:\n"
-    .. "-- versions^grammar. [X] is optional, {X} repeats, NAME(...) is a group, NAME<A/B> a choice.",
+    .. "-- versions^grammar. [X] is optional, {X} repeats, NAME(...) is a group, NAME<A/B> a\n"
+    .. "-- choice, ANY any segment.",
     lines)
 end
 

@@ -67,8 +67,7 @@ bool ln_names_line(const char *text, struct ln_span key, struct ln_span *line)
     const char *p = t.ptr, *end = p + t.len, *eol;
     for (; p < end; p = eol + 1) {
         eol = line_end(p, end);
-        if ((size_t)(eol - p) > key.len && p[key.len] == '|' &&
-            memcmp(p, key.ptr, key.len) == 0) {
+        if ((size_t)(eol - p) > key.len && p[key.len] == '|' && memcmp(p, key.ptr, key.len) == 0) {
             *line = ln_span(p + key.len + 1, (size_t)(eol - p) - key.len - 1);
             return true;
         }

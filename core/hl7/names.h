@@ -1,5 +1,5 @@
-/* The standard's dictionary, 2.1 to 2.8.2, as far as C needs it: names of fields and components, and
- * the lines that lua/dictionary/init.lua reads. The texts are lua/dictionary/{fields,tables,
+/* The standard's dictionary, 2.1 to 2.8.2, as far as C needs it: names of fields and components,
+ * and the lines that lua/dictionary/init.lua reads. The texts are lua/dictionary/{fields,tables,
  * structures,events}.lua (contrib/dictionary.lua writes them; their heads say how to read them).
  * Never needed to parse a message. No allocation, no state: who asks often keeps the answers. */
 #ifndef LN_HL7_NAMES_H

@@ -2,8 +2,8 @@
 -- Written by contrib/dictionary.lua. A line per segment (=PID) and per data type (:XPN), entries
 -- between |, in an entry between ^: number, name, type, versions (all when empty), usage
 -- (R C B W; O when empty), repetitions (1 when empty), length, table, title (that of an
--- entry before with the same name, or the name with capitals, when empty). Entry 0 is the
--- segment or type itself.
+-- entry before with the same name, or the name with capitals, when empty). Entry 0 is
+-- the segment or type itself.
 -- Versions are counted in hexadecimal: 1 = 2.1, 2.2, 2.3, 2.3.1, 2.4, 2.5, 2.5.1, 2.6, 2.7, 2.7.1, 2.8, 2.8.1, 2.8.2 = d.
 return [=[
 :AD|0^^composite^^^^^^Address|1^street_address^ST^1-4,9-d|1^street_address_st^ST^5^^^^^street address (ST)|1^street_address^ST^6-8^^^120|2^other_designation^ST^1-5,9-d|2^other_designation^ST^6-8^^^120|3^city^ST^1-5,9-d|3^city^ST^6-8^^^50|4^state_or_province^ST^1-5,9-d^^^^^State or Province|4^state_or_province^ST^6-8^^^50|5^zip^ID^1|5^zip_or_postal_code^ID^2^^^^^Zip or Postal Code|5^zip_or_postal_code^ST^3-5,9-d|5^zip_or_postal_code^ST^6-8^^^12|6^country^ID^1-5,b-d|6^country^ID^6-a^^^3^0399|7^type^ID^2^^^^^type|7^address_type^ID^3-5,b-d|7^address_type^ID^6-a^^^3^0190|8^other_geographic_designation^ST^2-5,9-d|8^other_geographic_designation^ST^6-8^^^50

@@ -1,7 +1,7 @@
 -- luacheck: no max line length
 -- Written by contrib/dictionary.lua. A line per table, parts between |: number, H (HL7's) or
--- U (user's), + when not all codes are listed; name; then codes, in each between ^: code,
--- versions (all when empty), meaning.
+-- U (user's), + when not all codes are listed; name; then codes, in each between ^:
+-- code, versions (all when empty), meaning.
 -- Versions are counted in hexadecimal: 1 = 2.1, 2.2, 2.3, 2.3.1, 2.4, 2.5, 2.5.1, 2.6, 2.7, 2.7.1, 2.8, 2.8.1, 2.8.2 = d.
 return [=[
 0001|U|Administrative Sex|A^5-d^Ambiguous|F^^Female|M^^Male|N^5-d^Not applicable|O^^Other|U^^Unknown
