@@ -45,26 +45,46 @@ unsigned ln_names_version(struct ln_span text)
     return best;
 }
 
-static struct ln_span text(void)
+static struct ln_span text_of(const char *text)
 {
+    static const char prefix[] = "lunate.dictionary.";
     for (const struct ln_embedded *e = ln_embedded; e->name; e++)
-        if (strcmp(e->name, "lunate.dictionary.names") == 0)
+        if (strncmp(e->name, prefix, sizeof prefix - 1) == 0 &&
+            strcmp(e->name + sizeof prefix - 1, text) == 0)
             return ln_span(e->text, e->len);
     return ln_span("", 0);
 }
 
-bool ln_names_open(struct ln_names *n, char kind, struct ln_span owner)
+static const char *line_end(const char *p, const char *end)
 {
-    struct ln_span t = text();
-    const char *p = t.ptr, *end = p + t.len;
+    const char *eol = memchr(p, '\n', (size_t)(end - p));
+    return eol ? eol : end;
+}
+
+bool ln_names_line(const char *text, struct ln_span key, struct ln_span *line)
+{
+    struct ln_span t = text_of(text);
+    const char *p = t.ptr, *end = p + t.len, *eol;
+    for (; p < end; p = eol + 1) {
+        eol = line_end(p, end);
+        if ((size_t)(eol - p) > key.len && p[key.len] == '|' && memcmp(p, key.ptr, key.len) == 0) {
+            *line = ln_span(p + key.len + 1, (size_t)(eol - p) - key.len - 1);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ln_names_key(const char *text, const char **at, struct ln_span *key)
+{
+    struct ln_span t = text_of(text);
+    const char *end = t.ptr + t.len, *p = *at ? *at : t.ptr;
     while (p < end) {
-        const char *eol = memchr(p, '\n', (size_t)(end - p));
-        if (!eol)
-            eol = end;
-        if ((size_t)(eol - p) > owner.len + 1 && p[0] == kind && p[owner.len + 1] == ' ' &&
-            memcmp(p + 1, owner.ptr, owner.len) == 0) {
-            n->at = p + owner.len + 2;
-            n->end = eol;
+        const char *eol = line_end(p, end), *bar = memchr(p, '|', (size_t)(eol - p));
+        bool comment = p[0] == '-' && eol - p > 1 && p[1] == '-'; /* the text's head */
+        if (bar && !comment) {
+            *key = ln_span(p, (size_t)(bar - p));
+            *at = eol < end ? eol + 1 : end;
             return true;
         }
         p = eol + 1;
@@ -82,19 +102,34 @@ static struct ln_span until(const char **at, const char *end, char stop)
     return ln_span(from, (size_t)(e - from));
 }
 
+bool ln_names_open(struct ln_names *n, char kind, struct ln_span owner)
+{
+    char key[32] = {kind};
+    struct ln_span line;
+    if (owner.len >= sizeof key)
+        return false;
+    memcpy(key + 1, owner.ptr, owner.len);
+    if (!ln_names_line("fields", ln_span(key, owner.len + 1), &line))
+        return false;
+    n->at = line.ptr;
+    n->end = line.ptr + line.len;
+    until(&n->at, n->end, '|'); /* entry 0 is the owner itself */
+    return n->at < n->end;
+}
+
 bool ln_names_next(struct ln_names *n, struct ln_name *out)
 {
     if (n->at >= n->end)
         return false;
-    struct ln_span entry = until(&n->at, n->end, ' ');
+    struct ln_span entry = until(&n->at, n->end, '|');
     const char *p = entry.ptr, *end = p + entry.len;
-    struct ln_span number = until(&p, end, ':');
+    struct ln_span number = until(&p, end, '^');
     out->number = 0;
     for (size_t i = 0; i < number.len; i++)
         out->number = out->number * 10 + (uint32_t)(number.ptr[i] - '0');
-    out->name = until(&p, end, ':');
-    out->type = until(&p, end, ':');
-    out->ranges = ln_span(p, (size_t)(end - p));
+    out->name = until(&p, end, '^');
+    out->type = until(&p, end, '^');
+    out->ranges = until(&p, end, '^');
     return true;
 }
 

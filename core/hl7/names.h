@@ -1,5 +1,6 @@
-/* Names of the standard's fields and components, 2.1 to 2.8.2, from the text in
- * lua/dictionary/names.lua (contrib/dictionary-names.lua writes it; its head says how to read it).
+/* The standard's dictionary, 2.1 to 2.8.2, as far as C needs it: names of fields and components,
+ * and the lines that lua/dictionary/init.lua reads. The texts are lua/dictionary/{fields,tables,
+ * structures,events}.lua (contrib/dictionary.lua writes them; their heads say how to read them).
  * Never needed to parse a message. No allocation, no state: who asks often keeps the answers. */
 #ifndef LN_HL7_NAMES_H
 #define LN_HL7_NAMES_H
@@ -15,6 +16,12 @@
 unsigned ln_names_version(struct ln_span text);
 /* The text of a version number: "2.5.1". */
 const char *ln_names_version_text(unsigned version);
+
+/* The line with this key in one of the texts ("fields", "tables", ...), without key and first
+ * separator. False when there is none. */
+bool ln_names_line(const char *text, struct ln_span key, struct ln_span *line);
+/* Walks the keys of a text: *at is NULL at first. False at the end. */
+bool ln_names_key(const char *text, const char **at, struct ln_span *key);
 
 /* A walk over the entries of one segment ('=', "PID") or data type (':', "XPN"). */
 struct ln_names {

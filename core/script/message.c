@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "hl7/escape.h"
+#include "script/hl7core.h"
 
 #define STACK_BYTES 16384 /* up to here a wire form is put together on the C stack */
 #define ANCHOR_MIN  65536 /* from here on an input string is kept, not copied */
@@ -234,6 +235,8 @@ static int l_index(lua_State *L)
         lua_pop(L, 1);
         return ln_lmessage_get(L, u);
     }
+    if (lua_type(L, -1) == LUA_TSTRING)
+        ln_hl7core_method(L, lua_upvalueindex(1));
     return lua_isnumber(L, -1) ? push_attribute(L, u, (int)lua_tointeger(L, -1)) : 1;
 }
 
@@ -244,7 +247,7 @@ static int l_newindex(lua_State *L)
         return luaL_error(L, "a message is indexed by a path, not by a %s", luaL_typename(L, 2));
     lua_pushvalue(L, 2);
     lua_rawget(L, lua_upvalueindex(1));
-    if (lua_isfunction(L, -1))
+    if (lua_isfunction(L, -1) || lua_type(L, -1) == LUA_TSTRING)
         return luaL_error(L, "'%s' is a method of messages and cannot be set", lua_tostring(L, 2));
     if (lua_isnumber(L, -1)) {
         int i = (int)lua_tointeger(L, -1);
@@ -338,6 +341,13 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
+/* Methods written in Lua: a module's name stands in their place until the first call. */
+static const char *const lua_methods[][2] = {
+    {"groups", "lunate.hl7.groups"},
+    {"tree", "lunate.hl7.groups"},
+    {"validate", "lunate.hl7.validate"},
+};
+
 static const luaL_Reg functions[] = {
     {"parse", l_parse}, {"new", ln_lmessage_new}, {"escape", l_escape}, {"unescape", l_unescape},
     {NULL, NULL},
@@ -354,6 +364,10 @@ int ln_message_open(lua_State *L)
             lua_pushinteger(L, (lua_Integer)i);
             lua_setfield(L, -2, attributes[i].name);
         }
+        for (size_t i = 0; i < sizeof lua_methods / sizeof lua_methods[0]; i++) {
+            lua_pushstring(L, lua_methods[i][1]);
+            lua_setfield(L, -2, lua_methods[i][0]);
+        }
         static const luaL_Reg meta[] = {{"__index", l_index}, {"__newindex", l_newindex}};
         for (size_t i = 0; i < 2; i++) {
             lua_pushvalue(L, -1);
@@ -369,9 +383,11 @@ int ln_message_open(lua_State *L)
         lua_setfield(L, mt, "__metatable");
     }
     lua_pop(L, 1);
+    ln_hl7core_open(L);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     lua_pushliteral(L, "\"\"");
     lua_setfield(L, -2, "null");
+    ln_hl7core_lazy(L);
     return 1;
 }

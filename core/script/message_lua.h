@@ -107,6 +107,9 @@ uint32_t ln_lhandle_count(lua_State *L, struct ln_lhandle *h);
  * idx, in the message's version or the nearest. Raises with a suggestion. */
 uint32_t ln_lnames_number(lua_State *L, struct ln_lmessage *u, char kind, const char *owner,
                           int idx);
+/* Takes the names of an owner ("=ZPD" at index 1) from the table at index 2, for all versions: the
+ * site's own come before the dictionary's. */
+void ln_lnames_extend(lua_State *L);
 /* Pushes the data type of field or component n (a string), or nil. */
 void ln_lnames_type(lua_State *L, struct ln_lmessage *u, char kind, const char *owner, uint32_t n);
 

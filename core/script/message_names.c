@@ -1,6 +1,7 @@
 /* Dictionary names for the message object. What a segment or data type holds in one version is read
  * from the dictionary's text once and kept in a table of the Lua state:
- * registry["lunate.names"][version][kind .. owner] = { patient_name = 5, [5] = "XPN", ... }. */
+ * registry["lunate.names"][version][kind .. owner] = { patient_name = 5, [5] = "XPN", ... }. What a
+ * site adds (hl7.dictionary.extend) stands under version "". */
 #include "script/message_lua.h"
 
 #include <lauxlib.h>
@@ -30,6 +31,51 @@ static void sub_table(lua_State *L, const char *key)
         lua_setfield(L, -3, key);
     }
     lua_remove(L, -2);
+}
+
+/* Pushes registry["lunate.names"]. */
+static void push_cache(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, CACHE);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, CACHE);
+}
+
+void ln_lnames_extend(lua_State *L)
+{
+    push_cache(L);
+    sub_table(L, "");
+    lua_newtable(L); /* what was read before is forgotten */
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "");
+    lua_setfield(L, LUA_REGISTRYINDEX, CACHE);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+/* Copies what the site says of an owner into the table on top. */
+static void copy_site(lua_State *L, const char *key)
+{
+    int into = lua_gettop(L);
+    push_cache(L);
+    lua_getfield(L, -1, "");
+    if (lua_istable(L, -1))
+        lua_getfield(L, -1, key);
+    if (lua_istable(L, -1) && lua_gettop(L) == into + 3) {
+        lua_pushnil(L);
+        while (lua_next(L, -2)) {
+            lua_pushvalue(L, -2);
+            lua_insert(L, -2);
+            lua_rawset(L, into);
+        }
+    }
+    lua_settop(L, into);
 }
 
 /* Pushes the entries of one version into the table on top, nearest version first: what stands there
@@ -71,13 +117,7 @@ static void push_owner(lua_State *L, struct ln_lmessage *u, char kind, const cha
 {
     luaL_checkstack(L, 10, "message");
     *version = version_of(u);
-    lua_getfield(L, LUA_REGISTRYINDEX, CACHE);
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        lua_newtable(L);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, LUA_REGISTRYINDEX, CACHE);
-    }
+    push_cache(L);
     sub_table(L, ln_names_version_text(*version));
     lua_pushfstring(L, "%c%s", kind, owner);
     lua_pushvalue(L, -1);
@@ -85,6 +125,7 @@ static void push_owner(lua_State *L, struct ln_lmessage *u, char kind, const cha
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
         lua_newtable(L);
+        copy_site(L, lua_tostring(L, -2));
         fill(L, kind, owner, *version);
         /* Only what the dictionary knows is kept: owners come from messages, and are many. */
         if (lua_next(L, (lua_pushnil(L), -2))) {
