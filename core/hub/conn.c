@@ -105,7 +105,8 @@ static void type_of(const struct ln_header *h, char *out, size_t cap)
              e.len ? "^" : "", (int)(e.len > 20 ? 20 : e.len), e.ptr ? e.ptr : "");
 }
 
-/* One line a second: a log that grows with every refusal would fill the disk that is full already. */
+/* One line a second: a log that grows with every refusal would fill the disk that is full already.
+ */
 static void log_not_stored(struct ln_conn *k, size_t len, int rc)
 {
     struct ln_hub *h = k->source->channel->hub;

@@ -1,5 +1,5 @@
-/* LD_PRELOAD for disk_spec: every sync, and every write to a file opened with O_DSYNC or O_SYNC, takes
- * as long as the file that SLOWDISK names says (milliseconds; 0 or no file: no delay). */
+/* LD_PRELOAD for disk_spec: every sync, and every write to a file opened with O_DSYNC or O_SYNC,
+ * takes as long as the file that SLOWDISK names says (milliseconds; 0 or no file: no delay). */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -47,7 +47,7 @@ ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
 {
     if (syncs(fd))
         wait_as_told();
-    return NEXT(ssize_t (*)(int, const void *, size_t, off_t), "pwrite")(fd, p, n, at);
+    return NEXT(ssize_t(*)(int, const void *, size_t, off_t), "pwrite")(fd, p, n, at);
 }
 
 ssize_t pwrite64(int fd, const void *p, size_t n, off_t at)
@@ -59,5 +59,5 @@ ssize_t pwritev(int fd, const struct iovec *v, int n, off_t at)
 {
     if (syncs(fd))
         wait_as_told();
-    return NEXT(ssize_t (*)(int, const struct iovec *, int, off_t), "pwritev")(fd, v, n, at);
+    return NEXT(ssize_t(*)(int, const struct iovec *, int, off_t), "pwritev")(fd, v, n, at);
 }
