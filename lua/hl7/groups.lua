@@ -166,7 +166,8 @@ end
 --- fit: { segment, number, name, rule = "order", "many" or "unexpected" }. Raises an error when the
 --- dictionary has no structure for it.
 function M.tree(msg, options)
-  return tree(msg, options, 2)
+  local root, problems = tree(msg, options, 2)
+  return root, problems
 end
 
 --- msg:groups(name [, { structure, version }]): the groups of that name, in order; without a name
