@@ -13,36 +13,26 @@ local read = {} -- version number -> what was read: key -> value, or false
 
 -- ---- lines --------------------------------------------------------------------------------------
 
---- Is version v (a number) within "4-8,a"? Everything is within "".
-local function within(ranges, v)
-  if ranges == "" then return true end
+-- Is version v (a number) within "4-8,a"? Everything is within "". The answers are few: kept.
+local within = setmetatable({}, { __index = function(answers, ranges)
+  local set = {}
   for from, dash, to in ranges:gmatch "(%x)(%-?)(%x?)" do
-    if v == tonumber(from, 16) then return true end
-    if dash == "-" and v > tonumber(from, 16) and v <= tonumber(to, 16) then return true end
+    from = tonumber(from, 16)
+    for v = from, dash == "-" and tonumber(to, 16) or from do set[v] = true end
   end
-  return false
-end
+  if ranges == "" then
+    for v = 1, #M.versions do set[v] = true end
+  end
+  answers[ranges] = set
+  return set
+end })
 
--- The parts of an entry between ^, from the first: "" where there is none.
-local function parts(entry)
-  local list = {}
-  for part in (entry .. "^"):gmatch "([^^]*)^" do list[#list + 1] = part end
-  return setmetatable(list, { __index = function() return "" end })
-end
+-- Number, name, type, versions, usage, repetitions, length, table, title of an entry; "" where it
+-- says nothing.
+local entry_pattern = "^(%d+)" .. ("%^?([^^]*)"):rep(8)
 
 local function derived(name)
   return (name:gsub("_", " "):gsub("%f[%w]%l", string.upper))
-end
-
---- The versions of "4-8,a" in words: "2.3.1 to 2.6, 2.7.1".
-local function in_words(ranges)
-  local list = {}
-  for from, dash, to in ranges:gmatch "(%x)(%-?)(%x?)" do
-    local text = M.versions[tonumber(from, 16)]
-    if dash == "-" then text = text .. " to " .. M.versions[tonumber(to, 16)] end
-    list[#list + 1] = text
-  end
-  return table.concat(list, ", ")
 end
 
 -- Keeps what `make` returns for a key in a version; nil is kept as well.
@@ -56,7 +46,7 @@ local function once(v, key, make)
   return value or nil
 end
 
-local function number(version, level)
+local function number_of(version, level)
   if version ~= nil and type(version) ~= "string" then
     error("a version is a string, such as \"2.5.1\"", level + 1)
   end
@@ -71,24 +61,24 @@ end
 
 -- ---- segments and types -------------------------------------------------------------------------
 
--- Entries of a line in version v: number -> entry, the title, and in which versions they are.
+-- Entries of a line in version v: number -> entry; what it says of itself, and of which versions
+-- the other entries are.
 local function read_line(line, v)
-  local entries, titles, head, others = {}, {}, nil, {}
-  for text in (line .. "|"):gmatch "([^|]*)|" do
-    local p = parts(text)
-    local n = tonumber(p[1])
-    if n == 0 then
-      head = p
+  local entries, titles, head, others = {}, {}, {}, {}
+  for text in line:gmatch "[^|]+" do
+    local number, name, type, ranges, usage, max, length, tab, title = text:match(entry_pattern)
+    if number == "0" then
+      head = { title = title, primitive = type == "primitive" }
     else
-      local title = p[9] ~= "" and p[9] or titles[n .. p[2]] or derived(p[2])
-      titles[n .. p[2]] = title
-      if within(p[4], v) then
-        local repeats = p[6] == "" and 1 or tonumber(p[6]) or math.huge
-        entries[n] = { number = n, name = p[2], title = title, type = p[3] ~= "-" and p[3] or nil,
-          usage = p[5] == "" and "O" or p[5], max = repeats, repeats = repeats > 1,
-          length = tonumber(p[7]), table = p[8] ~= "" and p[8] or nil }
+      if title == "" then title = titles[number .. name] or derived(name) end
+      titles[number .. name] = title
+      if within[ranges][v] then
+        local n, repeats = tonumber(number), max == "" and 1 or tonumber(max) or math.huge
+        entries[n] = { number = n, name = name, title = title, type = type ~= "-" and type or nil,
+          usage = usage == "" and "O" or usage, max = repeats, repeats = repeats > 1,
+          length = tonumber(length), table = tab ~= "" and tab or nil }
       else
-        others[#others + 1] = p[4]
+        others[#others + 1] = ranges
       end
     end
   end
@@ -103,14 +93,14 @@ end
 
 --- Why a line has nothing in a version.
 local function not_in(what, name, others, version)
-  local seen, list = {}, {}
-  for _, r in ipairs(others) do
-    for v = 1, #M.versions do
-      if within(r, v) and not seen[v] then seen[v] = true end
-    end
-  end
+  local list = {}
   for v, text in ipairs(M.versions) do
-    if seen[v] then list[#list + 1] = text end
+    for _, ranges in ipairs(others) do
+      if within[ranges][v] then
+        list[#list + 1] = text
+        break
+      end
+    end
   end
   if #list == 0 then return ("no %s %s in the dictionary"):format(what, name) end
   return ("no %s %s in version %s: it is in %s"):format(what, name, version,
@@ -123,9 +113,9 @@ local function owner(kind, name, v, version, what, make)
   local value = once(v, kind .. name, function()
     local line = core.line("fields", kind .. name)
     local added = site.fields[kind .. name]
-    local entries, head, others = {}, nil, {}
+    local entries, head, others = {}, {}, {}
     if line then entries, head, others = read_line(line, v) end
-    if not next(entries) and not added and not (head and head[3] == "primitive") then
+    if not next(entries) and not added and not head.primitive then
       reason = not_in(what, name, others, version)
       read[v]["?" .. kind .. name] = reason
       return nil
@@ -133,7 +123,7 @@ local function owner(kind, name, v, version, what, make)
     if added then
       for n, e in pairs(added.entries) do entries[n] = e end
     end
-    return make(entries, (added and added.title) or (head and head[9]) or "", head)
+    return make(entries, (added and added.title) or head.title or "")
   end)
   if not value then return nil, reason or read[v]["?" .. kind .. name] end
   return value
@@ -145,7 +135,7 @@ end
 --- (kept for older versions) or W (withdrawn: no type); max is math.huge when it may repeat freely.
 function M.segment(name, version)
   name_arg(name, "a segment's name", 2)
-  local v, text = number(version, 2)
+  local v, text = number_of(version, 2)
   return owner("=", name, v, text, "segment", function(entries, title)
     return { name = name, title = title, version = text, fields = entries,
       count = last_number(entries) }
@@ -156,7 +146,7 @@ end
 --- nil and why. A component has what a field has.
 function M.type(name, version)
   name_arg(name, "a data type's name", 2)
-  local v, text = number(version, 2)
+  local v, text = number_of(version, 2)
   return owner(":", name, v, text, "data type", function(entries, title)
     return { name = name, title = title, version = text, primitive = not next(entries),
       components = entries, count = last_number(entries) }
@@ -190,17 +180,17 @@ end
 local function read_table(id, line, v)
   local kind, open, name, codes, list = nil, nil, nil, {}, {}
   local k = 0
-  for text in (line .. "|"):gmatch "([^|]*)|" do
+  for text in line:gmatch "[^|]+" do
     k = k + 1
     if k == 1 then
       kind, open = text:match "^(.)(%+?)"
     elseif k == 2 then
       name = text
     else
-      local p = parts(text)
-      if not v or within(p[2], v) then
-        codes[p[1]] = p[3]
-        list[#list + 1] = p[1]
+      local code, ranges, meaning = text:match "^([^^]*)%^?([^^]*)%^?([^^]*)"
+      if not v or within[ranges][v] then
+        codes[code] = meaning
+        list[#list + 1] = code
       end
     end
   end
@@ -216,7 +206,7 @@ function M.table(id, version)
     id = ("%04d"):format(tonumber(id))
   end
   name_arg(id, "a table's number", 2)
-  local v = version ~= nil and number(version, 2) or nil
+  local v = version ~= nil and number_of(version, 2) or nil
   local value = once(v or 0, "#" .. id, function()
     local line, added = core.line("tables", id), site.tables[id]
     if added and not added.add then return added end
@@ -236,7 +226,7 @@ local function nearest_version(line, v)
   for d = 0, #M.versions do
     for _, w in ipairs { v + d, v - d } do
       for ranges, text in (line .. "|"):gmatch "([^|^]*)^([^|]*)|" do
-        if w >= 1 and w <= #M.versions and within(ranges, w) then return text, w end
+        if w >= 1 and w <= #M.versions and within[ranges][w] then return text, w end
       end
     end
   end
@@ -247,7 +237,7 @@ end
 --- version lacks it, the nearest one's is given: compare `version`.
 function M.structure(id, version)
   name_arg(id, "a message structure", 2)
-  local v = number(version, 2)
+  local v = number_of(version, 2)
   local value = once(v, "/" .. id, function()
     if site.structures[id] then return site.structures[id] end
     local line = core.line("structures", id)
@@ -266,7 +256,7 @@ end
 function M.event(message_type, event, version)
   name_arg(message_type, "a message type", 2)
   name_arg(event, "a trigger event", 2)
-  local v, text = number(version, 2)
+  local v, text = number_of(version, 2)
   local key = message_type .. "_" .. event
   if site.events[key] then return site.events[key], text end
   local line = core.line("events", key)
@@ -304,5 +294,4 @@ function M.extend(added)
   for v in pairs(read) do read[v] = nil end
 end
 
-M.in_words = in_words
 return M
