@@ -2,10 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -104,6 +107,29 @@ void ln_proc_seal(int keep_fd, size_t address_space)
     for (int i = 0; null >= 0 && i <= 2; i++)
         dup2(null, i);
     closefrom(keep_fd + 1);
+}
+
+static int shed_object(struct dl_phdr_info *object, size_t size, void *unused)
+{
+    (void)size;
+    (void)unused;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *part = &object->dlpi_phdr[i];
+        if (part->p_type != PT_LOAD || (part->p_flags & PF_W))
+            continue;
+        size_t at = object->dlpi_addr + part->p_vaddr, from = at & ~(page - 1);
+        madvise((void *)from, at + part->p_memsz - from, MADV_DONTNEED); /* advice: may fail */
+    }
+    return 0;
+}
+
+void ln_proc_shed(void)
+{
+    if (sanitized()) /* its run time keeps books of its own */
+        return;
+    malloc_trim(0);
+    dl_iterate_phdr(shed_object, NULL);
 }
 
 void ln_proc_title(int argc, char **argv, const char *title)

@@ -23,6 +23,9 @@ const char *ln_proc_self(void);
  * and SIGPIPE ignored (the end of the socket is its only order to stop). address_space: bytes, 0 =
  * no limit. */
 void ln_proc_seal(int keep_fd, size_t address_space);
+/* Gives back what starting up needed and running does not: free heap, and the pages of programs and
+ * libraries that nobody writes to; those still wanted come back from the page cache one by one. */
+void ln_proc_shed(void);
 /* What ps shows. Call it early: it takes the place of argv and of the environment's strings (which
  * are copied). */
 void ln_proc_title(int argc, char **argv, const char *title);

@@ -231,6 +231,7 @@ static void start(void)
     }
     ln_buf_fini(&w.kv);
     if (code == LN_OK) {
+        ln_proc_shed();
         answer_ready();
         return;
     }
