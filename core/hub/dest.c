@@ -154,7 +154,7 @@ static void on_committed(void *arg, int code, uint64_t seq)
     if (code == LN_OK) {
         char text[120];
         snprintf(text, sizeof text, "destination %s did not accept it", d->conf.name);
-        ln_work_dest_done(d->channel, o->seq, o->sent, text);
+        ln_waiter_dest_done(d->channel, o->seq, o->sent, text);
         ln_dest_pump(d);
     }
     free(o);

@@ -123,7 +123,7 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r) LN_MUST;
 /* The worker is gone; nothing it had comes back. why: for the record; blame_head: the entry at the
  * head is known to be the culprit. */
 void ln_work_lost(struct ln_channel *c, const char *why, bool blame_head);
-void ln_work_dest_done(struct ln_channel *c, uint64_t seq, bool sent, const char *text);
+void ln_waiter_dest_done(struct ln_channel *c, uint64_t seq, bool sent, const char *text);
 bool ln_work_idle(const struct ln_channel *c);
 /* Takes up where the store says; at start and when a channel is opened. */
 int ln_work_open(struct ln_channel *c) LN_MUST;
