@@ -287,6 +287,8 @@ static const char *code_text(struct ln_span code)
 /* code, its text and its table, with the given separator between them. */
 static void write_code(struct writer *w, struct ln_span code, char between)
 {
+    if (!code.len)
+        code = ln_span_str("207");
     text(w, code);
     if (!between)
         return;
@@ -296,34 +298,65 @@ static void write_code(struct writer *w, struct ln_span code, char between)
     ln_buf_adds(w->out, "HL70357");
 }
 
-/* Up to 2.4: ERR-1 segment^sequence^field^code. From 2.5: ERR-2 location, ERR-3 code, ERR-4
- * severity, ERR-8 text for the user. */
-static void write_err(struct writer *w, const struct ln_header *h, const struct ln_ack *ack,
-                      int version)
+/* Up to 2.4: ERR-1 segment^sequence^field^code, repeated. */
+static void write_err_old(struct writer *w, const struct ln_ack_error *errors, size_t n)
 {
-    struct location l = read_location(ack->location);
-    struct ln_span code = ack->error_code;
-    if (!code.len)
-        code = ln_span_str(h->kind == LN_HEADER_NONE ? "100" : "207");
+    bool any = false, first = true;
+    for (size_t i = 0; i < n; i++)
+        any = any || errors[i].severity == 'E';
     ln_buf_adds(w->out, "ERR");
-    if (version < 250) {
-        sep(w, 1);
+    sep(w, 1);
+    for (size_t i = 0; i < n; i++) {
+        struct location l = read_location(errors[i].location);
+        if (any && errors[i].severity != 'E')
+            continue;
+        if (!first && !w->d.repetition)
+            break;
+        if (!first)
+            ln_buf_addc(w->out, w->d.repetition);
+        first = false;
         write_location(w, &l, 2);
         ln_buf_addc(w->out, w->d.component);
-        write_code(w, code, w->d.subcomponent);
-    } else {
-        sep(w, 2);
-        write_location(w, &l, l.given);
-        sep(w, 1);
-        write_code(w, code, w->d.component);
-        sep(w, 1);
-        ln_buf_addc(w->out, 'E');
-        if (ack->text.len) {
-            sep(w, 4);
-            text(w, ack->text);
-        }
+        write_code(w, errors[i].code, w->d.subcomponent);
     }
     end_segment(w);
+}
+
+/* From 2.5: ERR-2 location, ERR-3 code, ERR-4 severity, ERR-8 text for the user. */
+static void write_err_new(struct writer *w, const struct ln_ack_error *e)
+{
+    struct location l = read_location(e->location);
+    ln_buf_adds(w->out, "ERR");
+    sep(w, 2);
+    write_location(w, &l, l.given);
+    sep(w, 1);
+    write_code(w, e->code, w->d.component);
+    sep(w, 1);
+    ln_buf_addc(w->out, e->severity);
+    if (e->text.len) {
+        sep(w, 4);
+        text(w, e->text);
+    }
+    end_segment(w);
+}
+
+static void write_errors(struct writer *w, const struct ln_header *h, const struct ln_ack *ack,
+                         int version)
+{
+    struct ln_ack_error one = {
+        .location = ack->location, .code = ack->error_code, .text = ack->text, .severity = 'E'};
+    const struct ln_ack_error *errors = ack->nerrors ? ack->errors : &one;
+    size_t n = ack->nerrors ? ack->nerrors : 1;
+    if (!one.code.len)
+        one.code = ln_span_str(h->kind == LN_HEADER_NONE ? "100" : "207");
+    if (ack->code == LN_ACK_AA && (version < 250 || !ack->nerrors))
+        return;
+    if (version < 250) {
+        write_err_old(w, errors, n);
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        write_err_new(w, &errors[i]);
 }
 
 int ln_ack_write(struct ln_buf *out, const struct ln_header *h, const struct ln_ack *ack)
@@ -337,8 +370,7 @@ int ln_ack_write(struct ln_buf *out, const struct ln_header *h, const struct ln_
     begin(&w, out, h);
     write_msh(&w, h, ack, version);
     write_msa(&w, h, ack, version);
-    if (ack->code != LN_ACK_AA)
-        write_err(&w, h, ack, version);
+    write_errors(&w, h, ack, version);
     return done(&w);
 }
 

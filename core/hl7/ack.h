@@ -8,6 +8,14 @@
 
 enum ln_ack_code { LN_ACK_AA, LN_ACK_AE, LN_ACK_AR };
 
+/* What is wrong in one place: an ERR segment from 2.5 on, a repetition of ERR-1 before. */
+struct ln_ack_error {
+    struct ln_span location; /* as a path "OBX[2]-5.1", or empty */
+    struct ln_span code; /* table 0357; empty: 207 */
+    struct ln_span text; /* ERR-8; never message content */
+    char severity; /* ERR-4, table 0516: E, W or I */
+};
+
 struct ln_ack {
     enum ln_ack_code code;
     struct ln_span text; /* MSA-3 up to 2.6 / ERR-8; may be empty; never message content */
@@ -15,6 +23,10 @@ struct ln_ack {
     struct ln_span location; /* ERR location as a path "PID-5.1", or empty */
     struct ln_span control_id; /* own MSH-10, unique */
     int64_t time_us; /* MSH-7 */
+    const struct ln_ack_error *errors; /* in place of error_code and location, when nerrors > 0. Up
+                                          to 2.4 they are written for AE and AR only, those of
+                                          severity E when there is one: ERR-1 has no severity */
+    size_t nerrors;
 };
 
 /* Appends the acknowledgement of the message whose header is h, CR after each segment, in the

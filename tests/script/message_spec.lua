@@ -441,6 +441,56 @@ describe("script/message", function()
     has(failure(function() m:ack { cod = "AA" } end), "no 'cod'")
   end)
 
+  describe("msg:ack { problems }", function()
+    local problems = {
+      { path = "PID-3[2].4", code = "101", severity = "error", text = "required" },
+      { path = "PV1", code = "100", severity = "warning", text = "missing | here" },
+    }
+    local function errs(version, o)
+      local m = message(pid)
+      m.version = version
+      o.problems = o.problems or problems
+      local wire = tostring(m:ack(o))
+      return wire:match "\rMSA|%w+|M1(.*)$"
+    end
+
+    it("an ERR for each from 2.5 on, with its severity", function()
+      assert.equal("|PID-3[2].4: required\r" ..
+        "ERR||PID^1^3^2^4|101^Required field missing^HL70357|E||||required\r" ..
+        "ERR||PV1^1|100^Segment sequence error^HL70357|W||||missing \\F\\ here\r",
+        errs("2.5.1", { code = "AE" }))
+      assert.equal("\rERR||PV1^1|100^Segment sequence error^HL70357|W||||missing \\F\\ here\r",
+        errs("2.8", { code = "AA", problems = { problems[2] } }))
+    end)
+
+    it("repetitions of ERR-1 before, the errors alone when there are any", function()
+      local three = { problems[1], problems[2], { path = "OBX[2]-5", text = "x" } }
+      assert.equal("|no\rERR|PID^1^3^101&Required field missing&HL70357~" ..
+        "OBX^2^5^207&Application internal error&HL70357\r",
+        errs("2.4", { code = "AE", text = "no", problems = three }))
+      assert.equal("|no\rERR|PV1^1^^100&Segment sequence error&HL70357\r",
+        errs("2.3", { code = "AE", text = "no", problems = { problems[2] } }))
+      assert.equal("\r", errs("2.3", { code = "AA" }))
+    end)
+
+    it("an empty list is as none; wrong ones are errors at the caller's line", function()
+      assert.equal("\rERR|||207^Application internal error^HL70357|E\r",
+        errs("2.5.1", { code = "AE", problems = {} }))
+      local m = message(pid)
+      has(failure(function() m:ack({ problems = "x" }) end), "problems is a list")
+      has(failure(function() m:ack({ problems = { 1 } }) end), "problem 1 is a table")
+      has(failure(function() m:ack({ problems = { { path = 5 } } }) end), "path of problem 1")
+      has(failure(function() m:ack({ problems = { { severity = "E" } } }) end), "severity")
+    end)
+
+    it("writes at most 100", function()
+      local many = {}
+      for i = 1, 250 do many[i] = problems[1] end
+      local _, n = errs("2.5", { code = "AE", problems = many }):gsub("\rERR", "")
+      assert.equal(100, n)
+    end)
+  end)
+
   it("tostring: untouched parts byte for byte, CR after every segment", function()
     local odd = head .. "|||\rPID|^^|~~|\\x|\0\255\rZ\rpid|1\r"
     assert.equal(odd, tostring(assert(hl7.parse(odd))))
