@@ -188,6 +188,16 @@ static int commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const 
     return LN_OK;
 }
 
+/* Somebody who stepped is told what came of it. */
+static void end_step(struct ln_dest *d, enum ln_step_end end, const char *text)
+{
+    if (!d->step)
+        return;
+    d->step = false;
+    d->step_end = end;
+    snprintf(d->step_text, sizeof d->step_text, "%.199s", text);
+}
+
 static void finish(struct ln_dest *d, uint8_t state, struct ln_span reply, const char *reason)
 {
     d->inflight = false;
@@ -202,7 +212,7 @@ static void finish(struct ln_dest *d, uint8_t state, struct ln_span reply, const
     d->failures = 0;
     d->retry_since_us = 0;
     d->last_error[0] = '\0';
-    d->step = false;
+    end_step(d, state == LN_OUT_SENT ? LN_STEP_SENT : LN_STEP_PARKED, reason);
     if (state == LN_OUT_SENT)
         d->last_sent_us = ln_now_us();
     ln_dest_pump(d);
@@ -235,6 +245,7 @@ static void fail_try(struct ln_dest *d, const char *why, struct ln_span reply, b
     d->failures++;
     d->retries++;
     record_try(d, why);
+    end_step(d, LN_STEP_FAILED, why);
     retry_later(d);
 }
 
@@ -452,7 +463,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 void ln_dest_hold(struct ln_dest *d, bool held)
 {
     d->held = held;
-    d->step = false;
+    end_step(d, LN_STEP_FAILED, held ? "held again" : "released");
     if (ln_store_set_held(d->channel->hub->store, d->channel->id, d->id, held, NULL, NULL) != LN_OK)
         ln_log(LN_ERROR, "dest", "hold_not_kept", "channel=%s dest=%s", d->channel->name,
                d->conf.name);
@@ -465,27 +476,36 @@ void ln_dest_hold(struct ln_dest *d, bool held)
     ln_dest_pump(d);
 }
 
-void ln_dest_step(struct ln_dest *d)
+int ln_dest_step(struct ln_dest *d)
 {
+    refill(d);
+    if (d->count == 0)
+        return LN_ENOTFOUND;
+    if (d->step || d->inflight || d->dial || d->channel->mode == LN_MODE_STOPPED || !d->configured)
+        return LN_EBUSY;
     d->step = true;
+    d->step_seq = head(d)->pos.seq;
     if (d->retrying) {
         d->retrying = false;
         evtimer_del(&d->timer);
     }
     ln_dest_pump(d);
+    return LN_OK;
 }
 
-int ln_dest_skip(struct ln_dest *d, const char *reason)
+int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq)
 {
     refill(d);
     if (d->count == 0)
         return LN_ENOTFOUND;
+    *seq = head(d)->pos.seq;
     if (d->inflight)
         disconnect(d); /* its reply, should one come, is nobody's any more */
     d->retrying = false;
     evtimer_del(&d->timer);
     char text[600];
     snprintf(text, sizeof text, "skipped: %.580s", reason);
+    end_step(d, LN_STEP_PARKED, text);
     int rc = commit(d, LN_OUT_PARKED, ln_span(NULL, 0), text);
     ln_dest_pump(d);
     return rc;

@@ -176,6 +176,8 @@ struct ln_due {
     struct ln_blob *bytes;
 };
 
+enum ln_step_end { LN_STEP_SENT, LN_STEP_PARKED, LN_STEP_FAILED };
+
 struct ln_dest {
     LIST_ENTRY(ln_dest) link;
     struct ln_channel *channel;
@@ -183,6 +185,9 @@ struct ln_dest {
     uint16_t id;
     bool configured; /* false: taken out of the script; its queue is kept */
     bool held, step;
+    enum ln_step_end step_end; /* of the last step: what came of it, why, of which message */
+    char step_text[200];
+    uint64_t step_seq;
     struct ln_due *ring;
     size_t cap, head, count, bytes;
     bool behind;
@@ -215,9 +220,11 @@ void ln_dest_close(struct ln_dest *d);
 void ln_dest_add(struct ln_dest *d, struct ln_pos pos, struct ln_blob *bytes, int64_t received_us);
 void ln_dest_pump(struct ln_dest *d);
 void ln_dest_hold(struct ln_dest *d, bool held);
-void ln_dest_step(struct ln_dest *d);
-/* Parks the head by hand. LN_ENOTFOUND: nothing is queued. */
-int ln_dest_skip(struct ln_dest *d, const char *reason) LN_MUST;
+/* Held: one try of the head; step becomes false with its end. LN_ENOTFOUND: nothing is queued,
+ * LN_EBUSY: not now. */
+int ln_dest_step(struct ln_dest *d) LN_MUST;
+/* Parks the head by hand; *seq is its message. LN_ENOTFOUND: nothing is queued. */
+int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq) LN_MUST;
 bool ln_dest_idle(const struct ln_dest *d);
 const char *ln_dest_state(const struct ln_dest *d);
 

@@ -4,10 +4,14 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -206,6 +210,39 @@ static int messages(lua_State *L)
     return rc == LN_ENOMEM ? luaL_error(L, "not enough memory") : 1;
 }
 
+static volatile sig_atomic_t interrupts;
+
+static void on_interrupt(int sig)
+{
+    (void)sig;
+    interrupts = 1;
+}
+
+/* interrupted(): true when somebody pressed Ctrl-C (or asked the process to end) since the first
+ * call, which takes these signals over. */
+static int interrupted(lua_State *L)
+{
+    static bool ours;
+    struct sigaction sa = {.sa_handler = on_interrupt};
+    if (!ours) {
+        ours = true;
+        sigaction(SIGINT, &sa, NULL); /* no SA_RESTART: sleep() and reads end */
+        sigaction(SIGTERM, &sa, NULL);
+    }
+    lua_pushboolean(L, interrupts);
+    return 1;
+}
+
+/* sleep(seconds): ends early with a signal. */
+static int pause_for(lua_State *L)
+{
+    lua_Number s = luaL_checknumber(L, 1);
+    struct timespec ts = {(time_t)s, (long)((s - (double)(time_t)s) * 1e9)};
+    fflush(stdout);
+    nanosleep(&ts, NULL);
+    return 0;
+}
+
 int ln_cli_sys_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -213,7 +250,8 @@ int ln_cli_sys_open(lua_State *L)
         {"width", width},        {"now", now},           {"iso", iso},
         {"realpath", real_path}, {"kind", kind},         {"mkdir", make_folder},
         {"list", list},          {"create", create},     {"quote", quote},
-        {"base64", base64},      {"messages", messages}, {NULL, NULL},
+        {"base64", base64},      {"messages", messages}, {"interrupted", interrupted},
+        {"sleep", pause_for},    {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -175,16 +175,40 @@ static bool answers(const struct ln_link *k, struct ln_span id)
            memcmp(id.ptr + base.len, k->digits, k->ndigits) == 0;
 }
 
+/* Reads an acknowledgement, or a batch of them (`whole` sends batches): then the first that says no
+ * speaks for all. id: whose message the first one is. */
+static int read_reply(struct ln_span frame, bool batch, struct ln_reply *reply, struct ln_span *id)
+{
+    struct ln_reply one;
+    struct ln_span m;
+    size_t pos = 0;
+    unsigned n = 0;
+    while (batch && ln_batch_next(frame, &pos, &m)) {
+        if (ln_reply_read(m, &one, NULL) != LN_OK)
+            return LN_EPARSE;
+        if (n == 0)
+            *id = one.control_id;
+        if (n++ == 0 || reply->code[1] == 'A')
+            *reply = one;
+    }
+    if (n > 0)
+        return LN_OK;
+    int rc = ln_reply_read(frame, reply, NULL);
+    *id = reply->control_id;
+    return rc;
+}
+
 static void on_frame(struct ln_client *c, struct ln_link *k, struct ln_span frame, int64_t now)
 {
     struct ln_reply reply;
+    struct ln_span id;
     if (k->state != LN_LINK_WAITING) {
         c->t->mismatched++;
         return;
     }
-    if (ln_reply_read(frame, &reply, NULL) != LN_OK) {
+    if (read_reply(frame, c->opt->payload->whole, &reply, &id) != LN_OK) {
         finish(c, k, LN_CLIENT_UNREADABLE, frame, NULL, now);
-    } else if (answers(k, reply.control_id)) {
+    } else if (answers(k, id)) {
         finish(c, k, LN_CLIENT_REPLY, frame, &reply, now);
     } else {
         c->t->mismatched++;

@@ -83,6 +83,8 @@ static int note_header(struct ln_payload_message *m, struct ln_buf *frame, bool 
     size_t missing;
     if (ln_header_read(ln_span(frame->data + 1, frame->len - 1), &h, &ignored) != LN_OK)
         return LN_OK; /* sent all the same: `whole` may be used to send what is wrong */
+    if (h.kind != LN_HEADER_MSH)
+        return LN_OK; /* a batch: its answer names its messages */
     size_t end = (size_t)(h.segment.ptr - frame->data);
     end += find_id_end(h.segment, h.delims.field, &missing);
     if (!need_id)

@@ -7,7 +7,7 @@ local M = {}
 
 local done = {
   start = "started", stop = "stopped", pause = "paused", resume = "resumed",
-  hold = "held", release = "released", step = "one message let through",
+  hold = "held", release = "released",
 }
 
 function M.define(parser, verb)
@@ -53,15 +53,17 @@ local function say(args, verb, text)
     local channel = site.split_message(args.message)
     local seq = text:match '"seq"%s*:%s*"?(%d+)'
     print(("%s again%s"):format(args.message, seq and (" as %s/%s"):format(channel, seq) or ""))
-  elseif verb == "skip" then
-    print("skipped the head of " .. args.destination)
+  elseif verb == "skip" or verb == "step" then
+    local answer = require("json").decode(text)
+    print(("%s to %s: %s%s"):format(answer.message or "the first", args.destination:match "[^/]*$",
+      answer.text or "done", verb == "skip" and (" (lunate show %s)"):format(answer.message) or ""))
   else
     print(("%s: %s"):format(args.destination or args.channel, done[verb]))
   end
 end
 
 function M.run(args, verb)
-  local text = site.request(words(args, verb))
+  local text = site.request(words(args, verb), 86400 + 60) -- the engine bounds its waiting itself
   if verb == "metrics" then
     io.write(text)
   elseif args.json then

@@ -17,6 +17,7 @@ function M.overview(out)
   local function line(text) out:write(text, "\n") end
   line "lunate: receives HL7 v2 messages, runs a Lua script on each, sends them on. Loses none."
   line "\nUsage: lunate [-C SITE] VERB ...   SITE is the site's folder; default the current one"
+  line "Files that a verb is given are paths from the current folder, not from SITE."
   for _, v in ipairs(verbs) do
     if v.group then
       line("\n" .. v.group)

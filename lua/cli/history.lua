@@ -31,7 +31,7 @@ function M.open()
   return h
 end
 
---- Reads the channels' cursors anew.
+--- Reads the channels' cursors anew; forgets what is parked.
 function History:refresh()
   self.list = self.reader:channels()
   for _, c in ipairs(self.list) do

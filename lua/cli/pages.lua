@@ -37,7 +37,11 @@ return {
   resume = { examples = { "lunate resume adt_to_lab" } },
   hold = { examples = { "lunate hold adt_to_lab/lab" } },
   release = { examples = { "lunate release adt_to_lab/lab" } },
-  step = { examples = { "lunate hold adt_to_lab/lab && lunate step adt_to_lab/lab" } },
+  step = {
+    examples = { "lunate hold adt_to_lab/lab && lunate step adt_to_lab/lab" },
+    about = "One try of the first message, and what came of it: sent (status 0), parked or not\n" ..
+      "sent (status 1; it stays the first).",
+  },
   skip = {
     examples = { 'lunate skip adt_to_lab/lab --reason "refused for a wrong visit number, INC-17"' },
     about = "The message is set aside with the reason (`lunate messages --state parked`)\n" ..
@@ -47,10 +51,23 @@ return {
   messages = {
     examples = { "lunate messages adt_to_lab --state parked",
       "lunate messages --since 2h --limit 100", "lunate messages --patient 100001",
-      "lunate messages --control-id MSG0001 --json" },
-    about = "Newest first. Reads the store, whether the engine runs or not.",
+      "lunate messages --control-id MSG0001 --json",
+      "lunate messages results --type ORU^R01 --where 'OBX-3.1 = 718-7' --since 3d",
+      "lunate messages --text 'MAIDEN NAME' --since 1d" },
+    about = "Newest first. Reads the store, whether the engine runs or not. Parked ones say\n" ..
+      "why. Control id and patient are looked up; --where and --text read every message\n" ..
+      "back to --since (Ctrl-C ends that). A path without numbers means any segment and\n" ..
+      "repetition.",
   },
-  show = { examples = { "lunate show adt_to_lab/17", "lunate show adt_to_lab/17 --json" } },
+  tail = {
+    examples = { "lunate tail", "lunate tail -f adt_to_lab", "lunate tail -f --type ORU" },
+    about = "Oldest first. The state of a message is the one it has when it is first seen.",
+  },
+  show = {
+    examples = { "lunate show adt_to_lab/17", "lunate show adt_to_lab/17 --full",
+      "lunate show adt_to_lab/17 --raw > a01.hl7", "lunate show adt_to_lab/17 --json" },
+    about = "On a terminal long fields (documents, images) are cut; --full shows them whole.",
+  },
   resend = {
     examples = { "lunate resend adt_to_lab/17", "lunate resend adt_to_lab/17 --dest lab",
       "lunate resend adt_to_lab/17 --reprocess" },

@@ -12,6 +12,8 @@ local M = {}
 function M.define(parser)
   parser:argument("message", "CHANNEL/SEQ")
   parser:flag("--json", "one JSON document")
+  parser:flag("--full", "long fields whole, also on a terminal")
+  parser:flag("--raw", "the message's bytes as received, nothing else")
 end
 
 -- Where a copy comes from, for a receipt that is one.
@@ -144,8 +146,24 @@ local function document(h, c, receipt, state, result)
     "outputs", json.list(items))
 end
 
-local function print_segments(raw)
-  for _, segment in ipairs(differ.segments(raw)) do print("  " .. term.printable(segment)) end
+local FIELD_MAX, FIELD_SHOWN = 240, 160
+local cut_fields = false
+
+-- A segment (or a line of a difference) for people; on a terminal long fields, which are documents
+-- and images, show their beginning.
+local function readable(line)
+  if cut_fields and #line > FIELD_MAX then
+    line = line:gsub("[^|]+", function(field)
+      if #field <= FIELD_MAX then return nil end
+      return ("%s... (%s bytes more)"):format(field:sub(1, FIELD_SHOWN),
+        term.number(#field - FIELD_SHOWN))
+    end)
+  end
+  return term.printable(line)
+end
+
+local function print_segments(raw, indent)
+  for _, segment in ipairs(differ.segments(raw)) do print((indent or "  ") .. readable(segment)) end
 end
 
 local function print_output(item, receipt, shown)
@@ -160,14 +178,12 @@ local function print_output(item, receipt, shown)
     shown[item.raw] = item.destination
     for _, line in ipairs(differ.lines(receipt.raw, item.raw)) do
       local colour = ({ ["-"] = "red", ["+"] = "green" })[line:sub(1, 1)]
-      print("  " .. term.paint(colour, term.printable(line)))
+      print("  " .. term.paint(colour, readable(line)))
     end
   end
   if item.outcome and item.outcome.reply ~= "" then
     print "  reply:"
-    for _, segment in ipairs(differ.segments(item.outcome.reply)) do
-      print("    " .. term.printable(segment))
-    end
+    print_segments(item.outcome.reply, "    ")
   end
 end
 
@@ -206,6 +222,11 @@ function M.run(args)
     fail.fail(1, "there is no message %s (the store has %.0f to %.0f)", args.message, c.first_seq,
       math.max(c.first_seq, c.next_seq - 1))
   end
+  if args.raw then
+    io.write(receipt.raw)
+    return 0
+  end
+  cut_fields = require("lunate.sys").isatty(1) and not args.full
   local state, result = h:state(c, seq)
   if args.json then
     print(json.encode(document(h, c, receipt, state, result)))

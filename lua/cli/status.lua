@@ -1,6 +1,8 @@
 -- `lunate status`: what needs a hand first, then every channel and destination.
 local term = require "lunate.cli.term"
 local site = require "lunate.cli.site"
+local sys = require "lunate.sys"
+local attention = require "lunate.cli.attention"
 
 local M = {}
 
@@ -8,95 +10,33 @@ function M.define(parser)
   parser:flag("--json", "the engine's JSON document")
 end
 
-local calm = { running = true, sending = true, idle = true, connecting = true }
-
--- What somebody said about what is wrong, when the engine knows it.
-local function because(text)
-  return type(text) == "string" and text ~= "" and ": " .. text or ""
-end
-
--- How much a destination needs somebody: 2 a hand, 1 an eye, 0 nothing; why; what to do.
-local function look_at_dest(c, d)
-  local name = c.name .. "/" .. d.name
-  local old = type(d.oldest_s) == "number" and d.oldest_s or 0
-  local waiting = ("%s waiting, the oldest %s"):format(term.number(d.queued), term.age(old))
-  if (d.parked or 0) > 0 then
-    return 2, ("%s: %s parked"):format(name, term.count(d.parked, "message")),
-      ("lunate messages %s --state parked"):format(c.name)
-  end
-  if d.state == "held" then
-    return 1, ("%s: held, %s waiting"):format(name, term.number(d.queued)),
-      "lunate release " .. name
-  end
-  if d.state == "stopped" and c.state == "stopped" then return 0 end
-  if not calm[d.state] and d.queued > 0 then
-    return old > 60 and 2 or 1, ("%s: %s, %s%s"):format(name, d.state, waiting,
-      because(d.last_error))
-  end
-  if old > 60 then return 1, ("%s: slow, %s"):format(name, waiting) end
-  return 0
-end
-
-local function parked_by_script(c)
-  local n = c.parked or 0
-  for _, d in ipairs(c.destinations or {}) do n = n - (d.parked or 0) end
-  return n
-end
-
-local function look_at_channel(c)
-  if c.state == "paused" then
-    return 1, ("%s: paused, %s waiting"):format(c.name, term.number(c.pending or 0)),
-      "lunate resume " .. c.name
-  end
-  if c.state == "stopped" then return 1, c.name .. ": stopped", "lunate start " .. c.name end
-  if not calm[c.state] then
-    return 2, ("%s: %s%s"):format(c.name, c.state, because(c.error))
-  end
-  if parked_by_script(c) > 0 then
-    return 2, ("%s: %s parked"):format(c.name, term.count(c.parked, "message")),
-      ("lunate messages %s --state parked"):format(c.name)
-  end
-  return 0
-end
-
--- Notes { level, text, command } of a document, and a level for each channel and destination.
-local function look(doc)
-  local notes = {}
-  local function note(level, text, command)
-    if text then
-      notes[#notes + 1] = { level = level, text = text, command = command, n = #notes }
-    end
-    return level
-  end
-  for _, c in ipairs(doc.channels) do
-    local worst = note(look_at_channel(c))
-    c.level = worst
-    for _, d in ipairs(c.destinations or {}) do
-      d.level = note(look_at_dest(c, d))
-      worst = math.max(worst, d.level)
-    end
-    c.worst = worst
-  end
-  table.sort(notes, function(a, b)
-    if a.level ~= b.level then return a.level > b.level end
-    return a.n < b.n
-  end)
-  return notes
-end
-
 local colours = { [0] = "green", "yellow", "red" }
-
-local function row(name, state, level, waiting, oldest, done, parked)
-  print(("%s %s %s %s %s %s"):format(term.fit(name, 30),
-    term.paint(colours[level], term.fit(state, 11)), term.fit(waiting, 9, true),
-    term.fit(oldest, 10, true), term.fit(done, 9, true), term.fit(parked, 6, true)))
-end
+local COMMON = 57 -- columns beside the name
 
 local function some(n)
-  return n and n > 0 and term.number(n) or ""
+  return n and n > 0 and term.short(n) or ""
 end
 
-local function table_of(doc)
+-- One line: name, state, peers, waiting, oldest, last, done, parked.
+local function row(width, level, name, state, ...)
+  local peers, waiting, oldest, last, done, parked = ...
+  return ("%s %s %s %s %s %s %s %s"):format(term.fit(name, width),
+    term.paint(level and colours[level], term.fit(state, 10)), term.fit(peers, 5, true),
+    term.fit(waiting, 7, true), term.fit(oldest, 7, true), term.fit(last, 8, true),
+    term.fit(done, 7, true), term.fit(parked, 6, true))
+end
+
+local function ago(doc, iso)
+  local s = attention.since(doc, iso)
+  return s and term.short_age(s) or ""
+end
+
+local function oldest(d)
+  return type(d.oldest_s) == "number" and d.oldest_s >= 1 and term.short_age(d.oldest_s) or ""
+end
+
+--- The channels of a document, most urgent first.
+function M.urgent_first(doc)
   local channels = {}
   for i, c in ipairs(doc.channels) do
     channels[i] = c
@@ -106,39 +46,54 @@ local function table_of(doc)
     if a.worst ~= b.worst then return a.worst > b.worst end
     return a.n < b.n
   end)
-  print(term.paint("dim", ("%s %s %s %s %s %s"):format(term.fit("channel, -> destination", 30),
-    term.fit("state", 11), term.fit("waiting", 9, true), term.fit("oldest", 10, true),
-    term.fit("done", 9, true), "parked")))
-  for _, c in ipairs(channels) do
-    row(c.name, c.state, c.level, some(c.pending), "", term.number(c.processed or 0),
-      some(c.parked))
+  return channels
+end
+
+local function table_of(doc, width, add)
+  add(term.paint("dim", row(width, nil, "channel, -> destination", "state", "peers", "waiting",
+    "oldest", "last", "done", "parked")))
+  for _, c in ipairs(M.urgent_first(doc)) do
+    add(row(width, c.level, c.name, c.state, some(c.connections), some(c.pending), "",
+      ago(doc, c.last_in), term.short(c.processed or 0), some(c.parked)))
     for _, d in ipairs(c.destinations or {}) do
-      local old = type(d.oldest_s) == "number" and d.oldest_s >= 1 and term.age(d.oldest_s) or ""
-      row("  -> " .. d.name, d.state, d.level, some(d.queued), old, term.number(d.sent or 0),
-        some(d.parked))
+      add(row(width, d.level, "  -> " .. d.name, d.state, "", some(d.queued), oldest(d),
+        ago(doc, d.last_sent), term.short(d.sent or 0), some(d.parked)))
     end
   end
 end
 
---- Prints a status document for people.
-function M.show(doc)
+--- The head of a document for people: lines by add(text).
+function M.head(doc, width, add)
   local kept = doc.store or {}
-  print(("lunate %s, up %s, %s, %s kept (%s)"):format(doc.version, term.age(doc.uptime_s),
+  add(("lunate %s, %sup %s, %s, %s kept (%s)"):format(doc.version,
+    doc.state and doc.state ~= "running" and doc.state .. ", " or "", term.age(doc.uptime_s),
     term.count(#doc.channels, "channel"), term.count(kept.messages or 0, "message"),
     term.bytes(kept.bytes or 0)))
   if type(kept.failure) == "string" and kept.failure ~= "" then
-    print(term.paint("red", "the store: " .. kept.failure))
+    add(term.paint("red", "the store: " .. kept.failure))
   end
-  local notes = look(doc)
+  local notes = attention.look(doc)
   if #notes > 0 then
-    print("\n" .. term.paint("bold", "needs a hand or an eye"))
+    add ""
+    add(term.paint("bold", "needs a hand or an eye"))
     for _, n in ipairs(notes) do
-      print("  " .. term.paint(colours[n.level], n.text))
-      if n.command then print("      " .. n.command) end
+      for i, line in ipairs(term.wrap(term.printable(n.text), width - 4)) do
+        add((i == 1 and "  " or "    ") .. term.paint(colours[n.level], line))
+      end
+      if n.command then add("      " .. n.command) end
     end
   end
-  if #doc.channels > 0 then print "" end
-  table_of(doc)
+end
+
+--- A status document for people, as lines.
+function M.lines(doc, width)
+  local lines = {}
+  local function add(text) lines[#lines + 1] = text end
+  doc.now = sys.now()
+  M.head(doc, width, add)
+  if #doc.channels > 0 then add "" end
+  table_of(doc, math.max(22, math.min(48, width - COMMON)), add)
+  return lines
 end
 
 function M.run(args)
@@ -146,7 +101,7 @@ function M.run(args)
   if args.json then
     print(text)
   else
-    M.show(require("json").decode(text))
+    print(table.concat(M.lines(require("json").decode(text), sys.width()), "\n"))
   end
   return 0
 end

@@ -69,6 +69,43 @@ function M.age(s)
   return ("%d days"):format(s / 86400)
 end
 
+--- Seconds in at most 7 columns: 12 s, 3 min, 2.5 h, 4 d.
+function M.short_age(s)
+  if s < 1 then return "now" end
+  if s < 90 then return ("%d s"):format(s) end
+  if s < 5400 then return ("%d min"):format(s / 60) end
+  if s < 36 * 3600 then return ("%.1f h"):format(s / 3600) end
+  return ("%d d"):format(s / 86400)
+end
+
+--- A number in at most 7 columns: 12,345, 1.23 M.
+function M.short(n)
+  if n < 1e6 then return M.number(n) end
+  for _, unit in ipairs { "M", "G", "T" } do
+    n = n / (unit == "M" and 1e6 or 1e3)
+    if n < 999.5 then return (n < 10 and "%.2f %s" or "%.0f %s"):format(n, unit) end
+  end
+  return ("%.0e"):format(n)
+end
+
+--- Text as lines of at most n columns, broken at blanks where there are some.
+function M.wrap(text, n)
+  local lines, line = {}, ""
+  for word in text:gmatch "%S+" do
+    if line ~= "" and M.columns(line) + 1 + M.columns(word) > n then
+      lines[#lines + 1], line = line, word
+    else
+      line = line == "" and word or line .. " " .. word
+    end
+    while M.columns(line) > n do -- a word that is longer than a line
+      local cut = line:sub(1, n):gsub("[\192-\255][\128-\191]*$", "")
+      lines[#lines + 1], line = cut, line:sub(#cut + 1)
+    end
+  end
+  if line ~= "" then lines[#lines + 1] = line end
+  return lines
+end
+
 --- "1 message", "2 messages".
 function M.count(n, word)
   return ("%s %s%s"):format(M.number(n), word, n == 1 and "" or "s")

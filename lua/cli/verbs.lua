@@ -17,13 +17,14 @@ return {
   { "resume", "processes again", lua = "lunate.cli.control" },
   { "hold", "stops sending to a destination", lua = "lunate.cli.control" },
   { "release", "sends again", lua = "lunate.cli.control" },
-  { "step", "sends one message of a held destination", lua = "lunate.cli.control" },
+  { "step", "one try of a held destination's first message", lua = "lunate.cli.control" },
   { "skip", "parks the head of a destination's queue", lua = "lunate.cli.control" },
   { "metrics", "counters as OpenMetrics text", lua = "lunate.cli.control" },
 
   { group = "Messages" },
-  { "messages", "finds messages by channel, state, control id, patient, time",
+  { "messages", "finds messages by state, ids, type, time, values, text",
     lua = "lunate.cli.messages" },
+  { "tail", "the newest messages, and with -f what comes", lua = "lunate.cli.messages" },
   { "show", "one message: as received, what happened, what was sent", lua = "lunate.cli.show" },
   { "resend", "sends or processes a message again", lua = "lunate.cli.control" },
 

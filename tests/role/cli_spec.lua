@@ -206,6 +206,18 @@ describe("command line", function()
       assert.truthy(rows:find("12,345", 1, true))
     end)
 
+    it("names every trouble of a destination, and what helps", function()
+      local troubled = [[{"version":"1","uptime_s":5,"store":{},"channels":[{"name":"a","state":"failed",
+        "error":"cannot listen on 127.0.0.1:1: Address already in use","parked":3,"pending":0,
+        "destinations":[{"name":"x","state":"held","queued":4,"parked":2,"oldest_s":1,
+        "last_error":"answered AR"}]}]}]]
+      local _, out = ask(fake.reply(0, troubled), "status")
+      for _, text in ipairs { "a: failed: cannot listen on 127.0.0.1:1", "a: 1 message parked by the script",
+        "a/x: 2 messages parked", "a/x: held, 4 waiting: answered AR", "lunate release a/x" } do
+        assert.truthy(out:find(text, 1, true), text .. "\n" .. out)
+      end
+    end)
+
     it("--json is the engine's document as it is", function()
       local _, out = ask(fake.reply(0, document), "status", "--json")
       assert.equal(document .. "\n", out)

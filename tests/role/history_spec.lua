@@ -2,6 +2,7 @@
 -- engine is gone.
 local site = require "support.site"
 local net = require "support.net"
+local proc = require "support.proc"
 local json = require "support.json"
 
 local function adt(id, patient, event)
@@ -165,15 +166,65 @@ describe("messages of an engine", function()
     assert.same({ "M3", "M2", "M1" }, ids("--state", "queued"))
     local _, text = s:run "status"
     assert.truthy(text:find("adt/lab: held, 3 waiting", 1, true))
-    assert.equal(0, (s:run("step", "adt/lab")))
-    wait_for(1, "sent")
-    assert.equal(0, (s:run("skip", "adt/lab", "--reason", "wrong visit")))
+    local step = proc.spawn { site.binary(), "-C", s.path, "step", "adt/lab" }
+    receiver:run_until(function() return not step:running() end, 10, "the step's outcome")
+    assert.same({ 0, "adt/1 to lab: sent\n" }, { step.status, step:out() })
+    assert.equal("sent", s:json("show", "adt/1").state)
+    local status, out = s:run("skip", "adt/lab", "--reason", "wrong visit")
+    assert.equal(0, status)
+    assert.matches("^adt/2 to lab: parked", out)
     wait_for(2, "parked")
+    _, text = s:run("messages", "--state", "parked")
+    assert.truthy(text:find("lab: skipped: wrong visit", 1, true), text)
+    assert.equal("lab: skipped: wrong visit", s:json_lines("messages", "--state", "parked")[1].reason)
     _, text = s:run("show", "adt/2")
     assert.truthy(text:find("lab: parked: skipped: wrong visit", 1, true), text)
     assert.equal(0, (s:run("release", "adt/lab")))
     wait_for(3, "sent")
     assert.same({ "M1", "M3" }, receiver:ids())
+  end)
+
+  it("step says why a message was not sent, and that it stays the first", function()
+    s:run("hold", "adt/lab")
+    send(adt "M1")
+    wait_for(1, "queued")
+    refuse = "AR" -- retried, as a rule; here it is one try
+    local step = proc.spawn { site.binary(), "-C", s.path, "step", "adt/lab" }
+    receiver:run_until(function() return not step:running() end, 10, "the step's outcome")
+    assert.same({ 1, "lunate step: adt/1 to lab: not sent, it stays the first: answered AR\n" },
+      { step.status, step:err() })
+    assert.equal("held", s:json("status").channels[1].destinations[1].state)
+    assert.same({ "M1" }, ids("--state", "queued"))
+  end)
+
+  it("are found by type, by values of any segment and repetition, and by text", function()
+    send(adt "M1", adt("M2", "200002", "A03"), adt("M3", "300003~400004"))
+    wait_for(3, "sent")
+    assert.same({ "M2" }, ids("--type", "ADT^A03"))
+    assert.same({ "M3", "M2", "M1" }, ids("--type", "ADT"))
+    assert.same({ "M3" }, ids("--where", "PID-3.1 = 400004"))
+    assert.same({ "M3" }, ids("--where", "PID-3[2] = 400004"))
+    assert.same({}, ids("--where", "PID-3[1].1 = 400004"))
+    assert.same({ "M3", "M1" }, ids("--where", "PID-3.1 != 200002"))
+    assert.same({ "M2" }, ids("--where", "PID-5~amp", "--where", "MSH-9.2=A03"))
+    assert.same({ "M2" }, ids("--text", "sAMPLE^p", "--limit", "5", "--type", "ADT^A03"))
+    local status, _, err = s:run("messages", "--where", "PID-5 like x")
+    assert.equal(2, status)
+    assert.matches("is no condition", err)
+  end)
+
+  it("are followed by tail, which ends with Ctrl-C", function()
+    send(adt "M1", adt "M2")
+    wait_for(2, "sent")
+    local _, text = s:run("tail", "--limit", "1")
+    assert.is_nil(text:find("M1", 1, true))
+    assert.matches("adt/2 .*M2", text)
+    local tail = proc.spawn { site.binary(), "-C", s.path, "tail", "-f", "adt" }
+    receiver:run_until(function() return tail:out():find("M2", 1, true) end, 10, "what was there")
+    send(adt "M3")
+    receiver:run_until(function() return tail:out():find("M3", 1, true) end, 10, "what came")
+    tail:kill(2)
+    assert.equal(0, tail:wait(10))
   end)
 
   it("that are refused are parked with the reply, and settled by a resend", function()

@@ -71,6 +71,21 @@ describe("lunate send", function()
       assert.same({ one, two, one, two, one, two }, r:texts())
     end)
 
+    it("a batch in one frame: its answer is a batch, which says no when one of it does", function()
+      local function ack(id, code) return ("MSH|^~\\&|R|||||| ACK|9|P|2.5\rMSA|%s|%s|\r"):format(code, id) end
+      local codes = { "AA", "AA" }
+      local r = net.receiver { answer = function()
+        return "BHS|^~\\&\r" .. ack("B1", codes[1]) .. ack("B2", codes[2]) .. "BTS|2\r"
+      end }
+      local batch = "BHS|^~\\&|S\rMSH|^~\\&|||||||ADT|B1\rMSH|^~\\&|||||||ADT|B2\rBTS|2\r"
+      local status, out = send(r, tmp.file(batch), "--whole")
+      assert.equal(0, status, out)
+      codes[2] = "AE"
+      status, out = send(r, tmp.file(batch), "--whole")
+      assert.equal(1, status)
+      assert.matches("^AE", out)
+    end)
+
     it("is the whole file in one frame with --whole, even when it is not HL7", function()
       local r = net.receiver { answer = function() return "MSH|^~\\&|\rMSA|AR|\r" end }
       local status = send(r, tmp.file "hello", "--whole", "--raw-bytes")

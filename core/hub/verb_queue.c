@@ -1,0 +1,120 @@
+/* Verbs on destinations and their queues. */
+#include <stdio.h>
+
+#include "base/json.h"
+#include "hub/control.h"
+
+void ln_verb_dest(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_dest *d = ln_asker_dest(k, word[1]);
+    (void)n;
+    if (!d)
+        return;
+    ln_dest_hold(d, strcmp(word[0], "hold") == 0);
+    ln_log(LN_WARN, "control", word[0], "channel=%s dest=%s", d->channel->name, d->conf.name);
+    ln_asker_done(k, "state", ln_dest_state(d));
+}
+
+/* {"ok":true,"MEMBER":"SEQ","message":"CHANNEL/SEQ","text":...} */
+static void tell(struct ln_asker *k, const struct ln_dest *d, const char *member, uint64_t seq,
+                 const char *text)
+{
+    struct ln_buf b = {0};
+    char number[32], message[LN_CONF_NAME + 32];
+    snprintf(number, sizeof number, "%llu", (unsigned long long)seq);
+    snprintf(message, sizeof message, "%s/%s", d->channel->name, number);
+    ln_json_open(&b, '{');
+    ln_json_key(&b, "ok");
+    ln_json_bool(&b, true);
+    ln_json_key(&b, member);
+    ln_json_cstr(&b, number);
+    ln_json_key(&b, "message");
+    ln_json_cstr(&b, message);
+    ln_json_key(&b, "text");
+    ln_json_cstr(&b, text);
+    ln_json_close(&b, '}');
+    ln_asker_reply(k, 0, ln_buf_span(&b));
+    ln_buf_fini(&b);
+}
+
+/* ---- step
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct step {
+    struct ln_dest *dest;
+};
+
+static bool step_ended(struct ln_asker *k, void *arg, bool late)
+{
+    struct ln_dest *d = ((struct step *)arg)->dest;
+    unsigned long long seq = d->step_seq;
+    char text[300];
+    if (d->step && !late)
+        return false;
+    if (d->step) {
+        d->step = false;
+        ln_asker_fail(k, 1, "%s/%llu has no outcome yet: see lunate show %s/%llu", d->channel->name,
+                      seq, d->channel->name, seq);
+        return true;
+    }
+    snprintf(text, sizeof text, "%s%s%s",
+             d->step_end == LN_STEP_SENT     ? "sent"
+             : d->step_end == LN_STEP_PARKED ? "parked"
+                                             : "not sent, it stays the first",
+             d->step_text[0] ? ": " : "", d->step_text);
+    if (d->step_end == LN_STEP_SENT)
+        tell(k, d, "seq", seq, text);
+    else
+        ln_asker_fail(k, 1, "%s/%llu to %s: %s", d->channel->name, seq, d->conf.name, text);
+    return true;
+}
+
+/* step CHANNEL/DEST: one try of the first message; the answer is what came of it. */
+void ln_verb_step(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_dest *d = ln_asker_dest(k, word[1]);
+    (void)n;
+    if (!d)
+        return;
+    if (!d->held) {
+        ln_asker_fail(k, 1, "%.130s is not held: lunate hold %.130s first", word[1], word[1]);
+        return;
+    }
+    struct step *arg = malloc(sizeof *arg);
+    int rc = arg ? ln_dest_step(d) : LN_ENOMEM;
+    if (rc != LN_OK) {
+        ln_asker_fail(k, 1,
+                      rc == LN_ENOTFOUND ? "%.130s has nothing queued"
+                      : rc == LN_EBUSY   ? "%.130s: the channel is stopped, or sends already"
+                                         : "%.130s: out of memory",
+                      word[1]);
+        free(arg);
+        return;
+    }
+    arg->dest = d;
+    ln_log(LN_WARN, "control", "step", "channel=%s dest=%s seq=%llu", d->channel->name,
+           d->conf.name, (unsigned long long)d->step_seq);
+    ln_asker_wait(k, d->conf.timeout_s + 12, step_ended, arg);
+}
+
+/* skip CHANNEL/DEST REASON */
+void ln_verb_skip(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_dest *d = ln_asker_dest(k, word[1]);
+    uint64_t seq;
+    (void)n;
+    if (!d)
+        return;
+    if (!word[2][0]) {
+        ln_asker_fail(k, 2, "skip needs a reason: --reason TEXT");
+        return;
+    }
+    int rc = ln_dest_skip(d, word[2], &seq);
+    if (rc != LN_OK)
+        ln_asker_fail(k, 1,
+                      rc == LN_ENOTFOUND ? "%.130s has nothing queued" : "%.130s: out of memory",
+                      word[1]);
+    else
+        tell(k, d, "skipped", seq, "parked");
+}

@@ -1,0 +1,115 @@
+-- What of a status document needs somebody: notes { level, text, command }, most urgent first.
+-- Levels: 2 a hand, 1 an eye, 0 nothing. Leaves .level in each channel and destination.
+local term = require "lunate.cli.term"
+local time = require "lunate.cli.time"
+
+local M = {}
+
+local calm = { running = true, sending = true, idle = true, connecting = true }
+local OLD_S = 60
+
+-- What somebody said about what is wrong, when the engine knows it.
+local function because(text)
+  return type(text) == "string" and text ~= "" and ": " .. text or ""
+end
+
+--- Seconds since an ISO time of the document; nil when it has none.
+function M.since(doc, iso)
+  local us = type(iso) == "string" and time.parse(iso)
+  return us and math.max(0, doc.now - us / 1e6) or nil
+end
+
+local function waiting(d)
+  local old = type(d.oldest_s) == "number" and d.oldest_s or 0
+  return ("%s waiting, the oldest %s"):format(term.number(d.queued), term.age(old)), old
+end
+
+-- What blocks a destination's queue: level, text, command.
+local function blocked(doc, c, d, name)
+  local n, old = waiting(d)
+  if d.state == "held" then
+    return 1, ("%s: held, %s waiting%s"):format(name, term.number(d.queued), because(d.last_error)),
+      "lunate release " .. name
+  end
+  if d.state == "removed" and d.queued > 0 then
+    return 2, ("%s: no longer in the script, %s"):format(name, n),
+      "put it back into the script to have them sent"
+  end
+  if d.state == "stopped" and c.state == "stopped" or d.queued == 0 then return 0 end
+  if not calm[d.state] then
+    local since = M.since(doc, d.retrying_since)
+    return old > OLD_S and 2 or 1, ("%s: %s%s, %s%s"):format(name, d.state,
+      since and since >= 1 and " for " .. term.age(since) or "", n, because(d.last_error)),
+      ("lunate skip %s --reason TEXT (sets the first aside)"):format(name)
+  end
+  if old > OLD_S then
+    return 1, ("%s: slow, %s%s"):format(name, n, because(d.last_error)),
+      ("lunate messages %s --state queued"):format(c.name)
+  end
+  return 0
+end
+
+local function script_parked(c)
+  local n = c.parked or 0
+  for _, d in ipairs(c.destinations or {}) do n = n - (d.parked or 0) end
+  return n
+end
+
+local function look_at_channel(note, c)
+  local list = ("lunate messages %s --state parked"):format(c.name)
+  local level = 0
+  if c.state == "paused" then
+    level = note(1, ("%s: paused, %s waiting%s"):format(c.name, term.number(c.pending or 0),
+      because(c.error)), "lunate resume " .. c.name)
+  elseif c.state == "stopped" then
+    level = note(1, c.name .. ": stopped", "lunate start " .. c.name)
+  elseif not calm[c.state] then
+    level = note(2, ("%s: %s%s"):format(c.name, c.state, because(c.error)))
+  elseif because(c.error) ~= "" then
+    level = note(1, c.name .. because(c.error), "lunate check, then lunate reload " .. c.name)
+  end
+  local parked = script_parked(c)
+  if parked > 0 then
+    level = note(2, ("%s: %s parked by the script"):format(c.name, term.count(parked, "message")),
+      list)
+  end
+  c.level = level
+end
+
+local function look_at_dest(note, doc, c, d)
+  local name = c.name .. "/" .. d.name
+  d.level = note(blocked(doc, c, d, name))
+  if (d.parked or 0) > 0 then
+    local text = ("%s: %s parked"):format(name, term.count(d.parked, "message"))
+    d.level = math.max(d.level, note(2, text, ("lunate messages %s --state parked"):format(c.name)))
+  end
+end
+
+--- The notes of a document (doc.now: seconds since 1970).
+function M.look(doc)
+  local notes = {}
+  local function note(level, text, command)
+    if text then
+      notes[#notes + 1] = { level = level, text = text, command = command, n = #notes }
+    end
+    return level
+  end
+  if type(doc.reload_error) == "string" and doc.reload_error ~= "" then
+    note(2, "the last reload was refused: " .. doc.reload_error, "lunate check")
+  end
+  for _, c in ipairs(doc.channels) do
+    look_at_channel(note, c)
+    c.worst = c.level
+    for _, d in ipairs(c.destinations or {}) do
+      look_at_dest(note, doc, c, d)
+      c.worst = math.max(c.worst, d.level)
+    end
+  end
+  table.sort(notes, function(a, b)
+    if a.level ~= b.level then return a.level > b.level end
+    return a.n < b.n
+  end)
+  return notes
+end
+
+return M
