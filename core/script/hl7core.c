@@ -172,9 +172,8 @@ void ln_hl7core_open(lua_State *L)
 static int lazy_index(lua_State *L)
 {
     static const char *const modules[][2] = {
-        {"dictionary", "lunate.dictionary"},
-        {"time", "lunate.hl7.time"},
-        {"batch", "lunate.hl7.batch"},
+        {"dictionary", "lunate.dictionary"}, {"time", "lunate.hl7.time"},
+        {"diff", "lunate.hl7.diff"},         {"batch", "lunate.hl7.batch"},
         {"write_batch", "lunate.hl7.batch"},
     };
     const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
