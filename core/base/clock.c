@@ -10,9 +10,16 @@ static int64_t read_clock(clockid_t id)
     return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
+static int64_t fixed;
+
 int64_t ln_now_us(void)
 {
-    return read_clock(CLOCK_REALTIME);
+    return fixed ? fixed : read_clock(CLOCK_REALTIME);
+}
+
+void ln_now_fix(int64_t wall_us)
+{
+    fixed = wall_us;
 }
 
 int64_t ln_mono_us(void)

@@ -13,7 +13,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-1" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-2" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -49,6 +49,9 @@ enum ln_proto {
     LN_P_REQUEST, /* u32 n, n x bytes: verb and arguments */
     LN_P_PART, /* bytes JSON document of a list */
     LN_P_REPLY, /* u8 exit status, bytes text: JSON document, or one-line error when status != 0 */
+
+    /* verbs that try scripts out -> worker; the hub never sends these */
+    LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
 };
 
 /* Keys of SITE and their defaults: data "data" (relative to the site, or absolute), log.level

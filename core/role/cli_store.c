@@ -343,14 +343,40 @@ static int reader_seq_at(lua_State *L)
     return 1;
 }
 
+/* reader:kv(channel, key): the next pair behind that key ("" at first): key, value; nil at the end.
+ */
+static int reader_kv(lua_State *L)
+{
+    uint32_t chan = check_channel(L, 2);
+    struct ln_span key, value = {0};
+    key.ptr = luaL_checklstring(L, 3, &key.len);
+    struct ln_reader *r = begin(L);
+    int rc = ln_read_kv_next(r, chan, &key, &value);
+    if (rc != LN_OK)
+        return none(L, r, rc);
+    lua_pushlstring(L, key.ptr ? key.ptr : "", key.len);
+    lua_pushlstring(L, value.ptr ? value.ptr : "", value.len);
+    ln_reader_end(r);
+    return 2;
+}
+
 int ln_cli_store_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"open", store_open}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"channels", reader_channels}, {"receipt", reader_receipt}, {"result", reader_result},
-        {"output", reader_output},     {"outcome", reader_outcome}, {"events", reader_events},
-        {"find", reader_find},         {"parked", reader_parked},   {"seq_at", reader_seq_at},
-        {"close", reader_close},       {"__gc", reader_close},      {NULL, NULL},
+        {"channels", reader_channels},
+        {"receipt", reader_receipt},
+        {"result", reader_result},
+        {"output", reader_output},
+        {"outcome", reader_outcome},
+        {"events", reader_events},
+        {"find", reader_find},
+        {"parked", reader_parked},
+        {"seq_at", reader_seq_at},
+        {"kv", reader_kv},
+        {"close", reader_close},
+        {"__gc", reader_close},
+        {NULL, NULL},
     };
     luaL_newmetatable(L, READER);
     luaL_register(L, NULL, methods);

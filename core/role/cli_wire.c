@@ -97,6 +97,25 @@ static int wire_spawn(lua_State *L)
     return 1;
 }
 
+/* Waits until the socket takes more, and meanwhile reads what the other side writes: it may be
+ * waiting for that. Returns NULL, or why not. */
+static const char *wait_to_send(struct stream *s)
+{
+    struct pollfd p = {.fd = s->fd, .events = POLLIN | POLLOUT};
+    if (poll(&p, 1, -1) < 0)
+        return errno == EINTR ? NULL : strerror(errno);
+    if (!(p.revents & (POLLIN | POLLHUP | POLLERR)))
+        return NULL;
+    if (ln_buf_reserve(&s->in, 65536) != LN_OK)
+        return "not enough memory";
+    ssize_t n = recv(s->fd, s->in.data + s->in.len, s->in.cap - s->in.len, MSG_DONTWAIT);
+    if (n > 0)
+        s->in.len += (size_t)n;
+    else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+        return "closed";
+    return NULL;
+}
+
 /* stream:send(type, payload): true; nil, why. */
 static int stream_send(lua_State *L)
 {
@@ -108,9 +127,11 @@ static int stream_send(lua_State *L)
     ln_buf_add_span(&b, payload);
     const char *why = ln_wire_end(&b, start) == LN_OK ? NULL : "too big";
     while (!why && at < b.len) {
-        ssize_t n = send(s->fd, b.data + at, b.len - at, MSG_NOSIGNAL);
+        ssize_t n = send(s->fd, b.data + at, b.len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n > 0)
             at += (size_t)n;
+        else if (errno == EAGAIN)
+            why = wait_to_send(s);
         else if (errno != EINTR)
             why = strerror(errno);
     }
@@ -235,7 +256,7 @@ static const struct {
     {"SETTINGS", LN_P_SETTINGS}, {"ERROR", LN_P_ERROR},
     {"SHARED", LN_P_SHARED},     {"DONE", LN_P_DONE},
     {"REQUEST", LN_P_REQUEST},   {"PART", LN_P_PART},
-    {"REPLY", LN_P_REPLY},
+    {"REPLY", LN_P_REPLY},       {"CLOCK", LN_P_CLOCK},
 };
 
 int ln_cli_wire_open(lua_State *L)

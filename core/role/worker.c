@@ -284,6 +284,14 @@ static void take_message(struct ln_wire_in *in)
         flush();
 }
 
+static void take_clock(struct ln_wire_in *in)
+{
+    int64_t us = (int64_t)ln_wire_get_u64(in);
+    if (!ln_wire_done(in) || us < 0)
+        end(1);
+    ln_now_fix(us);
+}
+
 static void take(uint8_t type, struct ln_wire_in *in)
 {
     switch (type) {
@@ -293,6 +301,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
     case LN_P_FILE: take_file(in); break;
     case LN_P_KV: take_kv(in); break;
     case LN_P_START: start(); break;
+    case LN_P_CLOCK: take_clock(in); break;
     default: end(1);
     }
 }

@@ -123,6 +123,13 @@ static int core_now(lua_State *L)
     return 1;
 }
 
+/* core.time() -> seconds since 1970, also when the clock is fixed (LN_P_CLOCK). */
+static int core_time(lua_State *L)
+{
+    lua_pushnumber(L, (lua_Number)(ln_now_us() / 1000000));
+    return 1;
+}
+
 /* core.env(name) -> value or nil. */
 static int core_env(lua_State *L)
 {
@@ -154,11 +161,11 @@ static int core_is_address(lua_State *L)
 
 int ln_sandbox_push_core(lua_State *L)
 {
-    static const luaL_Reg fns[] = {{"load", core_load},   {"file", core_file},
-                                   {"paths", core_paths}, {"log", core_log},
-                                   {"where", core_where}, {"now", core_now},
-                                   {"env", core_env},     {"is_address", core_is_address},
-                                   {NULL, NULL}};
+    static const luaL_Reg fns[] = {
+        {"load", core_load}, {"file", core_file},   {"paths", core_paths},
+        {"log", core_log},   {"where", core_where}, {"now", core_now},
+        {"time", core_time}, {"env", core_env},     {"is_address", core_is_address},
+        {NULL, NULL}};
     lua_newtable(L);
     luaL_setfuncs(L, fns, 0);
     ln_state_push_module(L, "json");

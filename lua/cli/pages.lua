@@ -18,6 +18,13 @@ return {
     about = "Specs are busted's, with the globals hl7, json and lunate:\n" ..
       "lunate.channel(NAME):run(message), lunate.sample(NAME). Needs busted (lua-busted).",
   },
+  replay = {
+    examples = { "lunate replay -c adt_to_lab --last 10000",
+      "lunate replay -c adt_to_lab --since 3d --script new/adt_to_lab.lua --examples 2" },
+    about = "Compares with what was really sent; sends and writes nothing. Exit status 0: no\n" ..
+      "change, 1: something would come out differently. The script is told the time of then.\n" ..
+      "kv is a copy of what the store holds now (--kv none: empty), thrown away at the end.",
+  },
   run = {
     examples = { "lunate -C hospital_a run" },
     about = "Prints \"ready\" on stderr when every listener is open. SIGTERM drains and stops,\n" ..

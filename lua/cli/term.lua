@@ -34,6 +34,11 @@ function M.fit(text, n, right)
   return right and pad .. text or text .. pad
 end
 
+--- Cut, with a dot, when longer than n columns.
+function M.clip(text, n)
+  return M.columns(text) > n and M.fit(text, n) or text
+end
+
 --- Bytes from outside for a terminal: control characters become dots, invalid UTF-8 stays out.
 function M.printable(text)
   text = text:gsub("[%z\1-\31\127]", "·")

@@ -6,6 +6,8 @@ return {
   { "check", "loads every script, says what is wrong, changes nothing", lua = "lunate.cli.check" },
   { "eval", "runs a channel's script on files, sends nothing", lua = "lunate.cli.eval" },
   { "test", "runs the site's specs", lua = "lunate.cli.test" },
+  { "replay", "runs a changed script on what was received, says what would change",
+    lua = "lunate.cli.replay" },
   { "run", "runs the site in the foreground" },
 
   { group = "A running engine" },

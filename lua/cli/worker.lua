@@ -13,7 +13,10 @@ local kinds = { "bytes", "input", "same", "filtered", "error" }
 local levels = { [0] = "debug", "info", "warn", "error" }
 
 --- Starts a worker for a channel of a loaded site (lunate.cli.loader): worker, or nil and why.
-function M.start(s, channel)
+-- o: kv (function that gives the next key and value that kv holds at the start), clock (us, what
+-- scripts are told of the time).
+function M.start(s, channel, o)
+  o = o or {}
   local stream, err = wire.spawn "worker"
   if not stream then return nil, err end
   local w = setmetatable({ stream = stream, seq = 0, name = channel.name,
@@ -26,6 +29,10 @@ function M.start(s, channel)
   for _, list in ipairs { channel.files, s.shared } do
     for _, file in ipairs(list) do stream:send(wire.FILE, wire.pack("bb", file[1], file[2])) end
   end
+  if o.kv then
+    for key, value in o.kv do stream:send(wire.KV, wire.pack("bb", key, value)) end
+  end
+  if o.clock then stream:send(wire.CLOCK, wire.pack("8", o.clock)) end
   stream:send(wire.START, "")
   local kind, payload = stream:receive(w.seconds + 10)
   if kind ~= wire.READY then
@@ -68,22 +75,40 @@ local function resolve(list, input)
   end
 end
 
+local function kv_writes(payload, at)
+  local after, n = wire.unpack("4", payload, at)
+  local list = {}
+  for i = 1, after and n or 0 do
+    local deleted, key, value
+    after, deleted, key, value = wire.unpack("1bb", payload, after)
+    if not after then break end
+    list[i] = { key = key, value = deleted == 0 and value or nil }
+  end
+  return list
+end
+
 local function result(w, payload, input)
   local at, _, verdict, us, reason, where, trace, n = wire.unpack("814bbb4", payload)
   if not at then return { state = "error", reason = "the worker's answer cannot be read" } end
-  local list = outputs(w, payload, at, n)
+  local list, behind = outputs(w, payload, at, n)
   resolve(list or {}, input)
   return { state = verdicts[verdict], duration_us = us, reason = reason, where = where,
-    trace = trace, outputs = list or {} }
+    trace = trace, outputs = list or {}, kv = behind and kv_writes(payload, behind) or {} }
 end
 
---- Runs the script on one message: { state = "done" | "filtered" | "error" | "limit", reason,
--- where, trace, duration_us, outputs = { { dest, kind = "bytes" | "filtered" | "error", raw,
--- changed, reason } }, log = { { level, where, text } } }.
-function Worker:run(bytes)
+--- Hands the worker a message, and does not wait: answers come in the same order (Worker:take).
+function Worker:give(bytes, clock)
   self.seq = self.seq + 1
+  if clock and clock ~= self.clock then
+    self.clock = clock
+    self.stream:send(wire.CLOCK, wire.pack("8", clock))
+  end
+  return self.stream:send(wire.MESSAGE, wire.pack("88b", self.seq, clock or 0, bytes))
+end
+
+--- The next answer: the input was `bytes`. nil, "timeout" or "closed" when there is none.
+function Worker:take(bytes)
   local log = {}
-  self.stream:send(wire.MESSAGE, wire.pack("88b", self.seq, math.floor(sys.now() * 1e6), bytes))
   while true do
     local kind, payload = self.stream:receive(self.seconds + 2)
     if kind == wire.LOG then
@@ -94,12 +119,27 @@ function Worker:run(bytes)
       r.log = log
       return r
     elseif not kind then
-      self:close()
-      local why = payload == "timeout" and ("the script took more than %g s"):format(self.seconds)
-        or "the script ended its worker"
-      return { state = "limit", reason = why, where = "", trace = "", outputs = {}, log = log }
+      return nil, payload, log
     end
   end
+end
+
+--- What to say of a message that no answer came for.
+function Worker:lost(why, log)
+  return { state = "limit", where = "", trace = "", outputs = {}, kv = {}, log = log or {},
+    reason = why == "timeout" and ("the script took more than %g s"):format(self.seconds)
+      or "the script ended its worker" }
+end
+
+--- Runs the script on one message: { state = "done" | "filtered" | "error" | "limit", reason,
+-- where, trace, duration_us, outputs = { { dest, kind = "bytes" | "filtered" | "error", raw,
+-- changed, reason } }, kv = { { key, value } }, log = { { level, where, text } } }.
+function Worker:run(bytes)
+  self:give(bytes)
+  local r, why, log = self:take(bytes)
+  if r then return r end
+  self:close()
+  return self:lost(why, log)
 end
 
 function Worker:close()
