@@ -33,10 +33,14 @@ PKGS := luajit libevent_core libevent_extra openssl lmdb
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 VERSION := 0.1.0
-LN_CFLAGS = -std=c11 -D_GNU_SOURCE -DLN_VERSION='"$(VERSION)"' -Icore $(WARN) $(HARD) \
+LN_CFLAGS = -std=c11 -D_GNU_SOURCE -DLN_VERSION='"$(VERSION)"' -Icore -isystem $(LLHTTP) $(WARN) $(HARD) \
   $(OPT_$(MODE)) -pthread $(PKG_CFLAGS) $(CFLAGS)
 LN_LDFLAGS = -pthread $(OPT_$(MODE)) -Wl,-z,relro,-z,now -pie -rdynamic $(LDFLAGS)
 LN_LIBS    = $(PKG_LIBS) -lm -ldl
+
+# llhttp, whose source Debian has in node-llhttp, is compiled in (contrib/llhttp.sh).
+LLHTTP := build/llhttp
+LLHTTP_OBJ := $(B)/llhttp/llhttp.o $(B)/llhttp/api.o $(B)/llhttp/http.o
 
 # Everything but main.c also goes into liblunate.so, which the tests load through FFI.
 C_SRC  := $(sort $(wildcard core/*/*.c))
@@ -48,11 +52,11 @@ HEADERS := $(sort $(wildcard core/*/*.h))
 all: $(B)/lunate $(B)/liblunate.so $(B)/cdef.h
 	$(if $(filter release,$(MODE)),$(Q)ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate)
 
-$(B)/lunate: $(B)/core/main.o $(C_OBJ) $(B)/embed.o
+$(B)/lunate: $(B)/core/main.o $(C_OBJ) $(LLHTTP_OBJ) $(B)/embed.o
 	$(SAY) LD $@
 	$(Q)$(CC) $(LN_LDFLAGS) -o $@ $^ $(LN_LIBS)
 
-$(B)/liblunate.so: $(C_OBJ) $(B)/embed.o
+$(B)/liblunate.so: $(C_OBJ) $(LLHTTP_OBJ) $(B)/embed.o
 	$(SAY) LD $@
 	$(Q)$(CC) -shared -pthread $(OPT_$(MODE)) $(LDFLAGS) -o $@ $^ $(LN_LIBS)
 
@@ -60,6 +64,15 @@ $(B)/%.o: %.c
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(LN_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LLHTTP)/llhttp.c:
+	@sh contrib/llhttp.sh $(LLHTTP)
+$(LLHTTP)/api.c $(LLHTTP)/http.c: $(LLHTTP)/llhttp.c ;
+$(LLHTTP_OBJ): $(B)/llhttp/%.o: $(LLHTTP)/%.c
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(CC) $(HARD) $(OPT_$(MODE)) $(CFLAGS) -w -I$(LLHTTP) -c -o $@ $<
+$(B)/core/net/http.o: | $(LLHTTP)/llhttp.c
 
 # Lunate's own Lua, and argparse from its Debian package, as text in the binary.
 $(B)/embed.s: $(LUA_SRC) contrib/embed.sh Makefile
@@ -130,5 +143,6 @@ install: all
 	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/lunate/LICENSE
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/lunate/README.md
 
+# What was fetched stays: a machine without network can build again.
 clean:
-	rm -rf build
+	rm -rf $(filter-out $(LLHTTP),$(wildcard build/* build/.[!.]*))
