@@ -6,13 +6,51 @@ local function default(_, text) return text end
 
 local keys = {
   data = { check = schema.text, default = "data" },
-  admin = { check = schema.later },
+  admin = {},
   log = { keys = {
     level = { check = schema.choice("debug", "info", "warn", "error"), default = "info" },
   } },
   limits = { keys = channel.limit_keys(default) },
   retention = { keys = channel.retention_keys(default) },
 }
+
+-- "HOST:PORT" or "[v6]:PORT".
+local function split_address(v)
+  if type(v) ~= "string" then return nil end
+  local host, port = v:match "^%[([%x:.%%%w]+)%]:(%d+)$"
+  if not host then host, port = v:match "^([^:%s]+):(%d+)$" end
+  port = tonumber(port)
+  if not host or not schema.host(host) or port < 1 or port > 65535 then return nil end
+  return host, ("%d"):format(port)
+end
+
+local function is_loopback(host)
+  return host:find "^127%." or host == "localhost" or host == "::1"
+end
+
+-- admin = "127.0.0.1:8661", or { listen = "192.0.2.1:8661", allow = { "192.0.2.0/24" } }. Beyond
+-- this machine only for addresses that are named.
+local function check_admin(ctx, admin)
+  local where = { "admin" }
+  if admin == nil or admin == false then return end
+  if type(admin) == "table" then
+    where = { "admin", "listen" }
+    schema.check(ctx, { listen = {}, allow = { check = channel.listen_keys.allow.check } }, admin,
+      { "admin" }, "admin", "admin.")
+  else
+    admin = { listen = admin }
+  end
+  local host, port = split_address(admin.listen)
+  if not host then
+    return ctx.fail(where, 'admin must be "HOST:PORT", as in "127.0.0.1:8661"')
+  end
+  if not is_loopback(host) and admin.allow == nil then
+    return ctx.fail(where, 'admin on %s can be reached from other machines: say which may, as in '
+      .. 'admin = { listen = "%s", allow = { "192.0.2.0/24" } }', host, admin.listen)
+  end
+  ctx.set("admin.host", host)
+  ctx.set("admin.port", port)
+end
 
 --- (value, path, text) -> settings { key, value ... }, errors { "file:line: what" ... }. value nil:
 --- the file returned nothing, or there is none: all defaults.
@@ -22,6 +60,7 @@ return function(value, path, text)
     ctx.fail({}, "the file must return a table, not a %s", type(value))
   else
     schema.check(ctx, keys, value or {}, {}, "lunate.lua", "")
+    check_admin(ctx, (value or {}).admin)
   end
   return ctx.settings, ctx.errors
 end

@@ -62,6 +62,13 @@ void ln_conf_channel_free(struct ln_conf_channel *ch)
     }
 }
 
+void ln_conf_admin_fini(struct ln_conf_admin *a)
+{
+    for (unsigned i = 0; i < a->nallow; i++)
+        free(a->allow[i]);
+    free(a->allow);
+}
+
 void ln_conf_free(struct ln_conf *c)
 {
     if (!c)
@@ -72,6 +79,7 @@ void ln_conf_free(struct ln_conf *c)
     files_free(c->shared, c->nshared);
     free(c->data);
     free(c->log_level);
+    ln_conf_admin_fini(&c->admin);
     free(c->error);
     free(c);
 }
@@ -353,10 +361,21 @@ static int take_settings(struct ln_conf *c, struct ln_wire_in *in, struct ln_err
 /* ---- records ------------------------------------------------------------------------------------
  */
 
+static bool set_admin(struct ln_conf_admin *a, struct ln_span key, struct ln_span v)
+{
+    if (ln_span_is(key, "admin.host"))
+        return copy_span(a->host, sizeof a->host, v), v.len > 0 && v.len < sizeof a->host;
+    if (ln_span_is(key, "admin.port"))
+        return set_port(&a->port, v);
+    return !ln_span_is(key, "admin.allow") || set_list(&a->allow, &a->nallow, v);
+}
+
 static int take_site(struct ln_conf *c, struct ln_wire_in *in)
 {
     while (!in->bad && in->ptr < in->end) {
         struct ln_span k = ln_wire_get_bytes(in), v = ln_wire_get_bytes(in);
+        if (k.len > 6 && memcmp(k.ptr, "admin.", 6) == 0 && !set_admin(&c->admin, k, v))
+            return LN_EPARSE;
         char **to = ln_span_is(k, "data")        ? &c->data
                     : ln_span_is(k, "log.level") ? &c->log_level
                                                  : NULL;

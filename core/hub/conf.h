@@ -62,9 +62,17 @@ struct ln_conf_channel {
     uint64_t settings64; /* hash of the settings, to see whether they changed */
 };
 
+struct ln_conf_admin {
+    char host[LN_CONF_HOST];
+    int port; /* 0 = none */
+    char **allow;
+    unsigned nallow;
+};
+
 struct ln_conf {
     char *data; /* folder of the store, absolute or relative to the site */
     char *log_level;
+    struct ln_conf_admin admin;
     char *error; /* the site as a whole cannot be used */
     unsigned nchannel;
     struct ln_conf_channel *channel;
@@ -74,6 +82,7 @@ struct ln_conf {
 
 struct ln_conf *ln_conf_new(void);
 void ln_conf_free(struct ln_conf *c);
+void ln_conf_admin_fini(struct ln_conf_admin *a);
 /* Takes one record of the loader. LN_EPARSE when it is not as agreed. */
 int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in,
                  struct ln_err *err) LN_MUST;

@@ -160,7 +160,7 @@ static void verb_metrics(struct ln_asker *k, char **word, unsigned n)
     struct ln_buf b = {0};
     (void)word;
     (void)n;
-    ln_status_metrics(k->hub, &b);
+    ln_metrics(k->hub, LN_METRICS_OPEN, &b);
     ln_asker_reply(k, 0, ln_buf_span(&b));
     ln_buf_fini(&b);
 }

@@ -181,7 +181,9 @@ static int commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const 
         return rc;
     }
     d->uncommitted++;
-    if (state != LN_OUT_SENT)
+    if (state == LN_OUT_SENT)
+        ln_spread_time(&d->delivered_us, now - x->received_us);
+    else
         ln_log(LN_ERROR, "dest", "parked", "channel=%s dest=%s seq=%llu tries=%u", d->channel->name,
                d->conf.name, (unsigned long long)x->pos.seq, d->tries);
     pop(d);

@@ -65,6 +65,7 @@ static void on_store(evutil_socket_t fd, short what, void *arg)
     (void)fd;
     (void)what;
     ln_store_dispatch(h->store);
+    ln_metrics_commit(h);
     ln_source_relieve(h);
 }
 
@@ -114,6 +115,11 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
         finish(h, 1);
         goto out;
     }
+    if (ln_admin_apply(h, conf, &err) != LN_OK) {
+        complain(err.text);
+        finish(h, 1);
+        goto out;
+    }
     ln_channel_apply(h, conf, NULL, NULL);
     LIST_FOREACH (c, &h->channels, link) {
         running += !c->failed;
@@ -141,10 +147,13 @@ out:
 static void on_reload(void *arg, struct ln_conf *conf, const char *error)
 {
     struct ln_hub *h = arg;
+    struct ln_err err = {0};
     if (error)
         ln_log(LN_ERROR, "hub", "reload_refused", "why=\"%s\"", error);
     else if (!h->draining)
         ln_channel_apply(h, conf, NULL, NULL);
+    if (!error && !h->draining && ln_admin_apply(h, conf, &err) != LN_OK)
+        ln_log(LN_ERROR, "hub", "admin_not_moved", "why=\"%s\"", err.text);
     ln_conf_free(conf);
     ln_hub_loaded(h);
 }
@@ -271,6 +280,7 @@ static void shut_down(struct ln_hub *h)
 {
     struct ln_channel *c;
     bool own = h->control != NULL; /* another engine's folder, otherwise */
+    ln_admin_close(h);
     ln_control_close(h);
     LIST_FOREACH (c, &h->channels, link)
         ln_channel_shut(c, false);

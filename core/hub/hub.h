@@ -19,6 +19,7 @@
 #include "hl7/mllp.h"
 #include "hub/blob.h"
 #include "hub/conf.h"
+#include "hub/spread.h"
 #include "net/dial.h"
 #include "net/listen.h"
 #include "net/stream.h"
@@ -41,6 +42,7 @@ struct ln_reply_part {
 struct ln_owed {
     TAILQ_ENTRY(ln_owed) link;
     struct ln_conn *conn; /* NULL: the connection is gone, nobody waits */
+    int64_t from_us; /* when its last bytes came (monotonic) */
     unsigned total, pending;
     bool batch, file;
     struct ln_reply_part own; /* batch: the header of the batch */
@@ -208,6 +210,7 @@ struct ln_dest {
     int64_t first_us;
     uint64_t retries;
     int64_t retry_since_us, last_sent_us;
+    struct ln_spread delivered_us; /* from receipt */
     unsigned uncommitted;
     char last_error[200];
     struct ln_buf frame;
@@ -249,6 +252,7 @@ struct ln_channel {
     char error[400]; /* why it does not run, or what went wrong at the last reload */
     bool failed; /* has no usable configuration */
     int64_t last_in_us;
+    struct ln_spread acked_us, script_us; /* receipt to reply; time in the script */
 };
 
 /* Creates or changes channels after a load; errors go to the log, and to *report as text lines. */
@@ -276,7 +280,21 @@ int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *er
 int ln_control_open(struct ln_hub *h, struct ln_err *err) LN_MUST;
 void ln_control_close(struct ln_hub *h);
 void ln_status_json(struct ln_hub *h, struct ln_buf *out);
-void ln_status_metrics(struct ln_hub *h, struct ln_buf *out);
+const struct ln_dest_state *ln_status_dest(const struct ln_channel_state *cs, uint16_t id);
+/* How long the head of the queue has waited since its message came in. */
+double ln_dest_oldest_s(const struct ln_dest *d);
+
+/* ---- metrics.c, admin.c
+ * -------------------------------------------------------------------------- */
+
+enum ln_metrics_format { LN_METRICS_PROMETHEUS /* text 0.0.4 */, LN_METRICS_OPEN /* 1.0.0 */ };
+
+void ln_metrics(struct ln_hub *h, enum ln_metrics_format format, struct ln_buf *out);
+/* The store has committed something: its time and size are counted. */
+void ln_metrics_commit(struct ln_hub *h);
+/* Opens, moves or closes the admin address. On failure it stays where it was. */
+int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err) LN_MUST;
+void ln_admin_close(struct ln_hub *h);
 
 /* ---- hub.c
  * ---------------------------------------------------------------------------------------- */
@@ -292,6 +310,9 @@ struct ln_hub {
     LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
     struct ln_listener *control; /* NULL: not ours (yet) */
+    struct ln_admin *admin; /* NULL: none */
+    struct ln_spread commit_us, commit_size;
+    uint64_t commits_seen, commit_us_seen, operations_seen;
     struct event store_ev, tick, sig[4];
     int64_t started_us, drain_until_us;
     bool ready, draining, finished, reading_stopped, loading, reload_again;

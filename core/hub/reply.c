@@ -20,6 +20,7 @@ struct ln_owed *ln_owed_new(struct ln_conn *conn, unsigned total)
         return NULL;
     o->conn = conn;
     o->total = o->pending = total;
+    o->from_us = conn->last_us;
     TAILQ_INSERT_TAIL(&conn->owed, o, link);
     conn->nowed++;
     return o;
@@ -76,19 +77,21 @@ void ln_owed_send(struct ln_conn *k)
 {
     static struct ln_buf text, frame;
     struct ln_owed *o;
-    struct ln_hub *hub = k->source->channel->hub;
+    struct ln_channel *c = k->source->channel;
+    int64_t now = ln_mono_us();
     ln_buf_clear(&frame, 64 * 1024);
     while ((o = TAILQ_FIRST(&k->owed)) && o->pending == 0) {
         ln_buf_clear(&text, 64 * 1024);
-        if (k->source->channel->conf->ack != LN_ACK_NONE)
-            write_owed(hub, &text, o);
+        if (c->conf->ack != LN_ACK_NONE)
+            write_owed(c->hub, &text, o);
+        ln_spread_time(&c->acked_us, now - o->from_us);
         if (text.len && !text.failed)
             ln_mllp_write(&frame, ln_buf_span(&text));
         TAILQ_REMOVE(&k->owed, o, link);
         k->nowed--;
         owed_free(o);
     }
-    k->last_us = ln_mono_us();
+    k->last_us = now;
     if (frame.len)
         (void)!ln_stream_write(&k->stream, ln_buf_span(&frame));
     ln_conn_settled(k);

@@ -1,12 +1,12 @@
 /* Listeners: who may connect, how many, for how long; back-pressure; what peers do wrong. */
 #include "hub/source.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "net/address.h"
 
 enum {
     FRAME_IDLE_S = 60, /* between the bytes of one frame */
@@ -47,29 +47,10 @@ static struct ln_peer *peer_of(struct ln_source *s, const char *name)
     return &s->peer[s->npeer++];
 }
 
-static bool in_range(const char *range, const char *peer)
-{
-    char net[64], addr[64];
-    unsigned char a[16], b[16];
-    const char *slash = strchr(range, '/'), *colon = strrchr(peer, ':');
-    bool v6 = peer[0] == '[';
-    snprintf(net, sizeof net, "%.*s", slash ? (int)(slash - range) : (int)strlen(range), range);
-    snprintf(addr, sizeof addr, "%.*s", colon ? (int)(colon - peer) - 2 * v6 : 0, peer + v6);
-    int family = v6 ? AF_INET6 : AF_INET, bits = v6 ? 128 : 32;
-    if (inet_pton(family, net, a) != 1 || inet_pton(family, addr, b) != 1)
-        return false;
-    if (slash && atoi(slash + 1) < bits)
-        bits = atoi(slash + 1);
-    if (memcmp(a, b, (size_t)bits / 8) != 0)
-        return false;
-    int rest = bits % 8;
-    return rest == 0 || (a[bits / 8] >> (8 - rest)) == (b[bits / 8] >> (8 - rest));
-}
-
 static bool allowed(const struct ln_conf_channel *conf, const char *peer)
 {
     for (unsigned i = 0; i < conf->nallow; i++)
-        if (in_range(conf->allow[i], peer))
+        if (ln_address_within(conf->allow[i], peer))
             return true;
     return conf->nallow == 0;
 }

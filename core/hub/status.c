@@ -1,4 +1,4 @@
-/* What the hub tells of itself: status as JSON (the contract's), metrics as text. */
+/* What the hub tells of itself: status as JSON (the contract's). */
 #include "hub/hub.h"
 
 #include <stdio.h>
@@ -19,7 +19,7 @@ static void str(struct ln_buf *b, const char *key, const char *v)
     ln_json_cstr(b, v);
 }
 
-static const struct ln_dest_state *dest_state(const struct ln_channel_state *cs, uint16_t id)
+const struct ln_dest_state *ln_status_dest(const struct ln_channel_state *cs, uint16_t id)
 {
     static const struct ln_dest_state none;
     for (unsigned i = 0; i < cs->ndest; i++)
@@ -28,7 +28,7 @@ static const struct ln_dest_state *dest_state(const struct ln_channel_state *cs,
     return &none;
 }
 
-static double oldest_s(const struct ln_dest *d)
+double ln_dest_oldest_s(const struct ln_dest *d)
 {
     if (d->count == 0)
         return 0;
@@ -48,7 +48,7 @@ static void time_or_null(struct ln_buf *b, const char *key, int64_t us)
 
 static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln_channel_state *cs)
 {
-    const struct ln_dest_state *ds = dest_state(cs, d->id);
+    const struct ln_dest_state *ds = ln_status_dest(cs, d->id);
     char to[LN_CONF_HOST + 16];
     snprintf(to, sizeof to, d->conf.to_channel ? "channel %s" : "%s:%d",
              d->conf.to_channel ? d->conf.to : d->conf.host, d->conf.port);
@@ -61,7 +61,7 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     num(b, "filtered", ds->filtered);
     num(b, "retries", d->retries);
     ln_json_key(b, "oldest_s");
-    ln_json_num(b, oldest_s(d), 3);
+    ln_json_num(b, ln_dest_oldest_s(d), 3);
     str(b, "to", to);
     time_or_null(b, "last_sent", d->last_sent_us);
     time_or_null(b, "retrying_since", d->retry_since_us);
@@ -105,7 +105,7 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
     for (unsigned i = 0; c->conf && c->by_index && i < c->conf->ndest; i++)
         dest_json(b, c->by_index[i], &cs);
     LIST_FOREACH (d, &c->dests, link)
-        if (!d->configured && dest_state(&cs, d->id)->queued)
+        if (!d->configured && ln_status_dest(&cs, d->id)->queued)
             dest_json(b, d, &cs);
     ln_json_close(b, ']');
     ln_source_status(c, b);
@@ -145,116 +145,4 @@ void ln_status_json(struct ln_hub *h, struct ln_buf *b)
             channel_json(c, b);
     ln_json_close(b, ']');
     ln_json_close(b, '}');
-}
-
-/* ---- metrics
- * --------------------------------------------------------------------------------------------- */
-
-static void family(struct ln_buf *b, const char *name, const char *type, const char *help)
-{
-    ln_buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
-}
-
-enum channel_metric {
-    RECEIVED,
-    FILTERED,
-    PROCESSED,
-    ERRORS,
-    REJECTED,
-    PARKED,
-    CONNECTIONS,
-    RESTARTS
-};
-
-static uint64_t channel_value(struct ln_channel *c, enum channel_metric m)
-{
-    struct ln_channel_state cs = {0};
-    if (c->id)
-        (void)!ln_store_channel_state(c->hub->store, c->id, &cs);
-    switch (m) {
-    case RECEIVED: return cs.received;
-    case FILTERED: return cs.filtered;
-    case PROCESSED: return cs.processed;
-    case ERRORS: return cs.errors;
-    case REJECTED: return cs.rejected;
-    case PARKED: return cs.parked;
-    case CONNECTIONS: return ln_source_connections(c);
-    case RESTARTS: return c->worker.restarts;
-    }
-    return 0;
-}
-
-static void channel_family(struct ln_hub *h, struct ln_buf *b, const char *name, const char *type,
-                           const char *help, enum channel_metric m)
-{
-    struct ln_channel *c;
-    family(b, name, type, help);
-    LIST_FOREACH (c, &h->channels, link)
-        if (!c->removed)
-            ln_buf_addf(b, "%s{channel=\"%s\"} %llu\n", name, c->name,
-                        (unsigned long long)channel_value(c, m));
-}
-
-enum dest_metric { SENT, DEST_PARKED, RETRIES, QUEUED, OLDEST };
-
-static void dest_family(struct ln_hub *h, struct ln_buf *b, const char *name, const char *type,
-                        const char *help, enum dest_metric m)
-{
-    struct ln_channel *c;
-    struct ln_dest *d;
-    family(b, name, type, help);
-    LIST_FOREACH (c, &h->channels, link) {
-        struct ln_channel_state cs = {0};
-        if (c->removed || !c->id || ln_store_channel_state(h->store, c->id, &cs) != LN_OK)
-            continue;
-        LIST_FOREACH (d, &c->dests, link) {
-            const struct ln_dest_state *ds = dest_state(&cs, d->id);
-            double v = m == SENT          ? (double)ds->sent
-                       : m == DEST_PARKED ? (double)ds->parked
-                       : m == RETRIES     ? (double)d->retries
-                       : m == QUEUED      ? (double)ds->queued
-                                          : oldest_s(d);
-            ln_buf_addf(b, "%s{channel=\"%s\",destination=\"%s\"} %.*f\n", name, c->name,
-                        d->conf.name, m == OLDEST ? 3 : 0, v);
-        }
-    }
-}
-
-void ln_status_metrics(struct ln_hub *h, struct ln_buf *b)
-{
-    struct ln_store_stat st;
-    ln_store_stat(h->store, &st);
-    family(b, "lunate_build_info", "gauge", "Version of the engine.");
-    ln_buf_addf(b, "lunate_build_info{version=\"%s\"} 1\n", LN_VERSION);
-    channel_family(h, b, "lunate_messages_received_total", "counter", "Messages received.",
-                   RECEIVED);
-    channel_family(h, b, "lunate_messages_filtered_total", "counter", "Messages filtered.",
-                   FILTERED);
-    channel_family(h, b, "lunate_messages_processed_total", "counter", "Messages transformed.",
-                   PROCESSED);
-    channel_family(h, b, "lunate_messages_errored_total", "counter", "Messages a script failed at.",
-                   ERRORS);
-    channel_family(h, b, "lunate_messages_rejected_total", "counter", "Frames that were not HL7.",
-                   REJECTED);
-    channel_family(h, b, "lunate_messages_parked", "gauge", "Messages that wait for somebody.",
-                   PARKED);
-    channel_family(h, b, "lunate_connections", "gauge", "Open connections.", CONNECTIONS);
-    channel_family(h, b, "lunate_worker_restarts_total", "counter", "Workers started again.",
-                   RESTARTS);
-    dest_family(h, b, "lunate_messages_sent_total", "counter", "Outputs accepted by the receiver.",
-                SENT);
-    dest_family(h, b, "lunate_outputs_parked", "gauge", "Outputs that wait for somebody.",
-                DEST_PARKED);
-    dest_family(h, b, "lunate_delivery_retries_total", "counter", "Delivery tries that failed.",
-                RETRIES);
-    dest_family(h, b, "lunate_queue_depth", "gauge", "Outputs not yet delivered.", QUEUED);
-    dest_family(h, b, "lunate_queue_oldest_seconds", "gauge", "Age of the oldest of them.", OLDEST);
-    family(b, "lunate_store_bytes", "gauge", "Size of the store.");
-    ln_buf_addf(b, "lunate_store_bytes %llu\n", (unsigned long long)st.bytes);
-    family(b, "lunate_store_messages", "gauge", "Messages kept.");
-    ln_buf_addf(b, "lunate_store_messages %llu\n", (unsigned long long)st.messages);
-    family(b, "lunate_store_commits_total", "counter", "Synced transactions.");
-    ln_buf_addf(b, "lunate_store_commits_total %llu\n", (unsigned long long)st.commits);
-    family(b, "lunate_store_commit_seconds_total", "counter", "Time spent in them.");
-    ln_buf_addf(b, "lunate_store_commit_seconds_total %.6f\n", (double)st.commit_us_total / 1e6);
 }

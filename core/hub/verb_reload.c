@@ -15,6 +15,7 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     struct ln_asker *k = r->client;
     struct ln_hub *h = k->hub;
     struct ln_buf report = {0}, b = {0};
+    struct ln_err err = {0};
     if (h->draining) {
         ln_asker_fail(k, 1, "not reloaded: the engine is stopping");
     } else if (error) {
@@ -22,6 +23,8 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
         ln_asker_fail(k, 1, "not reloaded, the old scripts go on: %s", error);
     } else {
         ln_channel_apply(h, conf, r->only[0] ? r->only : NULL, &report);
+        if (!r->only[0] && ln_admin_apply(h, conf, &err) != LN_OK)
+            ln_buf_addf(&report, "admin: not reloaded, the old one goes on: %s\n", err.text);
         ln_buf_addc(&report, '\0');
         bool bad = report.data && (strstr(report.data, ": not reloaded") ||
                                    strstr(report.data, ": does not load"));

@@ -253,6 +253,7 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r)
     struct ln_work *w = &c->work;
     if (w->answered >= w->given || ln_work_at(w, w->answered)->seq != r->seq)
         return LN_EPARSE;
+    ln_spread_time(&c->script_us, r->duration_us);
     if (r->verdict == LN_V_LIMIT) {
         uint64_t last = ln_work_at(w, w->given - 1)->seq;
         char why[200];

@@ -55,7 +55,8 @@ enum ln_proto {
 };
 
 /* Keys of SITE and their defaults: data "data" (relative to the site, or absolute), log.level
- * "info" (debug|info|warn|error); limits.* and retention.* as below: already in the channels'
+ * "info" (debug|info|warn|error); admin.host, .port and .allow (lines), when there is an admin
+ * address; limits.* and retention.* as below: already in the channels'
  * settings. Keys of SETTINGS, [default]: script                   path, as in BEGIN ack
  * commit|transform|delivery|none [commit] on_error                 park|stop [park] jit, filter,
  * transform   true|false [false]; the latter two: the script has such a function limits.seconds 0.1

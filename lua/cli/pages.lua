@@ -54,7 +54,11 @@ return {
     about = "The message is set aside with the reason (`lunate messages --state parked`)\n" ..
       "and can be resent later.",
   },
-  metrics = { examples = { "lunate metrics" } },
+  metrics = {
+    examples = { "lunate metrics", "curl 127.0.0.1:8661/metrics" },
+    about = "Over HTTP, with /healthz and /readyz, when lunate.lua has\n" ..
+      '`admin = "127.0.0.1:8661"`.',
+  },
   messages = {
     examples = { "lunate messages adt_to_lab --state parked",
       "lunate messages --since 2h --limit 100", "lunate messages --patient 100001",
