@@ -34,7 +34,7 @@ static bool admit(void *owner, const char *peer)
     return ok;
 }
 
-/* ---- pages ------------------------------------------------------------------------------------ */
+/* ---- pages ---- */
 
 /* OpenMetrics when it is named and not refused: Prometheus asks for it with q-values of its own. */
 static bool wants_open(const struct ln_http_conn *k)
@@ -136,8 +136,7 @@ static void request(void *owner, struct ln_http_conn *k, const struct ln_http_re
     static const struct {
         const char *path;
         void (*page)(struct ln_hub *h, struct ln_http_conn *k);
-    } pages[] = {
-        {"/metrics", metrics}, {"/healthz", healthz}, {"/readyz", readyz}, {"/", front}};
+    } pages[] = {{"/metrics", metrics}, {"/healthz", healthz}, {"/readyz", readyz}, {"/", front}};
     struct ln_admin *a = owner;
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++)
         if (ln_span_is(r->path, pages[i].path)) {
@@ -150,7 +149,7 @@ static void request(void *owner, struct ln_http_conn *k, const struct ln_http_re
 
 static const struct ln_http_ops ops = {.admit = admit, .request = request};
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening ---- */
 
 void ln_admin_close(struct ln_hub *h)
 {

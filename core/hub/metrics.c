@@ -1,5 +1,5 @@
-/* Metrics as text: Prometheus' 0.0.4 and OpenMetrics 1.0.0, which differ in how a counter's family is
- * named and in how it ends. Labels are channels, destinations, states and the first PEERS_SHOWN
+/* Metrics as text: Prometheus' 0.0.4 and OpenMetrics 1.0.0, which differ in how a counter's family
+ * is named and in how it ends. Labels are channels, destinations, states and the first PEERS_SHOWN
  * addresses of a listener: what a peer sends cannot make more of them. */
 #include <stdio.h>
 #include <sys/resource.h>
@@ -14,8 +14,8 @@ enum { PEERS_SHOWN = 16 };
 const uint64_t ln_spread_times[LN_SPREAD_TIMES] = {
     500,    1000,    2500,    5000,     10000,    25000,     50000,     100000,
     250000, 1000000, 5000000, 10000000, 60000000, 600000000, 3600000000};
-const uint64_t ln_spread_sizes[LN_SPREAD_SIZES] = {1,   4,   8,    16,   32,   64,
-                                                   128, 256, 512,  1024, 2048, 8192};
+const uint64_t ln_spread_sizes[LN_SPREAD_SIZES] = {1,   4,   8,   16,   32,   64,
+                                                   128, 256, 512, 1024, 2048, 8192};
 
 struct row { /* one channel, as it is now */
     struct ln_channel *c;
@@ -72,7 +72,7 @@ static void times(struct page *p, const char *labels, const struct ln_spread *s)
     spread(p, labels, s, ln_spread_times, LN_SPREAD_TIMES, 1e6);
 }
 
-/* ---- channels --------------------------------------------------------------------------------- */
+/* ---- channels ---- */
 
 static uint64_t pending(const struct ln_channel_state *cs)
 {
@@ -180,7 +180,7 @@ static void channel_times(struct page *p)
     }
 }
 
-/* ---- senders ---------------------------------------------------------------------------------- */
+/* ---- senders ---- */
 
 static void peers(struct page *p)
 {
@@ -208,15 +208,15 @@ static void peers(struct page *p)
             uint64_t total = 0;
             for (unsigned k = 0; k < s->npeer; k++)
                 total += s->peer[k].deviations[d];
-            snprintf(labels, sizeof labels, "{channel=\"%s\",deviation=\"%s\"}",
-                     p->row[i].c->name, ln_mllp_deviation_name((enum ln_mllp_deviation)d));
+            snprintf(labels, sizeof labels, "{channel=\"%s\",deviation=\"%s\"}", p->row[i].c->name,
+                     ln_mllp_deviation_name((enum ln_mllp_deviation)d));
             if (total)
                 count(p, labels, total);
         }
     }
 }
 
-/* ---- destinations ----------------------------------------------------------------------------- */
+/* ---- destinations ---- */
 
 enum of_dest { SENT, DEST_PARKED, RETRIES, QUEUED, OLDEST, HELD, RETRYING, LAST_SENT, DELIVERED };
 
@@ -275,7 +275,7 @@ static void dest_families(struct page *p)
     }
 }
 
-/* ---- the engine ------------------------------------------------------------------------------- */
+/* ---- the engine ---- */
 
 void ln_metrics_commit(struct ln_hub *h)
 {

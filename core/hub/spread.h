@@ -1,4 +1,5 @@
-/* How values spread: counts per range, for histograms in the metrics. Adding is a few comparisons. */
+/* How values spread: counts per range, for histograms in the metrics. Adding is a few comparisons.
+ */
 #ifndef LN_HUB_SPREAD_H
 #define LN_HUB_SPREAD_H
 
