@@ -82,8 +82,7 @@ static bool reads(const struct ln_http_conn *k)
     return k->phase <= BODY && !k->gone;
 }
 
-/* ---- replies ----------------------------------------------------------------------------------
- */
+/* ---- replies ---- */
 
 static const char *reason(int status)
 {
@@ -205,8 +204,7 @@ struct ln_span ln_http_header(const struct ln_http_conn *k, const char *name)
     return ln_span(NULL, 0);
 }
 
-/* ---- what llhttp finds ------------------------------------------------------------------------
- */
+/* ---- what llhttp finds ---- */
 
 static int refuse_with(struct ln_http_conn *k, int status)
 {
@@ -335,8 +333,7 @@ static const llhttp_settings_t settings = {.on_message_begin = on_begin,
                                            .on_body = on_body,
                                            .on_message_complete = on_complete};
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ---- */
 
 static void answer(struct ln_http_conn *k)
 {
@@ -454,8 +451,7 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
         conn_free(k);
 }
 
-/* ---- connections ------------------------------------------------------------------------------
- */
+/* ---- connections ---- */
 
 static bool make_room(struct ln_http *h)
 {

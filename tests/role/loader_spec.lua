@@ -219,7 +219,7 @@ return channel {
     local text = table.concat(s.errors, "\n")
     for _, want in ipairs {
       "lunate.lua:2: unknown key 'dta' in lunate.lua (did you mean 'data'?)",
-      "lunate.lua:3: admin is not available in this version",
+      "lunate.lua:3: admin must be \"HOST:PORT\"",
       "channels/a b.lua: a channel's name", "channels/empty: a channel's folder needs an init.lua",
       "there is also channels/two", "tables/t.csv:2: key already stands on line 1",
     } do
