@@ -72,19 +72,18 @@ static void limit(__rlimit_resource_t what, size_t most)
     setrlimit(what, &r);
 }
 
-/* Sanitizers reserve terabytes of address space. */
-static int sanitized(void)
+bool ln_proc_sanitized(void)
 {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return 1;
+    return true;
 #elif defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-    return 1;
+    return true;
 #else
-    return 0;
+    return false;
 #endif
 #else
-    return 0;
+    return false;
 #endif
 }
 
@@ -99,7 +98,7 @@ void ln_proc_seal(int keep_fd, size_t address_space)
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_FSIZE, 0);
-    if (address_space && !sanitized())
+    if (address_space && !ln_proc_sanitized())
         limit(RLIMIT_AS, address_space);
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
@@ -126,7 +125,7 @@ static int shed_object(struct dl_phdr_info *object, size_t size, void *unused)
 
 void ln_proc_shed(void)
 {
-    if (sanitized()) /* its run time keeps books of its own */
+    if (ln_proc_sanitized()) /* its run time keeps books of its own */
         return;
     malloc_trim(0);
     dl_iterate_phdr(shed_object, NULL);

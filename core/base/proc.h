@@ -3,6 +3,7 @@
 #ifndef LN_BASE_PROC_H
 #define LN_BASE_PROC_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -23,6 +24,9 @@ const char *ln_proc_self(void);
  * and SIGPIPE ignored (the end of the socket is its only order to stop). address_space: bytes, 0 =
  * no limit. */
 void ln_proc_seal(int keep_fd, size_t address_space);
+/* True in builds with a sanitizer, whose run time reserves terabytes of address space and needs
+ * more of the kernel than we do. */
+bool ln_proc_sanitized(void);
 /* Gives back what starting up needed and running does not: free heap, and the pages of programs and
  * libraries that nobody writes to; those still wanted come back from the page cache one by one. */
 void ln_proc_shed(void);

@@ -159,6 +159,7 @@ static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
     for (uint32_t i = 0; i < n; i++)
         if (!ln_span_is(ln_wire_get_bytes(in), c->conf->dest[i].name))
             return LN_EPARSE;
+    unsigned confined = ln_wire_get_u8(in);
     if (!ln_wire_done(in))
         return LN_EPARSE;
     w->state = LN_W_READY;
@@ -166,6 +167,9 @@ static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
     evtimer_del(&w->timer);
     ln_log(LN_INFO, "worker", "ready", "channel=%s pid=%d script=%.6s ms=%.1f", c->name,
            (int)w->pid, c->conf->version, (double)(ln_mono_us() - w->spawned_us) / 1e3);
+    if (confined != LN_CONFINED_ALL)
+        ln_log(LN_WARN, "worker", "confined_less", "channel=%s landlock=%d seccomp=%d", c->name,
+               (confined & LN_CONFINED_FILES) != 0, (confined & LN_CONFINED_CALLS) != 0);
     ln_conf_channel_free(c->prev);
     c->prev = NULL;
     ln_work_pump(c);

@@ -28,7 +28,8 @@ enum ln_proto {
     LN_P_MESSAGE, /* u64 seq, u64 receipt time us, bytes raw */
 
     /* worker -> hub */
-    LN_P_READY, /* u32 n, n x bytes destination names in order: destination indexes below */
+    LN_P_READY, /* u32 n, n x bytes destination names in order: destination indexes below;
+                     u8 enum ln_confinement bits */
     LN_P_FAILED, /* bytes text with file:line */
     LN_P_RESULT, /* see struct ln_result */
     LN_P_LOG, /* u64 seq (0 = none), u8 level (enum ln_level), bytes where ("file:line"),
@@ -80,6 +81,13 @@ enum ln_proto {
 #ifndef LN_CDEF
 #include "ipc/wire.h"
 #endif
+
+/* How a worker is confined; a bit that is missing means that the kernel does not have it. */
+enum ln_confinement {
+    LN_CONFINED_FILES = 1, /* Landlock: reads below the site (but not the store), writes nothing */
+    LN_CONFINED_CALLS = 2, /* seccomp: none but the system calls that a script needs */
+    LN_CONFINED_ALL = 3,
+};
 
 enum ln_verdict {
     LN_V_DONE = 1, /* transformed; outputs follow (possibly none) */

@@ -15,6 +15,7 @@
 
 #include "base/proc.h"
 #include "ipc/proto.h"
+#include "role/confine.h"
 #include "role/role.h"
 #include "script/evaluate.h"
 #include "script/state.h"
@@ -263,6 +264,7 @@ int ln_role_loader(int argc, char **argv)
     flush();
     if (!take_start())
         return LN_EXIT_WRONG;
+    ln_confine(NULL, false);
     lua_State *L = ln_state_new(true, false, &err);
     if (!L)
         return LN_EXIT_WRONG;

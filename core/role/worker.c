@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/proc.h"
 #include "ipc/proto.h"
+#include "role/confine.h"
 #include "role/role.h"
 #include "script/kv.h"
 #include "script/limits.h"
@@ -47,6 +48,7 @@ static struct {
     double seconds;
     uint32_t memory_mb;
     bool jit;
+    unsigned confined; /* enum ln_confinement */
     struct ln_files files;
     struct ln_host host;
     struct ln_buf kv; /* KV records' payloads until the state is there */
@@ -162,7 +164,9 @@ static void take_channel(struct ln_wire_in *in)
     char title[128];
     snprintf(title, sizeof title, "lunate: worker %s", w.name_text);
     ln_proc_title(w.argc, w.argv, title);
+    ln_confine_user(w.site);
     ln_proc_seal(LN_PROC_FD, BACKSTOP + 2 * ((size_t)w.memory_mb << 20));
+    w.confined = ln_confine(w.site, w.jit);
 }
 
 static void take_file(struct ln_wire_in *in)
@@ -215,6 +219,7 @@ static void answer_ready(void)
     ln_wire_u32(&w.out, w.channel.ndest);
     for (unsigned i = 0; i < w.channel.ndest; i++)
         ln_wire_bytes(&w.out, ln_span_str(w.channel.dest[i].name));
+    ln_wire_u8(&w.out, (uint8_t)w.confined);
     out_of_memory(ln_wire_end(&w.out, at));
 }
 
