@@ -18,11 +18,17 @@ SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
   libseccomp-dev lua-argparse
-TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps
+TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
   -Wwrite-strings -Wformat=2 -Wundef -Werror
-HARD := -fstack-protector-strong -fPIC
+# Jumps land where they may (CET, BTI); no folder of the build stands in what is built.
+CPU  := $(shell uname -m)
+HARD_x86_64  := -fcf-protection=full
+HARD_aarch64 := -mbranch-protection=standard
+LAND_x86_64  := -Wl,-z,ibt,-z,shstk
+LAND_aarch64 := -Wl,-z,force-bti
+HARD := -fstack-protector-strong -fstack-clash-protection -fPIC -ffile-prefix-map=$(CURDIR)=. $(HARD_$(CPU))
 OPT_release := -O2 -g -D_FORTIFY_SOURCE=2
 OPT_debug   := -O0 -g3
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
@@ -35,7 +41,7 @@ PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 VERSION := 0.1.0
 LN_CFLAGS = -std=c11 -D_GNU_SOURCE -DLN_VERSION='"$(VERSION)"' -Icore -isystem $(LLHTTP) $(WARN) $(HARD) \
   $(OPT_$(MODE)) -pthread $(PKG_CFLAGS) $(CFLAGS)
-LN_LDFLAGS = -pthread $(OPT_$(MODE)) -Wl,-z,relro,-z,now -pie -rdynamic $(LDFLAGS)
+LN_LDFLAGS = -pthread $(OPT_$(MODE)) -Wl,-z,relro,-z,now,-z,noexecstack $(LAND_$(CPU)) -pie -rdynamic $(LDFLAGS)
 LN_LIBS    = $(PKG_LIBS) -lm -ldl
 
 # llhttp, whose source Debian has in node-llhttp, is compiled in (contrib/llhttp.sh).
