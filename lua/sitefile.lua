@@ -7,6 +7,8 @@ local function default(_, text) return text end
 local keys = {
   data = { check = schema.text, default = "data" },
   admin = {},
+  reload_tests = { check = schema.flag, default = "false" },
+  watch = { check = schema.flag, default = "false" },
   log = { keys = {
     level = { check = schema.choice("debug", "info", "warn", "error"), default = "info" },
   } },

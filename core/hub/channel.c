@@ -83,25 +83,52 @@ static void pump_all(struct ln_channel *c)
         ln_dest_pump(d);
 }
 
+static const double LISTEN_AGAIN_FIRST_S = 1, LISTEN_AGAIN_MAX_S = 15;
+
+/* Without its listener: what is queued goes on, the port is tried again and again. */
+static void go_deaf(struct ln_channel *c, const char *why)
+{
+    double s = LISTEN_AGAIN_FIRST_S * (double)(1u << (c->deaf_tries < 8 ? c->deaf_tries : 8));
+    if (c->deaf_tries++ == 0)
+        ln_log(LN_ERROR, "channel", "not_listening", "channel=%s retried=1 why=\"%s\"", c->name,
+               why);
+    c->deaf = true;
+    snprintf(c->deaf_why, sizeof c->deaf_why, "%s", why);
+    c->deaf_until_us =
+        ln_mono_us() + (int64_t)((s < LISTEN_AGAIN_MAX_S ? s : LISTEN_AGAIN_MAX_S) * 1e6);
+}
+
+static void hear(struct ln_channel *c)
+{
+    if (c->deaf)
+        ln_log(LN_INFO, "channel", "listening", "channel=%s tries=%u", c->name, c->deaf_tries);
+    c->deaf = false;
+    c->deaf_tries = 0;
+}
+
 /* Sees that the channel listens where conf says, or not at all. On failure it listens as before. */
 static int set_source(struct ln_channel *c, const struct ln_conf_channel *conf, struct ln_err *err)
 {
     struct ln_source *fresh = NULL;
     struct ln_err again = {0};
-    if (c->source && c->mode != LN_MODE_STOPPED && ln_source_is(c->source, conf))
-        return ln_source_unmute(c->source, err);
+    if (c->source && c->mode != LN_MODE_STOPPED && ln_source_is(c->source, conf)) {
+        int rc = ln_source_unmute(c->source, err);
+        if (rc == LN_OK)
+            hear(c);
+        return rc;
+    }
     if (!conf->from_channel && c->mode != LN_MODE_STOPPED) {
         ln_source_mute(c->source); /* it may be the same port on another address */
         int rc = ln_source_open(c, conf, &fresh, err);
         if (rc != LN_OK) {
             if (ln_source_unmute(c->source, &again) != LN_OK)
-                ln_log(LN_ERROR, "channel", "listener_lost", "channel=%s why=\"%s\"", c->name,
-                       again.text);
+                go_deaf(c, again.text);
             return rc;
         }
     }
     ln_source_close(c->source, true);
     c->source = fresh;
+    hear(c);
     return LN_OK;
 }
 
@@ -144,9 +171,8 @@ static int channel_begin(struct ln_channel *c, struct ln_conf_channel *conf, str
         rc = set_dests(c);
     if (rc != LN_OK)
         return ln_err_set(err, rc, "channel %s: %s", c->name, ln_strerror(rc));
-    rc = set_source(c, c->conf, err);
-    if (rc != LN_OK)
-        return rc;
+    if (set_source(c, c->conf, err) != LN_OK)
+        go_deaf(c, err->text); /* no reason to hold up what is queued */
     c->failed = c->removed = false;
     c->error[0] = '\0';
     set_retention(c);
@@ -165,6 +191,7 @@ static int channel_change(struct ln_channel *c, struct ln_conf_channel *conf, st
         return rc;
     ln_conf_channel_free(c->next);
     c->next = conf;
+    c->reverted = false;
     ln_work_pump(c);
     return LN_OK;
 }
@@ -190,6 +217,7 @@ void ln_channel_revert(struct ln_channel *c, const char *why)
 {
     struct ln_conf_channel *bad = c->conf;
     struct ln_err err = {0};
+    c->reverted = true;
     snprintf(c->error, sizeof c->error, "reload refused: %.380s", why);
     ln_log(LN_ERROR, "channel", "reverted", "channel=%s script=%.6s why=\"%s\"", c->name,
            c->prev->version, c->error);
@@ -197,7 +225,7 @@ void ln_channel_revert(struct ln_channel *c, const char *why)
     c->conf = c->prev;
     c->prev = NULL;
     if (!c->next && set_source(c, c->conf, &err) != LN_OK)
-        ln_log(LN_ERROR, "channel", "listener_lost", "channel=%s why=\"%s\"", c->name, err.text);
+        go_deaf(c, err.text);
     if (set_dests(c) != LN_OK)
         ln_log(LN_ERROR, "channel", "no_memory", "channel=%s", c->name);
     ln_conf_channel_free(bad);
@@ -209,6 +237,8 @@ void ln_channel_shut(struct ln_channel *c, bool keep_replies)
     struct ln_dest *d;
     ln_source_close(c->source, keep_replies);
     c->source = NULL;
+    c->deaf = false;
+    c->deaf_tries = 0;
     ln_worker_stop(c);
     LIST_FOREACH (d, &c->dests, link)
         ln_dest_close(d);
@@ -253,10 +283,12 @@ static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_cha
     if (!own)
         return;
     if (c->failed || c->removed) {
-        if (channel_begin(c, own, &err) == LN_OK)
-            say(report, c->name, fresh ? "started" : "loaded and started", "");
-        else
+        if (channel_begin(c, own, &err) != LN_OK)
             refuse(c, err.text, report);
+        else if (c->deaf)
+            say(report, c->name, "does not listen yet", c->deaf_why);
+        else
+            say(report, c->name, fresh ? "started" : "loaded and started", "");
         return;
     }
     c->error[0] = '\0';
@@ -320,12 +352,26 @@ int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err)
     return ln_store_set_mode(c->hub->store, c->id, mode, NULL, NULL);
 }
 
+unsigned ln_channel_listen_again(struct ln_hub *h, int64_t mono_us)
+{
+    struct ln_channel *c;
+    unsigned deaf = 0;
+    LIST_FOREACH (c, &h->channels, link) {
+        struct ln_err err = {0};
+        if (c->deaf && !h->draining && mono_us >= c->deaf_until_us &&
+            set_source(c, c->next ? c->next : c->conf, &err) != LN_OK)
+            go_deaf(c, err.text);
+        deaf += c->deaf;
+    }
+    return deaf;
+}
+
 const char *ln_channel_state_name(const struct ln_channel *c)
 {
     static const char *const modes[] = {"running", "paused", "stopped"};
     if (c->removed)
         return "removed";
-    if (c->failed || (c->worker.failure[0] && c->mode == LN_MODE_RUN))
+    if (c->failed || c->deaf || (c->worker.failure[0] && c->mode == LN_MODE_RUN))
         return "failed";
     return modes[c->mode <= LN_MODE_STOPPED ? c->mode : LN_MODE_STOPPED];
 }

@@ -51,6 +51,7 @@ static void channel_fini(struct ln_conf_channel *ch)
         free(ch->allow[i]);
     free(ch->allow);
     free(ch->dest);
+    ln_blob_unref(ch->settings);
     files_free(ch->file, ch->nfile);
 }
 
@@ -78,6 +79,7 @@ void ln_conf_free(struct ln_conf *c)
     free(c->channel);
     files_free(c->shared, c->nshared);
     free(c->data);
+    ln_blob_unref(c->settings);
     free(c->log_level);
     ln_conf_admin_fini(&c->admin);
     free(c->error);
@@ -345,6 +347,8 @@ static int take_settings(struct ln_conf *c, struct ln_wire_in *in, struct ln_err
     struct ln_conf_channel *ch = ln_conf_find(c, name);
     if (!ch)
         return ln_err_set(err, LN_EPARSE, "settings for a channel that was not announced");
+    ln_blob_unref(ch->settings);
+    ch->settings = ln_blob_new(ln_span(in->ptr, (size_t)(in->end - in->ptr)));
     ch->settings64 = 14695981039346656037u; /* FNV-1a */
     for (const char *p = in->ptr; p < in->end; p++)
         ch->settings64 = (ch->settings64 ^ (unsigned char)*p) * 1099511628211u;
@@ -372,6 +376,8 @@ static bool set_admin(struct ln_conf_admin *a, struct ln_span key, struct ln_spa
 
 static int take_site(struct ln_conf *c, struct ln_wire_in *in)
 {
+    ln_blob_unref(c->settings);
+    c->settings = ln_blob_new(ln_span(in->ptr, (size_t)(in->end - in->ptr)));
     while (!in->bad && in->ptr < in->end) {
         struct ln_span k = ln_wire_get_bytes(in), v = ln_wire_get_bytes(in);
         if (k.len > 6 && memcmp(k.ptr, "admin.", 6) == 0 && !set_admin(&c->admin, k, v))
@@ -383,6 +389,10 @@ static int take_site(struct ln_conf *c, struct ln_wire_in *in)
             free(*to);
             *to = dup_span(v);
         }
+        if (ln_span_is(k, "reload_tests"))
+            c->reload_tests = ln_span_is(v, "true");
+        else if (ln_span_is(k, "watch"))
+            c->watch = ln_span_is(v, "true");
     }
     return in->bad ? LN_EPARSE : LN_OK;
 }

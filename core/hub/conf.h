@@ -60,6 +60,7 @@ struct ln_conf_channel {
     char version[65]; /* SHA-256 over all files, hex */
     uint64_t version64; /* its first 8 bytes */
     uint64_t settings64; /* hash of the settings, to see whether they changed */
+    struct ln_blob *settings; /* as they came: pairs of key and value */
 };
 
 struct ln_conf_admin {
@@ -74,6 +75,8 @@ struct ln_conf {
     char *log_level;
     struct ln_conf_admin admin;
     char *error; /* the site as a whole cannot be used */
+    bool reload_tests, watch;
+    struct ln_blob *settings; /* lunate.lua's pairs of key and value */
     unsigned nchannel;
     struct ln_conf_channel *channel;
     unsigned nshared;

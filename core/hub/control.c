@@ -183,7 +183,7 @@ static const struct {
     {"resume", 2, 2, ln_verb_mode},   {"hold", 2, 2, ln_verb_dest},
     {"release", 2, 2, ln_verb_dest},  {"step", 2, 2, ln_verb_step},
     {"skip", 3, 3, ln_verb_skip},     {"resend", 5, 5, ln_verb_resend},
-    {"reload", 1, 2, ln_verb_reload},
+    {"reload", 1, 3, ln_verb_reload},
 };
 
 /* ---- requests

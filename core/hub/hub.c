@@ -94,14 +94,58 @@ static void set_log_level(const char *name)
             ln_log_set_level((enum ln_level)i);
 }
 
-/* The first load: all or nothing for what a person must mend now (ports, store), channel by channel
- * for scripts: one that does not load must not keep the others from running. */
+/* What lunate.lua says of the engine itself, as far as it can change while it runs. */
+static void set_site(struct ln_hub *h, const struct ln_conf *conf)
+{
+    set_log_level(conf->log_level);
+    h->reload_tests = conf->reload_tests;
+    ln_watch_set(h, conf->watch);
+    ln_blob_unref(h->site_settings);
+    h->site_settings = conf->settings ? ln_blob_ref(conf->settings) : NULL;
+}
+
+/* `ready` means that every listener is open: supervisors and senders' tests wait for it. */
+static void announce(struct ln_hub *h)
+{
+    if (h->announced)
+        return;
+    h->announced = true;
+    fprintf(stderr, "ready\n");
+}
+
+/* After the first load: complains of channels that do not run as they should; false when none does.
+ * A port in use must not keep the other channels from running; an engine that can open none of its
+ * ports (a second one of the same site, as a rule) ends. */
+static bool first_look(struct ln_hub *h, unsigned *running)
+{
+    struct ln_channel *c;
+    unsigned deaf = 0, listening = 0;
+    char text[700];
+    *running = 0;
+    LIST_FOREACH (c, &h->channels, link) {
+        *running += !c->failed;
+        deaf += c->deaf;
+        listening += c->source != NULL;
+        if (c->failed)
+            complain(c->error);
+    }
+    LIST_FOREACH (c, &h->channels, link) {
+        if (!c->deaf)
+            continue;
+        snprintf(text, sizeof text, "channel %s: %s%s", c->name, c->deaf_why,
+                 listening ? "; tried again until it opens, the other channels run" : "");
+        complain(text);
+    }
+    return (*running > 0 || LIST_EMPTY(&h->channels)) && (deaf == 0 || listening > 0);
+}
+
+/* The first load: all or nothing for what a person must mend now (the store), channel by channel
+ * for scripts and ports: one that does not load must not keep the others from running. */
 static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
 {
     struct ln_hub *h = arg;
     struct ln_err err = {0};
-    struct ln_channel *c;
-    unsigned running = 0;
+    unsigned running;
     h->loading = false;
     if (error) {
         complain(error);
@@ -115,54 +159,72 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
         finish(h, 1);
         goto out;
     }
+    set_site(h, conf);
     if (ln_admin_apply(h, conf, &err) != LN_OK) {
         complain(err.text);
         finish(h, 1);
         goto out;
     }
     ln_channel_apply(h, conf, NULL, NULL);
-    LIST_FOREACH (c, &h->channels, link) {
-        running += !c->failed;
-        if (!c->failed)
-            continue;
-        complain(c->error);
-        if (c->conf) /* it loads, but its port cannot be had */
-            finish(h, 1);
-    }
-    if (conf->nchannel > 0 && running == 0)
+    if (!first_look(h, &running)) {
         finish(h, 1);
-    if (h->finished)
         goto out;
+    }
     if (conf->nchannel == 0)
         ln_log(LN_WARN, "hub", "no_channels", "site=%s hint=\"lunate new channel NAME\"", h->site);
     h->ready = true;
     ln_log(LN_INFO, "hub", "started", "version=%s pid=%d channels=%u failed=%u ms=%.1f", LN_VERSION,
            (int)getpid(), conf->nchannel, conf->nchannel - running,
            (double)(ln_mono_us() - h->started_us) / 1e3);
-    fprintf(stderr, "ready\n");
+    if (ln_channel_listen_again(h, 0) == 0)
+        announce(h);
 out:
     ln_conf_free(conf);
 }
 
-static void on_reload(void *arg, struct ln_conf *conf, const char *error)
+bool ln_hub_data_moves(const struct ln_hub *h, const struct ln_conf *conf)
 {
-    struct ln_hub *h = arg;
-    struct ln_err err = {0};
-    if (error)
-        ln_log(LN_ERROR, "hub", "reload_refused", "why=\"%s\"", error);
-    else if (!h->draining)
-        ln_channel_apply(h, conf, NULL, NULL);
-    if (!error && !h->draining && ln_admin_apply(h, conf, &err) != LN_OK)
-        ln_log(LN_ERROR, "hub", "admin_not_moved", "why=\"%s\"", err.text);
-    ln_conf_free(conf);
-    ln_hub_loaded(h);
+    const char *data = conf->data && conf->data[0] ? conf->data : "data";
+    size_t n = strlen(h->site);
+    if (data[0] == '/')
+        return strcmp(data, h->data) != 0;
+    return strncmp(h->data, h->site, n) != 0 || h->data[n] != '/' ||
+           strcmp(h->data + n + 1, data) != 0;
 }
 
-static void reload(struct ln_hub *h)
+void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *report)
+{
+    if (!only) {
+        set_site(h, conf);
+        if (ln_hub_data_moves(h, conf)) {
+            ln_log(LN_WARN, "hub", "data_moves", "now=%s effect=next_start", h->data);
+            if (report)
+                ln_buf_addf(report, "lunate.lua: data takes effect with the next start\n");
+        }
+    }
+    ln_channel_apply(h, conf, only, report);
+    struct ln_err err = {0};
+    if (!only && ln_admin_apply(h, conf, &err) != LN_OK) {
+        ln_log(LN_ERROR, "hub", "admin_not_moved", "why=\"%s\"", err.text);
+        if (report)
+            ln_buf_addf(report, "admin: not reloaded, the old one goes on: %s\n", err.text);
+    }
+}
+
+static void on_reload(void *arg, const char *error, const char *report)
+{
+    (void)arg; /* reload.c and channel.c have logged it all */
+    (void)error;
+    (void)report;
+}
+
+void ln_hub_reload(struct ln_hub *h)
 {
     struct ln_err err = {0};
-    h->loading = ln_load_start(h, on_reload, h, &err) == LN_OK;
-    if (!h->loading)
+    if (h->loading)
+        h->reload_again = true;
+    else if (h->ready && !h->draining &&
+             ln_reload_start(h, NULL, false, on_reload, NULL, &err) != LN_OK)
         ln_log(LN_ERROR, "hub", "reload_refused", "why=\"%s\"", err.text);
 }
 
@@ -172,7 +234,7 @@ void ln_hub_loaded(struct ln_hub *h)
     if (!h->reload_again || h->draining)
         return;
     h->reload_again = false;
-    reload(h);
+    ln_hub_reload(h);
 }
 
 /* ---- signals and time
@@ -201,13 +263,12 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
     struct ln_hub *h = arg;
     (void)what;
     if (sig == SIGCHLD) {
-        while (waitpid(-1, NULL, WNOHANG) > 0) { /* deaths are seen on their sockets */
-        }
+        int st;
+        pid_t pid;
+        while ((pid = waitpid(-1, &st, WNOHANG)) > 0)
+            ln_specs_exited(h, pid, st); /* other deaths are seen on their sockets */
     } else if (sig == SIGHUP) {
-        if (h->loading)
-            h->reload_again = true;
-        else if (h->ready && !h->draining)
-            reload(h);
+        ln_hub_reload(h);
     } else {
         drain(h);
     }
@@ -238,6 +299,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct timeval tv = {0, (h->draining ? DRAIN_TICK_MS : TICK_MS) * 1000};
     ln_source_tick(h, now);
+    if (h->ready && ln_channel_listen_again(h, now) == 0)
+        announce(h);
     if (h->draining && (drained(h) || now > h->drain_until_us)) {
         ln_log(LN_INFO, "hub", "drained", "complete=%d", drained(h));
         finish(h, 0);
@@ -282,6 +345,8 @@ static void shut_down(struct ln_hub *h)
     bool own = h->control != NULL; /* another engine's folder, otherwise */
     ln_admin_close(h);
     ln_control_close(h);
+    ln_watch_set(h, false);
+    ln_specs_stop(h);
     LIST_FOREACH (c, &h->channels, link)
         ln_channel_shut(c, false);
     if (h->store) {
@@ -296,6 +361,7 @@ static void shut_down(struct ln_hub *h)
         unlink(path);
     }
     free(h->data);
+    ln_blob_unref(h->site_settings);
 }
 
 int ln_hub_run(const char *site)

@@ -251,6 +251,11 @@ struct ln_channel {
     bool removed; /* no longer in the site */
     char error[400]; /* why it does not run, or what went wrong at the last reload */
     bool failed; /* has no usable configuration */
+    bool reverted; /* the last reload was taken back */
+    bool deaf; /* its listener cannot be opened: tried again and again, all else goes on */
+    char deaf_why[300];
+    int64_t deaf_until_us; /* monotonic: when to try again */
+    unsigned deaf_tries;
     int64_t last_in_us;
     struct ln_spread acked_us, script_us; /* receipt to reply; time in the script */
 };
@@ -264,6 +269,8 @@ int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err) 
 /* Called at each message boundary while a reload is due. */
 void ln_channel_switch(struct ln_channel *c);
 void ln_channel_revert(struct ln_channel *c, const char *why);
+/* Opens listeners again that could not be opened; how many channels are still without. */
+unsigned ln_channel_listen_again(struct ln_hub *h, int64_t mono_us);
 /* Ends listener, worker and deliveries; what is queued stays in the store. */
 void ln_channel_shut(struct ln_channel *c, bool keep_replies);
 const char *ln_channel_state_name(const struct ln_channel *c);
@@ -273,6 +280,26 @@ const char *ln_channel_state_name(const struct ln_channel *c);
 
 typedef void ln_load_fn(void *arg, struct ln_conf *conf, const char *error); /* owns conf */
 int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *err) LN_MUST;
+
+/* ---- reload.c, plan.c, specs.c, watch.c
+ * -----------------------------------------------------------------------------------------------
+ */
+
+/* report: lines "CHANNEL: what"; "" with an error. */
+typedef void ln_reload_done(void *arg, const char *error, const char *report);
+/* Loads the site and applies it, or (plan) tells what that would change; only: one channel, or
+ * NULL. LN_EBUSY: a reload is under way, or the engine stops. */
+int ln_reload_start(struct ln_hub *h, const char *only, bool plan, ln_reload_done *done, void *arg,
+                    struct ln_err *err) LN_MUST;
+/* How many channels would change (the site file counts as one); lines go to out. */
+unsigned ln_plan_site(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *out);
+
+typedef void ln_specs_done(void *arg, const char *error); /* NULL: they pass */
+int ln_specs_start(struct ln_hub *h, ln_specs_done *done, void *arg, struct ln_err *err) LN_MUST;
+void ln_specs_exited(struct ln_hub *h, pid_t pid, int status); /* any child's end */
+void ln_specs_stop(struct ln_hub *h);
+
+void ln_watch_set(struct ln_hub *h, bool on);
 
 /* ---- control.c, status.c
  * -------------------------------------------------------------------------- */
@@ -313,8 +340,14 @@ struct ln_hub {
     struct ln_admin *admin; /* NULL: none */
     struct ln_spread commit_us, commit_size;
     uint64_t commits_seen, commit_us_seen, operations_seen;
+    struct ln_specs *specs; /* running, before a reload */
+    struct ln_watch *watch; /* NULL: off */
+    struct ln_blob *site_settings; /* lunate.lua's, for plans */
+    bool reload_tests;
+    char reload_error[500]; /* why the last reload was refused as a whole */
     struct event store_ev, tick, sig[4];
     int64_t started_us, drain_until_us;
+    bool announced; /* `ready` was printed: every listener is open */
     bool ready, draining, finished, reading_stopped, loading, reload_again;
     int status;
     uint64_t ack_counter, not_stored;
@@ -322,6 +355,12 @@ struct ln_hub {
     char ack_prefix[16];
 };
 
+/* Applies a load: site settings, then the channels. */
+void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *report);
+/* True when conf names another folder for the store: that takes a restart. */
+bool ln_hub_data_moves(const struct ln_hub *h, const struct ln_conf *conf);
+/* A reload, now or after the one under way. */
+void ln_hub_reload(struct ln_hub *h);
 /* A load has been applied: starts the reload that was asked for meanwhile. */
 void ln_hub_loaded(struct ln_hub *h);
 /* Runs the site in the foreground until SIGTERM; returns the exit status. */

@@ -87,6 +87,8 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
     str(b, "state", ln_channel_state_name(c));
     str(b, "script", script);
     str(b, "listen", listen);
+    ln_json_key(b, "listening");
+    ln_json_bool(b, c->source && !c->deaf);
     num(b, "connections", ln_source_connections(c));
     num(b, "received", cs.received);
     num(b, "filtered", cs.filtered);
@@ -99,7 +101,7 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
     num(b, "worker_restarts", c->worker.restarts);
     num(b, "worker_pid", (uint64_t)c->worker.pid);
     time_or_null(b, "last_in", c->last_in_us);
-    str(b, "error", c->error[0] ? c->error : c->worker.failure);
+    str(b, "error", c->deaf ? c->deaf_why : c->error[0] ? c->error : c->worker.failure);
     ln_json_key(b, "destinations");
     ln_json_open(b, '[');
     for (unsigned i = 0; c->conf && c->by_index && i < c->conf->ndest; i++)
@@ -128,6 +130,7 @@ void ln_status_json(struct ln_hub *h, struct ln_buf *b)
         : st.failing ? "store failing"
         : st.full    ? "store full"
                      : "running");
+    str(b, "reload_error", h->reload_error);
     ln_json_key(b, "store");
     ln_json_open(b, '{');
     num(b, "bytes", st.bytes);

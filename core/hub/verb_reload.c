@@ -1,77 +1,132 @@
-/* Reload on demand. */
+/* Reload on demand: the answer comes when the new scripts run, or says why they do not. */
 #include <stdio.h>
 
 #include "base/json.h"
 #include "hub/control.h"
 
+static const double SETTLE_LIMIT_S = 15; /* a message in hand may take its time */
+
 struct reload {
-    struct ln_asker *client;
+    struct ln_asker *asker;
     char only[LN_CONF_NAME];
+    bool plan;
+    char *report;
 };
 
-static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
+static void answer(struct ln_asker *k, const struct ln_buf *report, bool bad)
 {
-    struct reload *r = arg;
-    struct ln_asker *k = r->client;
-    struct ln_hub *h = k->hub;
-    struct ln_buf report = {0}, b = {0};
-    struct ln_err err = {0};
-    if (h->draining) {
-        ln_asker_fail(k, 1, "not reloaded: the engine is stopping");
-    } else if (error) {
-        ln_log(LN_ERROR, "control", "reload_refused", "why=\"%s\"", error);
-        ln_asker_fail(k, 1, "not reloaded, the old scripts go on: %s", error);
-    } else {
-        ln_channel_apply(h, conf, r->only[0] ? r->only : NULL, &report);
-        if (!r->only[0] && ln_admin_apply(h, conf, &err) != LN_OK)
-            ln_buf_addf(&report, "admin: not reloaded, the old one goes on: %s\n", err.text);
-        ln_buf_addc(&report, '\0');
-        bool bad = report.data && (strstr(report.data, ": not reloaded") ||
-                                   strstr(report.data, ": does not load"));
-        bool known = report.len > 1;
-        if (!known && r->only[0]) {
-            ln_asker_fail(k, 1, "no channel named %.64s in the site", r->only);
-        } else if (bad) {
-            ln_asker_reply(k, 1, ln_span(report.data, report.len - 2));
-        } else {
-            ln_json_open(&b, '{');
-            ln_json_key(&b, "ok");
-            ln_json_bool(&b, true);
-            ln_json_key(&b, "report");
-            ln_json_str(&b, ln_span(report.data, report.len > 1 ? report.len - 2 : 0));
-            ln_json_close(&b, '}');
-            ln_asker_reply(k, 0, ln_buf_span(&b));
-        }
+    struct ln_buf b = {0};
+    struct ln_span text = ln_span(report->data, report->len ? report->len - 1 : 0);
+    unsigned refused = 0;
+    if (bad) { /* an error is one line */
+        for (size_t i = 0; i < text.len; i++)
+            if (text.ptr[i] == '\n')
+                report->data[i] = ';';
+        ln_asker_reply(k, 1, text);
+        return;
     }
-    ln_buf_fini(&report);
+    for (size_t i = 0; i + 10 < text.len; i++)
+        refused += memcmp(text.ptr + i, ": refused,", 10) == 0;
+    ln_json_open(&b, '{');
+    ln_json_key(&b, "ok");
+    ln_json_bool(&b, true);
+    ln_json_key(&b, "report");
+    ln_json_str(&b, text);
+    ln_json_key(&b, "refused");
+    ln_json_int(&b, refused);
+    ln_json_close(&b, '}');
+    ln_asker_reply(k, 0, ln_buf_span(&b));
     ln_buf_fini(&b);
-    ln_conf_free(conf);
-    free(r);
-    ln_asker_let_go(k);
-    ln_hub_loaded(h);
 }
 
+/* True when c runs what it is to run, or has gone back. */
+static bool settled(const struct ln_channel *c)
+{
+    if (c->failed || c->removed || c->mode == LN_MODE_STOPPED)
+        return true;
+    return !c->next && !c->prev;
+}
+
+static const char outcome_wanted[] = ": reloaded"; /* as channel.c says it, before the switch */
+
+/* Copies a line of the report, with what has become of the channel. */
+static bool add_line(struct ln_hub *h, const char *line, size_t len, struct ln_buf *out)
+{
+    char name[LN_CONF_NAME] = "";
+    const char *colon = memchr(line, ':', len);
+    if (colon && (size_t)(colon - line) < sizeof name)
+        memcpy(name, line, (size_t)(colon - line));
+    struct ln_channel *c = colon ? ln_channel_find(h, name) : NULL;
+    bool wanted = c && ln_span_is(ln_span(colon, len - (size_t)(colon - line)), outcome_wanted);
+    if (wanted && c->reverted)
+        ln_buf_addf(out, "%s: not reloaded, the old one goes on: %s\n", name, c->error);
+    else if (wanted && !settled(c))
+        ln_buf_addf(out, "%s: swapped in as soon as the message in hand is done\n", name);
+    else
+        ln_buf_addf(out, "%.*s\n", (int)len, line);
+    return !(wanted && c->reverted);
+}
+
+static bool reload_settled(struct ln_asker *k, void *arg, bool late)
+{
+    struct reload *r = arg;
+    struct ln_channel *c;
+    struct ln_buf out = {0};
+    bool good = true;
+    LIST_FOREACH (c, &k->hub->channels, link)
+        if (!late && !settled(c) && (!r->only[0] || strcmp(c->name, r->only) == 0))
+            return false;
+    for (const char *p = r->report; *p;) {
+        size_t n = strcspn(p, "\n");
+        good = add_line(k->hub, p, n, &out) && good;
+        p += n + (p[n] == '\n');
+    }
+    bool bad = !good || strstr(r->report, ": not reloaded") ||
+               strstr(r->report, ": does not load") || strstr(r->report, ": does not listen");
+    answer(k, &out, bad);
+    ln_buf_fini(&out);
+    free(r->report);
+    return true;
+}
+
+static void on_reloaded(void *arg, const char *error, const char *report)
+{
+    struct reload *r = arg;
+    struct ln_asker *k = r->asker;
+    struct ln_buf text = {0};
+    if (error && r->plan) {
+        ln_asker_fail(k, 1, "would be refused, the old scripts go on: %s", error);
+    } else if (error) {
+        ln_asker_fail(k, 1, "not reloaded, the old scripts go on: %s", error);
+    } else if (!report[0] && r->only[0]) {
+        ln_asker_fail(k, 1, "no channel named %.64s in the site", r->only);
+    } else if (r->plan) {
+        ln_buf_addf(&text, "%s", report);
+        answer(k, &text, false);
+    } else if ((r->report = strdup(report))) {
+        ln_asker_wait(k, SETTLE_LIMIT_S, reload_settled, r); /* frees r */
+        r = NULL;
+    }
+    ln_buf_fini(&text);
+    free(r);
+    ln_asker_let_go(k);
+}
+
+/* reload [CHANNEL|""] ["plan"] */
 void ln_verb_reload(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_err err = {0};
-    if (k->hub->draining) {
-        ln_asker_fail(k, 1, "not reloaded: the engine is stopping");
-        return;
-    }
-    if (k->hub->loading) {
-        ln_asker_fail(k, 1, "a reload is under way: try again in a moment");
-        return;
-    }
     struct reload *r = calloc(1, sizeof *r);
     if (!r)
         return;
-    r->client = k;
+    r->asker = k;
+    r->plan = n > 2;
     snprintf(r->only, sizeof r->only, "%s", n > 1 ? word[1] : "");
-    if (ln_load_start(k->hub, on_loaded, r, &err) != LN_OK) {
+    if (ln_reload_start(k->hub, n > 1 && word[1][0] ? word[1] : NULL, r->plan, on_reloaded, r,
+                        &err) != LN_OK) {
         free(r);
         ln_asker_fail(k, 1, "%s", err.text);
         return;
     }
-    k->hub->loading = true;
     ln_asker_hold(k);
 }

@@ -55,7 +55,8 @@ enum ln_proto {
     LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
 };
 
-/* Keys of SITE and their defaults: data "data" (relative to the site, or absolute), log.level
+/* Keys of SITE and their defaults: data "data" (relative to the site, or absolute),
+ * reload_tests and watch true|false [false], log.level
  * "info" (debug|info|warn|error); admin.host, .port and .allow (lines), when there is an admin
  * address; limits.* and retention.* as below: already in the channels'
  * settings. Keys of SETTINGS, [default]: script                   path, as in BEGIN ack

@@ -64,7 +64,9 @@ local function look_at_channel(note, c)
   elseif c.state == "stopped" then
     level = note(1, c.name .. ": stopped", "lunate start " .. c.name)
   elseif not calm[c.state] then
-    level = note(2, ("%s: %s%s"):format(c.name, c.state, because(c.error)))
+    level = note(2, ("%s: %s%s"):format(c.name, c.state, because(c.error)),
+      c.listen ~= "" and c.listening == false and c.script ~= ""
+      and "the port is tried again every few seconds" or nil)
   elseif because(c.error) ~= "" then
     level = note(1, c.name .. because(c.error), "lunate check, then lunate reload " .. c.name)
   end

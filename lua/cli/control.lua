@@ -13,6 +13,7 @@ local done = {
 function M.define(parser, verb)
   if verb == "reload" then
     parser:argument("channel", "the channel; all when left out"):args "?"
+    parser:flag("--plan", "say what would change, change nothing")
   elseif verb == "hold" or verb == "release" or verb == "step" or verb == "skip" then
     parser:argument("destination", "CHANNEL/DEST")
   elseif verb == "resend" then
@@ -30,6 +31,7 @@ end
 
 local function words(args, verb)
   if verb == "metrics" then return { verb } end
+  if verb == "reload" and args.plan then return { verb, args.channel or "", "plan" } end
   if verb == "reload" then return { verb, args.channel } end
   if verb == "resend" then
     local channel, seq = site.split_message(args.message)
@@ -47,8 +49,10 @@ end
 
 local function say(args, verb, text)
   if verb == "reload" then
-    local report = require("json").decode(text).report
+    local answer = require("json").decode(text)
+    local report = answer.report
     print(type(report) == "string" and report ~= "" and report or "nothing has changed")
+    return (answer.refused or 0) > 0 and 1 or 0
   elseif verb == "resend" then
     local channel = site.split_message(args.message)
     local seq = text:match '"seq"%s*:%s*"?(%d+)'
@@ -69,7 +73,7 @@ function M.run(args, verb)
   elseif args.json then
     print(text)
   else
-    say(args, verb, text)
+    return say(args, verb, text) or 0
   end
   return 0
 end

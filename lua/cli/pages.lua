@@ -35,8 +35,9 @@ return {
     examples = { "lunate -C hospital_a status", "lunate status --json" },
   },
   reload = {
-    examples = { "lunate reload", "lunate reload adt_to_lab" },
-    about = "A script that does not load is refused, and the old one keeps running.",
+    examples = { "lunate reload --plan", "lunate reload", "lunate reload adt_to_lab" },
+    about = "Scripts, modules, tables, settings, new and deleted channels. What does not load\n" ..
+      "is refused, and the old one keeps running. --plan says what would change.",
   },
   start = { examples = { "lunate start adt_to_lab" } },
   stop = { examples = { "lunate stop adt_to_lab" } },

@@ -20,10 +20,11 @@ end
 -- One line: name, state, peers, waiting, oldest, last, done, parked.
 local function row(width, level, name, state, ...)
   local peers, waiting, oldest, last, done, parked = ...
-  return ("%s %s %s %s %s %s %s %s"):format(term.fit(name, width),
+  local line = ("%s %s %s %s %s %s %s %s"):format(term.fit(name, width),
     term.paint(level and colours[level], term.fit(state, 10)), term.fit(peers, 5, true),
     term.fit(waiting, 7, true), term.fit(oldest, 7, true), term.fit(last, 8, true),
     term.fit(done, 7, true), term.fit(parked, 6, true))
+  return (line:gsub(" +$", ""))
 end
 
 local function ago(doc, iso)

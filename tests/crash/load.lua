@@ -16,7 +16,7 @@ end
 --- n senders to `port`, a receiver on a free port (load.receiver.port).
 function M.new(port, n)
   local l = setmetatable({ port = port, senders = {}, acked = {}, nacked = 0, seen = {}, dups = 0,
-    disorder = {}, last = {}, resent = 0 }, Load)
+    disorder = {}, last = {}, resent = 0, reconnects = 0, ms = {} }, Load)
   for i = 1, n do l.senders[i] = { id = i, next = 1 } end
   l.receiver = net.receiver {
     answer = function(text)
@@ -44,7 +44,10 @@ function Load:arrived(id)
 end
 
 local function reconnect(self, s)
-  if s.conn then s.conn:close() end
+  if s.conn then
+    s.conn:close()
+    self.reconnects = self.reconnects + 1
+  end
   s.conn, s.waiting = nil, nil
   local ok, conn = pcall(net.connect, self.port, { timeout = 0.2 })
   if ok and conn then s.conn = conn end
@@ -56,7 +59,7 @@ local function turn(self, s)
   if not s.waiting then
     s.waiting = ("S%d-%d"):format(s.id, s.next)
     if s.tried == s.waiting then self.resent = self.resent + 1 end
-    s.tried = s.waiting
+    s.tried, s.at = s.waiting, sys.now()
     if not s.conn:send(net.frame(message(s.waiting)), 0.2) then
       reconnect(self, s)
       return
@@ -65,6 +68,7 @@ local function turn(self, s)
   local reply, why = s.conn:recv_frame(0)
   if reply then
     assert(net.field(reply, "MSA", 2) == s.waiting, "acknowledgement of another message")
+    self.ms[#self.ms + 1] = (sys.now() - s.at) * 1000
     if net.field(reply, "MSA", 1) == "AA" then
       self.acked[#self.acked + 1] = s.waiting
       s.next = s.next + 1
@@ -84,6 +88,14 @@ function Load:run(seconds)
     for _, s in ipairs(self.senders) do turn(self, s) end
     self.receiver:step(0.0005)
   until sys.now() > deadline
+end
+
+--- The time to an acknowledgement that p per cent stay under, in ms, since the last call.
+function Load:percentile(p)
+  local list = self.ms
+  self.ms = {}
+  table.sort(list)
+  return list[math.max(1, math.ceil(#list * p / 100))] or 0
 end
 
 --- No more is sent; waits until all that was acknowledged has come. Returns a list of what did not.

@@ -42,8 +42,8 @@ describe("role/loader", function()
       ["dest.lab.on_reply.AR"] = "retry", ["dest.lab.on_reply.CE"] = "park",
       ["dest.lab.on_reply.CR"] = "retry",
     }, s.channels.a.settings)
-    assert.same({ data = "data", ["log.level"] = "info", ["limits.seconds"] = "5",
-      ["limits.memory_mb"] = "128", ["limits.attempts"] = "3", ["retention.days"] = "0",
+    assert.same({ data = "data", ["log.level"] = "info", reload_tests = "false", watch = "false",
+      ["limits.seconds"] = "5", ["limits.memory_mb"] = "128", ["limits.attempts"] = "3", ["retention.days"] = "0",
       ["retention.mb"] = "0" }, s.site)
     assert.equal(0, s.status)
   end)
