@@ -51,6 +51,7 @@ return function(core)
   }
   if type(g.hl7) ~= "table" then error "no hl7 module" end
   local as_json = hl7json(g.hl7, g.json)
+  require("lunate.hl7.core").source = core.file -- for errors that name a line of a profile
   g.hl7.to_json, g.hl7.from_json = as_json.to_json, as_json.from_json
   function g.now(fmt) return now(fmt) end
   function g.env(name, default)

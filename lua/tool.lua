@@ -13,6 +13,12 @@ return function(core, site)
   end
   local print = _G.print
   for name, value in pairs(globals(core)) do _G[name] = value end
+  require("lunate.hl7.core").source = function(path)
+    local f = io.open(path, "rb")
+    local text = f and f:read "*a"
+    if f then f:close() end
+    return text or core.file(path)
+  end
   _G.print = print
   package.path = ("%s/lib/?.lua;%s/lib/?/init.lua;%s"):format(site, site, package.path)
 end

@@ -149,6 +149,19 @@ static int core_environment(lua_State *L)
     return 1;
 }
 
+/* where() -> "file:line" of the innermost line of the site's own Lua, "" when there is none. */
+static int core_where(lua_State *L)
+{
+    struct ln_buf where = {0};
+    char text[256] = "";
+    ln_state_where(L, 1, &where);
+    if (where.len < sizeof text)
+        memcpy(text, where.data ? where.data : "", where.len);
+    ln_buf_fini(&where);
+    lua_pushstring(L, text);
+    return 1;
+}
+
 /* ---- modules --------------------------------------------------------------------------------- */
 
 void ln_hl7core_open(lua_State *L)
@@ -160,6 +173,7 @@ void ln_hl7core_open(lua_State *L)
                                          {"next_message", core_next_message},
                                          {"zone_file", core_zone_file},
                                          {"environment", core_environment},
+                                         {"where", core_where},
                                          {NULL, NULL}};
     luaL_findtable(L, LUA_REGISTRYINDEX, "_LOADED", 16);
     lua_newtable(L);
@@ -174,7 +188,7 @@ static int lazy_index(lua_State *L)
     static const char *const modules[][2] = {
         {"dictionary", "lunate.dictionary"}, {"time", "lunate.hl7.time"},
         {"diff", "lunate.hl7.diff"},         {"batch", "lunate.hl7.batch"},
-        {"write_batch", "lunate.hl7.batch"},
+        {"profile", "lunate.hl7.profile"},   {"write_batch", "lunate.hl7.batch"},
     };
     const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
@@ -184,6 +198,12 @@ static int lazy_index(lua_State *L)
         lua_getfield(L, -1, key);
         if (lua_isnil(L, -1))
             lua_pop(L, 1);
+        /* Made anew for each place that names it, as it tells of mistakes there: by the time it is
+         * called, `return hl7.profile { ... }` has left no frame behind. */
+        if (strcmp(key, "profile") == 0) {
+            lua_call(L, 0, 1);
+            return 1;
+        }
         lua_pushvalue(L, 2);
         lua_pushvalue(L, -2);
         lua_rawset(L, 1);

@@ -124,6 +124,14 @@ return {
       "lunate query 'OBX[*]-5' --json < results.hl7" },
     about = "Words that read as paths are paths, the rest are files. \"\" is HL7's explicit null.",
   },
+  validate = {
+    examples = { "lunate validate samples/*.hl7", "lunate validate --summary feed.hl7",
+      "lunate validate --profile adt --severity error < message.hl7",
+      "lunate validate --json feed.hl7 | jq 'select(.valid | not).control_id'" },
+    about = "Exit status 1 when a message has errors. Lengths, user tables and what a later\n" ..
+      "version may have added are info, and not shown without --severity info. A profile\n" ..
+      "is lib/NAME.lua of the site: return hl7.profile { ... } (docs/validation.md).",
+  },
   lua = {
     examples = { "lunate lua convert.lua in.hl7" },
     about = "Runs the file with hl7, json and the rest of a script's globals, plus arg, io and os.",

@@ -34,6 +34,8 @@ return {
   { "send", "MLLP client and load generator" },
   { "listen", "MLLP receiver for tests" },
   { "query", "values of messages by path", lua = "lunate.cli.query" },
+  { "validate", "checks messages against the standard and a site's profile",
+    lua = "lunate.cli.validate" },
   { "lua", "runs a Lua file with Lunate's modules" },
   { "version", "prints the version", lua = "lunate.cli.help" },
   { "help", "help on a verb", lua = "lunate.cli.help" },

@@ -9,6 +9,8 @@ local site = require "lunate.dictionary.site"
 local M = { versions = { "2.1", "2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.7", "2.7.1",
   "2.8", "2.8.1", "2.8.2" } }
 
+M.state = 0 -- goes up when a site adds something: who keeps answers compares it
+
 local read = {} -- version number -> what was read: key -> value, or false
 
 -- ---- lines --------------------------------------------------------------------------------------
@@ -291,6 +293,7 @@ end
 --- versions (lua/dictionary/site.lua says in which form). Raises an error when it is wrong.
 function M.extend(added)
   site.extend(added, 3)
+  M.state = M.state + 1
   for v in pairs(read) do read[v] = nil end
 end
 

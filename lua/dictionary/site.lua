@@ -86,6 +86,20 @@ function M.add_codes(t, added)
   t.kind, t.open = "site", added.open
 end
 
+--- What a profile says of a segment ("=", "ZPD", { ... }), checked: { title, entries }, or nil and
+--- what is wrong.
+function M.entries(kind, name, t)
+  local ok, made = pcall(function()
+    if type(name) ~= "string" or not name:find "^%u[%u%d][%u%d]$" then
+      fail("'%s' is no segment's name", tostring(name))
+    end
+    return owner(kind, name, t)
+  end)
+  if ok then return made end
+  if type(made) ~= "table" then error(made, 0) end
+  return nil, made[1]
+end
+
 -- Everything is checked before anything is taken.
 local function prepare(added)
   local new = { fields = {}, tables = {}, structures = {}, events = {} }

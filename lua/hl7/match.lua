@@ -132,9 +132,11 @@ local function anchored(inst, name)
   end
 end
 
--- Is child i of the instance a group that has not been entered yet?
-local function new_group(inst, i)
+-- Is child i of the instance a group that has not been entered yet? One that the instance cannot be
+-- without does not count: what stands in a prior result after its visit is its order.
+local function new_group(inst, i, name)
   local c = inst.type.children[i]
+  if c.min > 0 and inst.parent and inst.anchor ~= name then return false end
   return c.children and not c.choice and not inst.counts[i]
 end
 
@@ -143,7 +145,7 @@ local function allowed(inst, name, segment)
   while at do
     local i = forward(at, name)
     if i then
-      if new_group(at, i) then
+      if new_group(at, i, name) then
         local up, k = anchored(at, name)
         if up then at, i = up, k end
       end

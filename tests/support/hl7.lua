@@ -4,6 +4,7 @@ local hl7 = open()
 setmetatable(package.preload, { __index = function(_, name)
   if name == "hl7" then return function() return hl7 end end
   local tail = name:match "^lunate%.(.+)$"
-  return tail and loadfile("lua/" .. tail:gsub("%.", "/") .. ".lua")
+  local path = tail and "lua/" .. tail:gsub("%.", "/")
+  return path and (loadfile(path .. ".lua") or loadfile(path .. "/init.lua"))
 end })
 return hl7
