@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/notify.h"
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
 enum { TICK_MS = 500, DRAIN_TICK_MS = 10 };
@@ -176,6 +177,7 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
     ln_log(LN_INFO, "hub", "started", "version=%s pid=%d channels=%u failed=%u ms=%.1f", LN_VERSION,
            (int)getpid(), conf->nchannel, conf->nchannel - running,
            (double)(ln_mono_us() - h->started_us) / 1e3);
+    ln_notify("READY=1"); /* even while a port is not to be had: the other channels run */
     if (ln_channel_listen_again(h, 0) == 0)
         announce(h);
 out:
@@ -249,6 +251,7 @@ static void drain(struct ln_hub *h)
         return;
     }
     h->draining = true;
+    ln_notify("STOPPING=1");
     h->drain_until_us = ln_mono_us() + DRAIN_LIMIT_US;
     ln_log(LN_INFO, "hub", "draining", "limit_s=10");
     LIST_FOREACH (c, &h->channels, link) {
@@ -267,6 +270,8 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
         pid_t pid;
         while ((pid = waitpid(-1, &st, WNOHANG)) > 0)
             ln_specs_exited(h, pid, st); /* other deaths are seen on their sockets */
+    } else if (sig == SIGUSR1) {
+        ln_log_reopen();
     } else if (sig == SIGHUP) {
         ln_hub_reload(h);
     } else {
@@ -301,6 +306,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     ln_source_tick(h, now);
     if (h->ready && ln_channel_listen_again(h, now) == 0)
         announce(h);
+    if (h->watchdog_us && now - h->watchdog_last_us >= h->watchdog_us) {
+        h->watchdog_last_us = now;
+        ln_notify("WATCHDOG=1");
+    }
     if (h->draining && (drained(h) || now > h->drain_until_us)) {
         ln_log(LN_INFO, "hub", "drained", "complete=%d", drained(h));
         finish(h, 0);
@@ -310,7 +319,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 
 static int prepare(struct ln_hub *h)
 {
-    static const int signals[4] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1};
     struct rlimit files, core = {0, 0};
     struct timeval tv = {0, TICK_MS * 1000};
     struct timespec ts;
@@ -325,12 +334,13 @@ static int prepare(struct ln_hub *h)
     clock_gettime(CLOCK_MONOTONIC, &ts);
     srandom((unsigned)(ts.tv_nsec ^ getpid()));
     make_ack_prefix(h);
+    h->watchdog_us = ln_notify_watchdog_us();
     h->base = event_base_new();
     if (!h->base)
         return LN_ENOMEM;
     h->dns = evdns_base_new(h->base,
                             EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    for (int i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         evsignal_assign(&h->sig[i], h->base, signals[i], on_signal, h);
         if (event_add(&h->sig[i], NULL) != 0)
             return LN_EIO;

@@ -345,9 +345,10 @@ struct ln_hub {
     struct ln_blob *site_settings; /* lunate.lua's, for plans */
     bool reload_tests;
     char reload_error[500]; /* why the last reload was refused as a whole */
-    struct event store_ev, tick, sig[4];
+    struct event store_ev, tick, sig[5];
     int64_t started_us, drain_until_us;
     bool announced; /* `ready` was printed: every listener is open */
+    int64_t watchdog_us, watchdog_last_us; /* service manager's; 0: none */
     bool ready, draining, finished, reading_stopped, loading, reload_again;
     int status;
     uint64_t ack_counter, not_stored;

@@ -72,6 +72,7 @@ function Site:spawn(o)
   for _, w in ipairs { M.binary(), "-C", self.path } do argv[#argv + 1] = w end
   for _, w in ipairs(o.args or {}) do argv[#argv + 1] = w end
   argv[#argv + 1] = "run"
+  for _, w in ipairs(o.options or {}) do argv[#argv + 1] = w end
   argv.env, argv.cwd = o.env, o.cwd
   local e = setmetatable({ site = self, proc = proc.spawn(argv) }, Engine)
   e.pid = e.proc.pid
