@@ -7,10 +7,12 @@
 #   make fuzz       libFuzzer on one target                         [FUZZ=mllp SECONDS=60]
 #   make lint       formatting, luacheck, both compilers, floors
 #   make install    DESTDIR= PREFIX=/usr/local
+#   make deb        a Debian package in build/
 # MODE=release|debug|asan|tsan  CC=gcc|clang  V=1 shows the commands.
 
 MODE   ?= release
 PREFIX ?= /usr/local
+UNITDIR ?= $(PREFIX)/lib/systemd/system
 V      ?= 0
 B      := build/$(MODE)
 Q      := $(if $(filter 1,$(V)),,@)
@@ -18,7 +20,7 @@ SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
   libseccomp-dev lua-argparse
-TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils
+TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils dpkg-dev
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
   -Wwrite-strings -Wformat=2 -Wundef -Werror
@@ -54,7 +56,7 @@ C_OBJ  := $(C_SRC:%.c=$(B)/%.o)
 LUA_SRC := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
 HEADERS := $(sort $(wildcard core/*/*.h))
 
-.PHONY: all deps test-deps demo test bench crash lint install clean fuzz fuzz-merge format
+.PHONY: all deps test-deps demo test bench crash lint install deb clean fuzz fuzz-merge format
 all: $(B)/lunate $(B)/liblunate.so $(B)/cdef.h
 	$(if $(filter release,$(MODE)),$(Q)ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate)
 
@@ -148,6 +150,13 @@ install: all
 	install -D -m 0755 build/lunate $(DESTDIR)$(PREFIX)/bin/lunate
 	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/lunate/LICENSE
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/lunate/README.md
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/local/bin|$(PREFIX)/bin|' contrib/systemd/lunate@.service > $(DESTDIR)$(UNITDIR)/lunate@.service
+
+# A Debian package of this version: build/lunate_VERSION_ARCH.deb.
+deb: test-deps
+	@$(MAKE) --no-print-directory MODE=release all
+	@sh contrib/deb/build.sh $(VERSION)
 
 # What was fetched stays: a machine without network can build again.
 clean:

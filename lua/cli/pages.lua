@@ -28,8 +28,8 @@ return {
   run = {
     examples = { "lunate -C hospital_a run" },
     about = "Prints \"ready\" on stderr when every listener is open. SIGTERM drains and stops,\n" ..
-      "SIGHUP reloads the scripts.",
-    usage = "lunate [-C SITE] run",
+      "SIGHUP reloads the scripts, SIGUSR1 opens the log file again.",
+    usage = "lunate [-C SITE] run [--log text|json] [--log-file PATH]",
   },
   status = {
     examples = { "lunate -C hospital_a status", "lunate status --json" },

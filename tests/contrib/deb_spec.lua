@@ -1,0 +1,42 @@
+-- The Debian package: what is in it runs, and its unit starts what it installs.
+local proc = require "support.proc"
+local tmp = require "support.tmp"
+
+local release = (os.getenv "MODE" or "release") == "release"
+
+local function run(...)
+  local status, out, err = proc.run { ..., timeout = 120 }
+  assert(status == 0, out .. err)
+  return out
+end
+
+describe("contrib/deb", function()
+  after_each(function()
+    proc.cleanup()
+    tmp.cleanup()
+  end)
+  if not release or os.execute "command -v dpkg-shlibdeps >/dev/null" ~= 0 then
+    pending "needs a release build and dpkg-dev"
+    return
+  end
+
+  it("installs a binary that runs and a unit that points to it", function()
+    local deb = run("sh", "contrib/deb/build.sh", "0.0.1"):match "(build/%S+%.deb)"
+    local root = tmp.dir()
+    run("dpkg-deb", "-x", deb, root)
+    assert.truthy(run(root .. "/usr/bin/lunate", "version"):find "^lunate %d")
+    local unit = tmp.read(root .. "/usr/lib/systemd/system/lunate@.service")
+    assert.truthy(unit:find("\nExecStart=/usr/bin/lunate ", 1, true))
+    assert.truthy(unit:find "\nType=notify\n")
+    local depends = run("dpkg-deb", "-f", deb, "Depends")
+    for _, package in ipairs { "libc6", "libluajit", "liblmdb0", "libssl3", "libevent%-core" } do
+      assert.truthy(depends:find(package), package)
+    end
+    os.remove(deb)
+  end)
+
+  it("keeps the stores when it is purged", function()
+    local postrm = tmp.read "contrib/deb/postrm"
+    assert.is_nil(postrm:find "rm %-r")
+  end)
+end)
