@@ -5,7 +5,9 @@ local tmp = require "support.tmp"
 local release = (os.getenv "MODE" or "release") == "release"
 
 local function run(...)
-  local status, out, err = proc.run { ..., timeout = 120 }
+  local argv = { ... }
+  argv.timeout = 120
+  local status, out, err = proc.run(argv)
   assert(status == 0, out .. err)
   return out
 end

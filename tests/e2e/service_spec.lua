@@ -164,6 +164,7 @@ describe("e2e/service", function()
         if not f then break end
         local id = f:read("*a"):match "|(U%d+)|"
         f:close()
+        if not id then break end -- being written
         if not seen[id] then order[#order + 1] = id end
         seen[id] = true
       end
