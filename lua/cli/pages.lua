@@ -119,6 +119,12 @@ return {
       "  --quiet      no line per message\n" ..
       "  --json       a JSON object per line",
   },
+  fmt = {
+    examples = { "lunate fmt samples/adt_a01.hl7", "lunate fmt --deep - < results.hl7",
+      "lunate fmt --wire edited.hl7 > message.hl7" },
+    about = "One field a line: number, name, value, what a code means. --lines and --wire\n" ..
+      "change nothing but the line ends. docs/tools.md has more.",
+  },
   query = {
     examples = { "lunate query PID-5.1 PID-3 samples/adt_a01.hl7",
       "lunate query 'OBX[*]-5' --json < results.hl7" },

@@ -1,34 +1,36 @@
 -- What people see: colour when it is wanted, columns, ages and sizes in words.
 local sys = require "lunate.sys"
+local width = require "lunate.cli.width"
 
 local M = {}
 
-local codes = { red = "31", yellow = "33", green = "32", bold = "1", dim = "2" }
+local codes = { red = "31", yellow = "33", green = "32", cyan = "36", bold = "1",
+  dim = "2" }
 local coloured
 
---- The text in a colour, when stdout is a terminal that wants it.
-function M.paint(colour, text)
+--- True when stdout is a terminal that wants colour.
+function M.coloured()
   if coloured == nil then
     local no = os.getenv "NO_COLOR"
     coloured = sys.isatty(1) and os.getenv "TERM" ~= "dumb" and (no == nil or no == "")
   end
-  if not coloured or not colour then return text end
+  return coloured
+end
+
+--- The text in a colour, when stdout is a terminal that wants it.
+function M.paint(colour, text)
+  if not colour or not M.coloured() then return text end
   return ("\27[%sm%s\27[0m"):format(codes[colour], text)
 end
 
---- Columns on the screen of UTF-8 text (one a character).
-function M.columns(text)
-  local _, n = text:gsub("[^\128-\191]", "")
-  return n
-end
+M.columns = width.columns
 
 --- Padded to n columns; cut, with a dot, when longer.
 function M.fit(text, n, right)
-  local have = M.columns(text)
+  local have = width.columns(text)
   if have > n then
-    local cut = text
-    while M.columns(cut) > n - 1 do cut = cut:gsub("[^\128-\191][\128-\191]*$", "", 1) end
-    return cut .. "…"
+    local bytes, used = width.take(text, n - 1)
+    text, have = text:sub(1, bytes) .. "…", used + 1
   end
   local pad = (" "):rep(n - have)
   return right and pad .. text or text .. pad
@@ -39,10 +41,15 @@ function M.clip(text, n)
   return M.columns(text) > n and M.fit(text, n) or text
 end
 
---- Bytes from outside for a terminal: control characters become dots, invalid UTF-8 stays out.
+--- Bytes from outside for a terminal: control characters (C1, and those that turn the direction of
+--- text, too) become dots, what is no UTF-8 becomes U+FFFD.
 function M.printable(text)
+  if not text:find "[%c\128-\255]" then return text end
   text = text:gsub("[%z\1-\31\127]", "·")
-  return (sys.quote(text):sub(2, -2):gsub('\\(["\\])', "%1"))
+  if not text:find "[\128-\255]" then return text end
+  text = sys.quote(text):sub(2, -2):gsub('\\(["\\])', "%1")
+  return (text:gsub("\194[\128-\159]", "·"):gsub("\226\128[\168-\174]", "·")
+    :gsub("\226\129[\166-\169]", "·"))
 end
 
 --- 12345 as 12,345.

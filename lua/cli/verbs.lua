@@ -33,6 +33,8 @@ return {
   { group = "Tools" },
   { "send", "MLLP client and load generator" },
   { "listen", "MLLP receiver for tests" },
+  { "fmt", "messages for people: names, values, meanings; or back to the wire form",
+    lua = "lunate.cli.fmt" },
   { "query", "values of messages by path", lua = "lunate.cli.query" },
   { "validate", "checks messages against the standard and a site's profile",
     lua = "lunate.cli.validate" },
