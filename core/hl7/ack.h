@@ -40,6 +40,12 @@ struct ln_ack {
  * not echoed, except in MSA-2, where they can't. */
 int ln_ack_write(struct ln_buf *out, const struct ln_header *h, const struct ln_ack *ack) LN_MUST;
 
+/* The same errors as text, a line each: "E 102 PID-7: no such month". Nothing else reads like that,
+ * least of all a line of a traceback. */
+#define LN_ACK_ERRORS_MAX 100
+/* Reads such lines: how many; 0 when the first one is none. The spans borrow from the text. */
+size_t ln_ack_errors_read(struct ln_span text, struct ln_ack_error out[LN_ACK_ERRORS_MAX]);
+
 /* What a reply says. */
 struct ln_reply {
     char code[3]; /* "AA", "CE", ... ; "" when there is no readable MSA-1 */

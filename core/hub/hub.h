@@ -36,6 +36,7 @@ struct ln_reply_part {
     size_t header_len;
     enum ln_ack_code code;
     char text[160];
+    char *errors; /* NULL, or lines for ln_ack_errors_read: they become ERR segments */
 };
 
 /* What one frame's sender is owed: one acknowledgement, or a batch of them. */
@@ -88,6 +89,7 @@ struct ln_entry {
     struct ln_out *out;
     enum ln_ack_code code; /* what ack = "transform" is answered */
     char text[160];
+    char *errors; /* as in ln_reply_part */
 };
 
 struct ln_waiter { /* ack = "transform" | "delivery" */
@@ -96,6 +98,7 @@ struct ln_waiter { /* ack = "transform" | "delivery" */
     unsigned part, remaining;
     enum ln_ack_code code;
     char text[160];
+    char *errors; /* as in ln_reply_part */
     bool processed;
 };
 

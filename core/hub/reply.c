@@ -7,8 +7,10 @@
 
 static void owed_free(struct ln_owed *o)
 {
-    for (unsigned i = 0; i < o->total; i++)
+    for (unsigned i = 0; i < o->total; i++) {
         free(o->part[i].header);
+        free(o->part[i].errors);
+    }
     free(o->own.header);
     free(o);
 }
@@ -49,7 +51,12 @@ static void write_part(struct ln_hub *hub, struct ln_buf *out, const struct ln_r
     struct ln_header h;
     char id[24];
     struct ln_ack ack = {.code = p->code, .text = ln_span_str(p->text), .time_us = ln_now_us()};
+    struct ln_ack_error errors[LN_ACK_ERRORS_MAX];
     ack.control_id = ln_hub_control_id(hub, id, sizeof id);
+    if (p->errors && ack.code != LN_ACK_AA) {
+        ack.errors = errors;
+        ack.nerrors = ln_ack_errors_read(ln_span_str(p->errors), errors);
+    }
     if (!part_read(p, &h) && ack.code == LN_ACK_AA)
         ack.code = LN_ACK_AR; /* lost for lack of memory: never an AA built from nothing */
     if (ln_ack_write(out, &h, &ack) != LN_OK)

@@ -12,6 +12,7 @@ static void entry_fini(struct ln_entry *e)
     for (unsigned i = 0; i < e->nout; i++)
         ln_blob_unref(e->out[i].bytes);
     free(e->out);
+    free(e->errors);
     ln_blob_unref(e->raw);
     *e = (struct ln_entry){0};
 }
@@ -126,12 +127,28 @@ static void untangle(struct outcome *oc, const struct ln_entry *e)
         }
 }
 
+/* The script refused the message with a list of problems: the sender is told each of them. */
+static bool set_errors(struct ln_entry *e, struct ln_span trace)
+{
+    struct ln_ack_error first[LN_ACK_ERRORS_MAX];
+    if (ln_ack_errors_read(trace, first) == 0)
+        return false;
+    free(e->errors);
+    e->errors = strndup(trace.ptr, trace.len);
+    snprintf(e->text, sizeof e->text, "%.*s: %.*s",
+             (int)(first->location.len > 40 ? 40 : first->location.len), first->location.ptr,
+             (int)(first->text.len > 100 ? 100 : first->text.len), first->text.ptr);
+    return true;
+}
+
 static void set_answer(struct ln_channel *c, struct ln_entry *e, const struct outcome *oc)
 {
     e->code = LN_ACK_AA;
     if (oc->state != LN_S_PARKED && oc->state != LN_S_REJECTED)
         return;
     e->code = oc->state == LN_S_REJECTED ? LN_ACK_AR : LN_ACK_AE;
+    if (set_errors(e, oc->trace))
+        return;
     if (oc->where.len)
         snprintf(e->text, sizeof e->text, "channel %s: script error at %.*s", c->name,
                  (int)(oc->where.len > 80 ? 80 : oc->where.len), oc->where.ptr);

@@ -34,6 +34,8 @@ void ln_waiter_add(struct ln_work *w, uint64_t seq, struct ln_owed *owed, unsign
 
 static void settle_waiter(struct ln_waiter *x)
 {
+    x->owed->part[x->part].errors = x->errors;
+    x->errors = NULL;
     ln_owed_settle(x->owed, x->part, x->code, x->text);
     x->owed = NULL;
 }
@@ -68,6 +70,7 @@ void ln_waiter_answer(struct ln_channel *c, const struct ln_entry *e)
     x->code = e->code;
     x->processed = true;
     snprintf(x->text, sizeof x->text, "%s", e->text);
+    x->errors = e->errors ? strdup(e->errors) : NULL;
     for (unsigned i = 0; i < e->nout && c->conf->ack == LN_ACK_DELIVERY; i++)
         x->remaining += e->out[i].dest != NULL;
     if (x->remaining == 0)

@@ -114,6 +114,23 @@ static void set_memory_reason(struct vm *vm)
     ln_buf_addf(&vm->fault.reason, "used more than limits.memory_mb = %zu", vm->mem.limit >> 20);
 }
 
+/* An error that is a list of problems (msg:validate) says them in place of a traceback, in the form
+ * of ln_ack_errors_read: the hub answers with them. */
+static void add_problems(lua_State *L, struct ln_fault *f)
+{
+    if (!lua_istable(L, 1) || !luaL_getmetafield(L, 1, "__errors"))
+        return;
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    size_t len;
+    const char *s = lua_tolstring(L, -1, &len);
+    if (s && len) {
+        ln_buf_clear(&f->trace, 4096);
+        ln_buf_add(&f->trace, s, len);
+    }
+    lua_settop(L, 1);
+}
+
 static int on_error(lua_State *L)
 {
     struct vm *vm = vm_of(L);
@@ -124,6 +141,7 @@ static int on_error(lua_State *L)
     add_trace(L, &vm->fault.trace);
     set_reason(L, &vm->fault, 1);
     lua_settop(L, 1);
+    add_problems(L, &vm->fault);
     return 1;
 }
 

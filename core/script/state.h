@@ -24,7 +24,8 @@ struct lua_State;
 struct ln_fault {
     struct ln_buf reason; /* the error's text without its position */
     struct ln_buf where; /* "channels/adt.lua:12", or empty */
-    struct ln_buf trace; /* function names and lines, one a line, or empty */
+    struct ln_buf trace; /* function names and lines, one a line, or empty; for error(problems) the
+                            problems, as ln_ack_errors_read takes them */
 };
 
 /* A new state, or NULL (err says why). */

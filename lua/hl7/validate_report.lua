@@ -78,15 +78,30 @@ function List:__tostring()
   return concat(parts, ", ") .. (worst and ("; %s: %s"):format(worst.path, worst.text) or "")
 end
 
---- list:least(severity) -> a plain list of the problems that are at least so bad.
+--- list:least(severity) -> a list of the problems that are at least so bad.
 function List:least(severity)
   local want = rank[severity]
   if not want then error('least takes "error", "warning" or "info"', 2) end
-  local list = {}
+  local list = M.new(severity)
   for _, p in ipairs(self) do
-    if rank[p.severity] >= want then list[#list + 1] = p end
+    if rank[p.severity] >= want then
+      list[#list + 1] = p
+      list[counts[p.severity]] = list[counts[p.severity]] + 1
+    end
   end
+  list.valid, list.version, list.structure = list.errors == 0, self.version, self.structure
   return list
+end
+
+-- For error(list): a line per problem, as ln_ack_errors_read (core/hl7/ack.h) takes them.
+function List:__errors()
+  local lines = {}
+  for i, p in ipairs(self) do
+    if i > 100 then break end
+    lines[i] = ("%s %s %s: %s"):format(letters[p.severity] or "E", p.code, p.path,
+      (p.text:gsub("%c", " ")))
+  end
+  return concat(lines, "\n")
 end
 
 --- Characters of UTF-8 text; bytes when it is none.

@@ -139,6 +139,27 @@ describe("hl7/ack", function()
       err("2.5", { code = "AE", error_code = "x9" }))
   end)
 
+  it("reads errors from lines of text, as far as they are some", function()
+    local function read(text)
+      local out, list = ffi.new "struct ln_ack_error[100]", {}
+      for i = 0, tonumber(C.ln_ack_errors_read(ln.span(text), out)) - 1 do
+        local e = out[i]
+        list[i + 1] = table.concat({ string.char(e.severity), ln.str(e.code), ln.str(e.location),
+          ln.str(e.text) }, "/")
+      end
+      return list
+    end
+    assert.same({ "E/102/PID-7/no such month", "W/207//a: b" },
+      read "E 102 PID-7: no such month\nW 207 : a: b\n")
+    assert.same({ "I/103/OBX[2]-5[3].1.2/" }, read "I 103 OBX[2]-5[3].1.2: ")
+    for _, text in ipairs { "", "\n", "E", "E 102", "E 102 PID-7", "E 102 PID-7:", "X 102 P: t",
+      "E 1x2 P: t", "lib/a.lua:3: in function 'f'", "E102 P: t" } do
+      assert.same({}, read(text), text)
+    end
+    assert.equal(1, #read "E 102 P: t\nlib/a.lua:3: in main chunk")
+    assert.equal(100, #read(("E 102 P: t\n"):rep(150)))
+  end)
+
   it("says a location as far as it goes", function()
     for path, want in pairs { PID = "PID^1", ["OBX[3]-5"] = "OBX^3^5", ["PID-3[2]"] = "PID^1^3^2",
       ["PID-3[2].4.1"] = "PID^1^3^2^4^1", ["OBX[12]"] = "OBX^12", ["PID-"] = "PID^1",
