@@ -94,6 +94,7 @@ static int attempt(struct ln_committer *c, int64_t now, bool trim)
         rc = mdb_txn_begin(c->env->mdb, NULL, 0, &c->txn);
     if (rc)
         return rc;
+    memset(c->cur, 0, sizeof c->cur);
     if (c->pending_txn)
         settle(c, false); /* it failed before its meta page was written */
     rc = fill(c, now, trim, &more);

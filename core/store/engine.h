@@ -12,6 +12,7 @@
 
 #include "store/index.h"
 #include "store/lmdb_env.h"
+#include "store/map.h"
 #include "store/numbers.h"
 
 enum ln_op_kind {
@@ -75,8 +76,11 @@ struct ln_committer {
     MDB_txn *txn;
     struct ln_batch *work; /* operations that must go in; NULL = none */
     struct ln_numbers *chans; /* by id - 1 */
+    struct ln_map *maps; /* their tails, beside them */
     unsigned nchans, chans_cap;
-    bool loaded; /* chans and tail are what the store holds */
+    bool loaded; /* chans, maps and tail are what the store holds */
+    MDB_cursor *cur[LN_DB_COUNT]; /* of txn, which frees them */
+    uint64_t next_pos;
     struct ln_tail tail;
     struct ln_buf scratch, input;
     unsigned appended; /* in this transaction */
@@ -149,6 +153,8 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b);
 /* Numbers that changed, and what belongs to them. */
 int ln_write_numbers(struct ln_committer *c);
 struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id);
+/* A cursor of the transaction. */
+int ln_write_cursor(struct ln_committer *c, enum ln_db db, MDB_cursor **cur);
 
 /* ---- trim.c, space.c ----------------------------------------------------------------------- */
 

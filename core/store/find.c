@@ -30,16 +30,19 @@ static bool names(const struct search *s, const struct ln_receipt *r)
 }
 
 /* Adds the message if it is one that is looked for. */
-static int check(struct search *s, uint32_t chan, uint64_t seq, struct ln_span rec)
+static int check(struct search *s, uint64_t pos, struct ln_span rec)
 {
     struct ln_receipt r;
     struct ln_span body;
     uint64_t total;
     int rc = ln_record_open(rec, &body, &total);
-    if (rc == LN_OK && ln_record_receipt_read(body, &r) != LN_OK)
+    if (rc == LN_OK && (rc = ln_record_receipt_read(body, &r)) != LN_OK && total > body.len) {
         /* cut within its fields: unusually long ones */
-        rc = total > body.len ? ln_read_receipt(s->r, chan, seq, &r) : LN_EPARSE;
-    if (rc != LN_OK || !names(s, &r))
+        rc = ln_reader_body(s->r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body);
+        if (rc == LN_OK)
+            rc = ln_record_receipt_read(body, &r);
+    }
+    if (rc != LN_OK || (s->chan && r.chan != s->chan) || !names(s, &r))
         return rc;
     if (s->nhits == s->cap) {
         size_t cap = s->cap ? s->cap * 2 : 64;
@@ -49,7 +52,7 @@ static int check(struct search *s, uint32_t chan, uint64_t seq, struct ln_span r
         s->hits = p;
         s->cap = cap;
     }
-    s->hits[s->nhits++] = (struct hit){{chan, seq}, r.time_us};
+    s->hits[s->nhits++] = (struct hit){{r.chan, r.seq}, r.time_us};
     return LN_OK;
 }
 
@@ -75,19 +78,18 @@ static void give(struct search *s, struct ln_found *found, unsigned max, unsigne
 
 static int scan_tail(struct search *s)
 {
-    struct ln_channel_state st;
     MDB_cursor *c;
     MDB_val key, val;
-    int rc = ln_reader_cursor(s->r, LN_DB_MSG, &c);
-    for (uint32_t id = 0; rc == LN_OK && ln_read_next_channel(s->r, id, &st) == LN_OK; id = st.id) {
-        if ((s->chan && st.id != s->chan) || s->r->numbers.indexed >= st.next_seq)
-            continue;
-        struct ln_key k = ln_key_msg(st.id, s->r->numbers.indexed);
-        int m = ln_reader_seek(c, &k, 4, &key, &val);
-        while (m == LN_OK && rc == LN_OK && ln_get_u32(key.mv_data) == st.id) {
-            rc = check(s, st.id, ln_get_u64((char *)key.mv_data + 4), ln_val_span(val));
-            m = ln_code_from_mdb(mdb_cursor_get(c, &key, &val, MDB_NEXT));
-        }
+    uint64_t from;
+    int m = ln_index_end(s->r->env, s->r->txn, &from);
+    int rc = m ? ln_code_from_mdb(m) : ln_reader_cursor(s->r, LN_DB_LOG, &c);
+    if (rc != LN_OK)
+        return rc;
+    struct ln_key k = ln_key_pos(from);
+    m = ln_reader_seek(c, &k, 0, &key, &val);
+    while (m == LN_OK && rc == LN_OK) {
+        rc = check(s, ln_get_u64(key.mv_data), ln_val_span(val));
+        m = ln_code_from_mdb(mdb_cursor_get(c, &key, &val, MDB_NEXT));
     }
     return rc;
 }
@@ -103,14 +105,12 @@ static int scan_block(struct search *s, struct ln_span rec, uint64_t hash)
         const char *e = b.entries.ptr + i * LN_INDEX_ENTRY;
         if (ln_get_u64(e) != hash)
             break;
-        uint32_t chan = ln_get_u32(e + 8);
-        if (s->chan && chan != s->chan)
-            continue;
-        struct ln_key k = ln_key_msg(chan, ln_get_u64(e + 12));
+        uint64_t pos = ln_get_u64(e + 8);
+        struct ln_key k = ln_key_pos(pos);
         MDB_val key = ln_key_val(&k), val;
-        int m = mdb_get(s->r->txn, s->r->env->db[LN_DB_MSG], &key, &val);
+        int m = mdb_get(s->r->txn, s->r->env->db[LN_DB_LOG], &key, &val);
         if (!m)
-            rc = check(s, chan, ln_get_u64(e + 12), ln_val_span(val));
+            rc = check(s, pos, ln_val_span(val));
         else if (m != MDB_NOTFOUND) /* trimmed */
             rc = ln_code_from_mdb(m);
     }

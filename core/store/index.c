@@ -7,8 +7,8 @@ static bool add(struct ln_tail *t, enum ln_index kind, struct ln_entry e)
 {
     unsigned k = (unsigned)kind - 1;
     /* A message names a patient twice as easily as once: one entry does. */
-    for (unsigned i = t->n[k]; i > 0 && t->e[k][i - 1].seq == e.seq; i--)
-        if (t->e[k][i - 1].hash == e.hash && t->e[k][i - 1].chan == e.chan)
+    for (unsigned i = t->n[k]; i > 0 && t->e[k][i - 1].pos == e.pos; i--)
+        if (t->e[k][i - 1].hash == e.hash)
             return true;
     if (t->n[k] == t->cap[k]) {
         unsigned cap = t->cap[k] ? t->cap[k] * 2 : LN_INDEX_BLOCK;
@@ -22,10 +22,9 @@ static bool add(struct ln_tail *t, enum ln_index kind, struct ln_entry e)
     return true;
 }
 
-bool ln_index_add(struct ln_tail *t, const uint8_t *key, uint32_t chan, uint64_t seq,
-                  const struct ln_receipt *r)
+bool ln_index_add(struct ln_tail *t, const uint8_t *key, uint64_t pos, const struct ln_receipt *r)
 {
-    struct ln_entry e = {.chan = chan, .seq = seq};
+    struct ln_entry e = {.pos = pos};
     bool ok = true;
     if (r->control_id.len) {
         e.hash = ln_hash_sip(key, r->control_id.ptr, r->control_id.len);
@@ -45,42 +44,23 @@ static int by_hash(const void *a, const void *b)
     const struct ln_entry *x = a, *y = b;
     if (x->hash != y->hash)
         return x->hash < y->hash ? -1 : 1;
-    if (x->chan != y->chan)
-        return x->chan < y->chan ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-static int by_chan(const void *a, const void *b)
-{
-    const struct ln_entry *x = a, *y = b;
-    if (x->chan != y->chan)
-        return x->chan < y->chan ? -1 : 1;
-    return x->seq < y->seq ? -1 : x->seq > y->seq;
+    return x->pos < y->pos ? -1 : x->pos > y->pos;
 }
 
 static int write_block(struct ln_entry *e, unsigned n, struct ln_buf *out)
 {
-    unsigned nchans = 0;
     out->len = 0;
-    qsort(e, n, sizeof *e, by_chan);
-    for (unsigned i = 0; i < n; i++)
-        nchans += i + 1 == n || e[i + 1].chan != e[i].chan;
-    if (ln_buf_reserve(out, 16 + nchans * 20 + (size_t)n * LN_INDEX_ENTRY) != LN_OK)
+    if (ln_buf_reserve(out, LN_RECORD_HEAD + 16 + (size_t)n * LN_INDEX_ENTRY) != LN_OK)
         return ENOMEM;
     struct ln_enc enc = {out->data};
     ln_enc_head(&enc, 0);
-    ln_enc_num(&enc, nchans);
-    for (unsigned i = 0; i < n; i++)
-        if (i + 1 == n || e[i + 1].chan != e[i].chan) {
-            ln_enc_num(&enc, e[i].chan);
-            ln_enc_num(&enc, e[i].seq);
-        }
+    ln_enc_u64(&enc, e[0].pos);
+    ln_enc_u64(&enc, e[n - 1].pos);
     qsort(e, n, sizeof *e, by_hash);
     for (unsigned i = 0; i < n; i++) {
         struct ln_key k = {.len = 0};
         ln_key_u64(&k, e[i].hash);
-        ln_key_u32(&k, e[i].chan);
-        ln_key_u64(&k, e[i].seq);
+        ln_key_u64(&k, e[i].pos);
         ln_enc_raw(&enc, ln_span((const char *)k.b, k.len));
     }
     out->len = (size_t)(enc.p - out->data);
@@ -113,7 +93,25 @@ static int last_block(const struct ln_env *e, MDB_txn *txn, unsigned kind, uint6
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int ln_index_flush(const struct ln_env *e, MDB_txn *txn, struct ln_tail *t, struct ln_buf *scratch)
+static MDB_val indexed_key(void)
+{
+    return ln_span_val(ln_span_str("indexed"));
+}
+
+int ln_index_end(const struct ln_env *e, MDB_txn *txn, uint64_t *pos)
+{
+    MDB_val key = indexed_key(), val;
+    int rc = mdb_get(txn, e->db[LN_DB_META], &key, &val);
+    *pos = 0;
+    if (!rc && val.mv_size != sizeof *pos)
+        return MDB_CORRUPTED;
+    if (!rc)
+        *pos = ln_get_u64(val.mv_data);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int ln_index_flush(const struct ln_env *e, MDB_txn *txn, struct ln_tail *t, uint64_t end,
+                   struct ln_buf *scratch)
 {
     for (unsigned kind = 1; kind <= LN_INDEX_KINDS; kind++) {
         uint64_t no;
@@ -132,7 +130,9 @@ int ln_index_flush(const struct ln_env *e, MDB_txn *txn, struct ln_tail *t, stru
             return rc;
         t->n[kind - 1] = 0;
     }
-    return 0;
+    struct ln_key k = ln_key_pos(end);
+    MDB_val key = indexed_key(), val = ln_key_val(&k);
+    return mdb_put(txn, e->db[LN_DB_META], &key, &val, 0);
 }
 
 int ln_index_open(struct ln_span rec, struct ln_index_block *b)
@@ -143,36 +143,45 @@ int ln_index_open(struct ln_span rec, struct ln_index_block *b)
     if (code != LN_OK)
         return code;
     struct ln_dec d = ln_dec_of(body);
-    b->nchans = ln_dec_num(&d);
-    b->chans = d;
-    for (uint64_t i = 0; i < b->nchans && !d.bad; i++) {
-        ln_dec_num(&d);
-        ln_dec_num(&d);
-    }
+    b->first = ln_dec_u64(&d);
+    b->last = ln_dec_u64(&d);
     b->entries = ln_dec_rest(&d);
     return d.bad || b->entries.len % LN_INDEX_ENTRY ? LN_EPARSE : LN_OK;
 }
 
-int ln_index_trim(const struct ln_env *e, MDB_txn *txn, const struct ln_numbers *chans,
-                  unsigned nchans)
+/* Whether a message of this block is still in the log. LMDB's codes. */
+static int is_needed(const struct ln_env *e, MDB_txn *txn, const struct ln_index_block *b,
+                     bool *needed)
+{
+    MDB_cursor *c;
+    struct ln_key k = ln_key_pos(b->first);
+    MDB_val key = ln_key_val(&k), val;
+    int rc = mdb_cursor_open(txn, e->db[LN_DB_LOG], &c);
+    if (rc)
+        return rc;
+    rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
+    *needed = !rc && ln_get_u64(key.mv_data) <= b->last;
+    mdb_cursor_close(c);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int ln_index_trim(const struct ln_env *e, MDB_txn *txn)
 {
     MDB_cursor *c;
     int rc = mdb_cursor_open(txn, e->db[LN_DB_IDX], &c);
+    if (rc)
+        return rc;
     for (unsigned kind = 1; kind <= LN_INDEX_KINDS && !rc; kind++) {
         struct ln_key k = block_key(kind, 0);
         MDB_val key = ln_key_val(&k), val;
         struct ln_index_block b;
+        bool needed = true;
         rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
         if (!rc && *(unsigned char *)key.mv_data == kind &&
-            ln_index_open(ln_val_span(val), &b) == LN_OK) {
-            bool needed = false;
-            for (uint64_t i = 0; i < b.nchans && !needed; i++) {
-                uint64_t chan = ln_dec_num(&b.chans), seq = ln_dec_num(&b.chans);
-                needed = chan == 0 || chan > nchans || seq >= chans[chan - 1].s.first_seq;
-            }
-            if (!needed)
-                rc = mdb_cursor_del(c, 0);
-        }
+            ln_index_open(ln_val_span(val), &b) == LN_OK)
+            rc = is_needed(e, txn, &b, &needed);
+        if (!rc && !needed)
+            rc = mdb_cursor_del(c, 0);
         if (rc == MDB_NOTFOUND)
             rc = 0;
     }

@@ -13,8 +13,8 @@
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ln_env *all;
 
-static const char *const db_names[LN_DB_COUNT] = {"meta", "msg", "res", "out",    "ev",
-                                                  "part", "cur", "kv",  "parked", "idx"};
+static const char *const db_names[LN_DB_COUNT] = {"meta", "log", "res", "out",    "ev", "part",
+                                                  "map",  "cur", "kv",  "parked", "idx"};
 
 int ln_code_from_mdb(int rc)
 {

@@ -4,17 +4,15 @@
  * (held by the engine that writes, with its process id). LMDB must not open a file twice in one
  * process (closing one descriptor would drop the other's locks), so openers within a process share.
  *
- * Data bases, keys big-endian so that their order is the order of numbers:
- *   meta   "format" u32 big-endian, "hash_key" 16 bytes, "settled" (see lmdb_env.c)
- *   msg    chan u32, seq u64               receipt
- *   res    chan, seq                       result with its items
- *   out    chan, seq, n u32                outcome of output n
- *   ev     chan, seq, i u32                events in order
- *   part   chan, seq, db u8, n u32, i u32  what a chunked record has beyond its first bytes
- *   cur    chan                            numbers, cursors, names (numbers.h)
- *   kv     chan, key
- *   parked chan, seq, n u32                destination id of what is parked
- *   idx    kind u8, block u64              sorted hashes (index.h) */
+ * Data bases, keys big-endian so that their order is the order of numbers. A place (pos) is a
+ * message's number in the log of all channels: what a commit writes stands side by side, however
+ * many channels are busy (docs/performance.md has what that saves). meta   "format" u32 big-endian,
+ * "hash_key" 16 bytes, "indexed" u64, "settled" (see lmdb_env.c) log    pos u64 receipt res    pos
+ * result with its items out    pos, n u32              outcome of output n ev     pos, i u32 events
+ * in order part   pos, db u8, n u32, i u32  what a chunked record has beyond its first bytes map
+ * chan u32, seq u64       where messages stand in the log (map.h) cur    chan numbers, cursors,
+ * names (numbers.h) kv     chan, key parked chan, seq, n u32        destination id of what is
+ * parked idx    kind u8, block u64      sorted hashes (index.h) */
 #ifndef LN_STORE_LMDB_ENV_H
 #define LN_STORE_LMDB_ENV_H
 
@@ -28,11 +26,12 @@
 
 enum ln_db {
     LN_DB_META,
-    LN_DB_MSG,
+    LN_DB_LOG,
     LN_DB_RES,
     LN_DB_OUT,
     LN_DB_EV,
     LN_DB_PART,
+    LN_DB_MAP,
     LN_DB_CUR,
     LN_DB_KV,
     LN_DB_PARKED,
@@ -121,10 +120,17 @@ static inline struct ln_key ln_key_msg(uint32_t chan, uint64_t seq)
     return k;
 }
 
-static inline struct ln_key ln_key_sub(uint32_t chan, uint64_t seq, uint32_t n)
+static inline struct ln_key ln_key_parked(uint32_t chan, uint64_t seq, uint32_t n)
 {
     struct ln_key k = ln_key_msg(chan, seq);
     ln_key_u32(&k, n);
+    return k;
+}
+
+static inline struct ln_key ln_key_pos(uint64_t pos)
+{
+    struct ln_key k = {.len = 0};
+    ln_key_u64(&k, pos);
     return k;
 }
 
@@ -159,8 +165,7 @@ static inline struct ln_span ln_val_span(MDB_val v)
 /* What a record belongs to: its key is made of it. n is used for out and ev only. */
 struct ln_at {
     enum ln_db db;
-    uint32_t chan;
-    uint64_t seq;
+    uint64_t pos;
     uint32_t n;
     bool last; /* a put likely to be the last key of all: packs pages fully */
 };

@@ -6,7 +6,7 @@ enum { FIRST = LN_CHUNK - LN_RECORD_HEAD - 8 };
 
 static struct ln_key key_of(struct ln_at at)
 {
-    struct ln_key k = ln_key_msg(at.chan, at.seq);
+    struct ln_key k = ln_key_pos(at.pos);
     if (at.db == LN_DB_OUT || at.db == LN_DB_EV)
         ln_key_u32(&k, at.n);
     return k;
@@ -14,7 +14,7 @@ static struct ln_key key_of(struct ln_at at)
 
 static struct ln_key part_key(struct ln_at at, uint32_t i)
 {
-    struct ln_key k = ln_key_msg(at.chan, at.seq);
+    struct ln_key k = ln_key_pos(at.pos);
     ln_key_u8(&k, (uint8_t)at.db);
     ln_key_u32(&k, at.n);
     ln_key_u32(&k, i);

@@ -19,6 +19,11 @@ static struct ln_numbers *make_chan(struct ln_committer *c, uint32_t id)
             return NULL;
         memset(p + c->chans_cap, 0, (cap - c->chans_cap) * sizeof *p);
         c->chans = p;
+        struct ln_map *m = realloc(c->maps, cap * sizeof *m);
+        if (!m)
+            return NULL;
+        memset(m + c->chans_cap, 0, (cap - c->chans_cap) * sizeof *m);
+        c->maps = m;
         c->chans_cap = cap;
     }
     while (c->nchans < id) {
@@ -26,8 +31,8 @@ static struct ln_numbers *make_chan(struct ln_committer *c, uint32_t id)
         n->s =
             (struct ln_channel_state){.id = c->nchans, .first_seq = 1, .next_seq = 1, .cursor = 1};
         n->s.dest = n->dest;
-        n->kept = 0;
-        n->indexed = 1;
+        n->kept = n->last_pos = 0;
+        (void)!ln_map_set(&c->maps[n->s.id - 1], ln_span("", 0));
     }
     return &c->chans[id - 1];
 }
@@ -42,26 +47,71 @@ static struct ln_numbers *touch(struct ln_committer *c, struct ln_op *op)
     return n;
 }
 
+int ln_write_cursor(struct ln_committer *c, enum ln_db db, MDB_cursor **cur)
+{
+    int rc = c->cur[db] ? 0 : mdb_cursor_open(c->txn, c->env->db[db], &c->cur[db]);
+    *cur = c->cur[db];
+    return rc;
+}
+
+/* The place of an operation's message. LMDB's codes; when it has none that is op->code. */
+static int place(struct ln_committer *c, struct ln_op *op, uint64_t *pos)
+{
+    MDB_cursor *cur;
+    int rc = ln_write_cursor(c, LN_DB_MAP, &cur);
+    if (!rc)
+        op->code = ln_map_at(cur, op->chan, ln_buf_span(&c->maps[op->chan - 1].runs), op->seq, pos);
+    return rc;
+}
+
 /* ---- loading ------------------------------------------------------------------------------- */
 
-static int load_tail(struct ln_committer *c, MDB_cursor *cur, const struct ln_numbers *n)
+/* What stands in no index block yet. */
+static int load_tail(struct ln_committer *c)
 {
-    struct ln_key k = ln_key_msg(n->s.id, n->indexed);
+    MDB_cursor *cur;
+    uint64_t from;
+    int rc = ln_index_end(c->env, c->txn, &from);
+    if (rc || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_LOG], &cur)) != 0)
+        return rc;
+    for (unsigned k = 0; k < LN_INDEX_KINDS; k++)
+        c->tail.n[k] = 0;
+    struct ln_key k = ln_key_pos(from);
     MDB_val key = ln_key_val(&k), val;
-    int rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
-    for (; !rc && ln_get_u32(key.mv_data) == n->s.id;
-         rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
+    rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
+    for (; !rc; rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
         struct ln_span body;
         struct ln_receipt r;
         uint64_t total;
         if (ln_record_open(ln_val_span(val), &body, &total) != LN_OK ||
             ln_record_receipt_read(body, &r) != LN_OK)
             continue;
-        if (!ln_index_add(&c->tail, c->env->hash_key, n->s.id, ln_get_u64((char *)key.mv_data + 4),
-                          &r))
-            return ENOMEM;
+        if (!ln_index_add(&c->tail, c->env->hash_key, ln_get_u64(key.mv_data), &r)) {
+            rc = ENOMEM;
+            break;
+        }
     }
+    mdb_cursor_close(cur);
     return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int load_chan(struct ln_committer *c, MDB_val key, MDB_val val)
+{
+    struct ln_span runs;
+    uint32_t id = ln_get_u32(key.mv_data);
+    struct ln_numbers *n = make_chan(c, id);
+    if (!n)
+        return ENOMEM;
+    int code = ln_numbers_read(ln_val_span(val), id, n, &runs);
+    if (code == LN_OK)
+        code = ln_map_set(&c->maps[id - 1], runs);
+    if (code != LN_OK)
+        return code == LN_ENOMEM ? ENOMEM : MDB_CORRUPTED;
+    n->dirty = false;
+    n->unpublished = true;
+    if (n->last_pos >= c->next_pos)
+        c->next_pos = n->last_pos + 1;
+    return 0;
 }
 
 int ln_write_load(struct ln_committer *c)
@@ -72,26 +122,12 @@ int ln_write_load(struct ln_committer *c)
     if (rc)
         return rc;
     c->nchans = 0;
-    while ((rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) == 0) {
-        uint32_t id = ln_get_u32(key.mv_data);
-        struct ln_numbers *n = make_chan(c, id);
-        if (!n)
-            rc = ENOMEM;
-        else if (ln_numbers_read(ln_val_span(val), id, n) != LN_OK)
-            rc = MDB_CORRUPTED;
-        if (rc)
-            break;
-        n->dirty = false;
-        n->unpublished = true;
-    }
+    c->next_pos = 1;
+    while (!rc && (rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) == 0)
+        rc = load_chan(c, key, val);
     mdb_cursor_close(cur);
-    if (rc != MDB_NOTFOUND || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_MSG], &cur)) != 0)
-        return rc;
-    for (unsigned k = 0; k < LN_INDEX_KINDS; k++)
-        c->tail.n[k] = 0;
-    for (unsigned i = 0; i < c->nchans && !rc; i++)
-        rc = load_tail(c, cur, &c->chans[i]);
-    mdb_cursor_close(cur);
+    if (rc == MDB_NOTFOUND)
+        rc = load_tail(c);
     c->loaded = rc == 0;
     return rc;
 }
@@ -110,7 +146,7 @@ static int park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n,
     struct ln_enc e = {rec};
     ln_enc_head(&e, 0);
     ln_enc_num(&e, dest);
-    return put(c, LN_DB_PARKED, ln_key_sub(chan, seq, n), ln_span(rec, (size_t)(e.p - rec)));
+    return put(c, LN_DB_PARKED, ln_key_parked(chan, seq, n), ln_span(rec, (size_t)(e.p - rec)));
 }
 
 static int name_chan(struct ln_committer *c, struct ln_op *op)
@@ -142,17 +178,24 @@ static int append(struct ln_committer *c, struct ln_op *op)
     struct ln_numbers *n = touch(c, op);
     if (!n)
         return 0;
-    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0, op->chan == c->nchans};
+    struct ln_at at = {LN_DB_LOG, c->next_pos, 0, true};
+    struct ln_map *m = &c->maps[op->chan - 1];
     int rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
+    if (!rc && ln_map_full(m))
+        rc = ln_map_flush(c->env, c->txn, op->chan, m);
     if (rc)
         return rc;
+    if (ln_map_add(m, op->seq, at.pos) != LN_OK)
+        return ENOMEM;
+    c->next_pos++;
+    n->last_pos = at.pos;
     n->s.next_seq = op->seq + 1;
     n->s.received++;
     n->kept++;
     c->appended++;
     struct ln_span body = ln_span(op->data + LN_RECORD_HEAD, op->len - LN_RECORD_HEAD);
     if (ln_record_receipt_read(body, &r) == LN_OK &&
-        !ln_index_add(&c->tail, c->env->hash_key, op->chan, op->seq, &r))
+        !ln_index_add(&c->tail, c->env->hash_key, at.pos, &r))
         return ENOMEM;
     return 0;
 }
@@ -160,34 +203,30 @@ static int append(struct ln_committer *c, struct ln_op *op)
 /* A result is for the first message without one: anything else would pass a message over. */
 static int check_turn(struct ln_committer *c, struct ln_op *op, const struct ln_numbers *n)
 {
+    MDB_cursor *cur;
+    uint64_t seq = n->s.cursor, pos;
     op->code = op->seq < n->s.cursor || op->seq >= n->s.next_seq ? LN_EINVAL : LN_OK;
     if (op->code != LN_OK || op->seq == n->s.cursor)
         return 0;
-    MDB_cursor *cur;
-    struct ln_key k = ln_key_msg(op->chan, n->s.cursor);
-    MDB_val key = ln_key_val(&k), val;
-    int rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_MSG], &cur);
+    int rc = ln_write_cursor(c, LN_DB_MAP, &cur);
     if (rc)
         return rc;
-    rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
-    if (!rc && ln_get_u32(key.mv_data) == op->chan && ln_get_u64((char *)key.mv_data + 4) < op->seq)
-        op->code = LN_EINVAL;
-    mdb_cursor_close(cur);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    int code = ln_map_from(cur, op->chan, ln_buf_span(&c->maps[op->chan - 1].runs), &seq, &pos);
+    if (code != LN_OK || seq != op->seq)
+        op->code = code == LN_OK || code == LN_ENOTFOUND ? LN_EINVAL : code;
+    return 0;
 }
 
 /* The input as received, for the difference; empty when it can't be read: then all is kept plain.
  */
-static struct ln_span input_of(struct ln_committer *c, struct ln_op *op, struct ln_span body,
+static struct ln_span input_of(struct ln_committer *c, struct ln_at at, struct ln_span body,
                                uint64_t total)
 {
     struct ln_receipt r;
     if (total > body.len) {
         c->input.len = 0;
         if (ln_buf_reserve(&c->input, total) != LN_OK ||
-            ln_part_join(c->env, c->txn,
-                         (struct ln_at){.db = LN_DB_MSG, .chan = op->chan, .seq = op->seq}, body,
-                         total, c->input.data) != LN_OK)
+            ln_part_join(c->env, c->txn, at, body, total, c->input.data) != LN_OK)
             return ln_span("", 0);
         body = ln_span(c->input.data, (size_t)total);
     }
@@ -251,7 +290,7 @@ static int count_state(struct ln_committer *c, struct ln_op *op, struct ln_numbe
 
 static int result(struct ln_committer *c, struct ln_op *op)
 {
-    struct ln_at at = {LN_DB_MSG, op->chan, op->seq, 0, op->chan == c->nchans};
+    struct ln_at at = {.db = LN_DB_LOG, .last = true};
     struct ln_span body, queued = ln_span(op->data + LN_RECORD_HEAD, op->data_len - LN_RECORD_HEAD);
     struct ln_processed p;
     uint64_t total;
@@ -259,13 +298,15 @@ static int result(struct ln_committer *c, struct ln_op *op)
     if (!n)
         return 0;
     int rc = check_turn(c, op, n);
+    if (!rc && op->code == LN_OK)
+        rc = place(c, op, &at.pos);
     if (rc || op->code != LN_OK)
         return rc;
     if ((op->code = ln_part_get(c->env, c->txn, at, &body, &total)) != LN_OK)
         return 0;
     struct ln_span input = ln_span("", 0);
     if (queued.len > 64)
-        input = input_of(c, op, body, total);
+        input = input_of(c, at, body, total);
     c->scratch.len = 0;
     if (ln_record_result_pack(queued, input, &c->scratch) != LN_OK)
         return ENOMEM;
@@ -290,13 +331,13 @@ static int result(struct ln_committer *c, struct ln_op *op)
 }
 
 /* Whether output n of a message is one that this destination has to deliver. */
-static bool is_output(struct ln_committer *c, const struct ln_op *op)
+static bool is_output(struct ln_committer *c, const struct ln_op *op, uint64_t pos)
 {
     struct ln_span body;
     uint64_t total;
     struct ln_processed p;
     struct ln_stored_item it = {.item.dest = 0};
-    struct ln_at at = {.db = LN_DB_RES, .chan = op->chan, .seq = op->seq};
+    struct ln_at at = {.db = LN_DB_RES, .pos = pos};
     if (ln_part_get(c->env, c->txn, at, &body, &total) != LN_OK)
         return false;
     if (total > body.len || op->n >= 256)
@@ -314,13 +355,19 @@ static int outcome(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_numbers *n = touch(c, op);
     struct ln_dest_state *d = n && op->dest <= n->s.ndest ? ln_numbers_dest(n, op->dest) : NULL;
+    struct ln_at at = {.db = LN_DB_OUT, .n = op->n, .last = true};
     op->code = LN_EINVAL;
     if (!d || !d->queued || op->seq < d->cursor.seq ||
-        (op->seq == d->cursor.seq && op->n < d->cursor.n) || !is_output(c, op))
+        (op->seq == d->cursor.seq && op->n < d->cursor.n))
         return 0;
-    op->code = LN_OK;
-    struct ln_at at = {LN_DB_OUT, op->chan, op->seq, op->n, op->chan == c->nchans};
-    int rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
+    int rc = place(c, op, &at.pos);
+    if (rc)
+        return rc;
+    if (op->code != LN_OK || !is_output(c, op, at.pos)) {
+        op->code = LN_EINVAL;
+        return 0;
+    }
+    rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
     d->cursor = (struct ln_pos){op->seq, op->n + 1};
     d->queued--;
     switch ((uint8_t)op->data[LN_RECORD_HEAD]) {
@@ -337,25 +384,20 @@ static int outcome(struct ln_committer *c, struct ln_op *op)
 static int event(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_numbers *n = touch(c, op);
+    struct ln_at at = {.db = LN_DB_EV};
     MDB_cursor *cur;
+    MDB_val key, val;
     if (!n)
         return 0;
-    struct ln_key own = ln_key_msg(op->chan, op->seq), k = ln_key_msg(op->chan, op->seq + 1);
-    MDB_val key = ln_key_val(&own), val;
-    int rc = mdb_get(c->txn, c->env->db[LN_DB_MSG], &key, &val);
-    if (rc == MDB_NOTFOUND) {
-        op->code = LN_ENOTFOUND;
-        return 0;
-    }
-    if (rc || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_EV], &cur)) != 0)
+    int rc = place(c, op, &at.pos);
+    if (rc || op->code != LN_OK || (rc = ln_write_cursor(c, LN_DB_EV, &cur)) != 0)
         return rc;
-    struct ln_at at = {.db = LN_DB_EV, .chan = op->chan, .seq = op->seq};
+    struct ln_key own = ln_key_pos(at.pos), k = ln_key_pos(at.pos + 1);
     key = ln_key_val(&k);
     rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
     rc = mdb_cursor_get(cur, &key, &val, rc ? MDB_LAST : MDB_PREV);
     if (!rc && memcmp(key.mv_data, own.b, own.len) == 0)
         at.n = ln_get_u32((char *)key.mv_data + own.len) + 1;
-    mdb_cursor_close(cur);
     if (rc && rc != MDB_NOTFOUND)
         return rc;
     if ((uint8_t)op->data[LN_RECORD_HEAD] == LN_EV_ATTEMPT)
@@ -366,7 +408,7 @@ static int event(struct ln_committer *c, struct ln_op *op)
 static int unpark(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_numbers *n = touch(c, op);
-    struct ln_key k = ln_key_sub(op->chan, op->seq, op->n);
+    struct ln_key k = ln_key_parked(op->chan, op->seq, op->n);
     MDB_val key = ln_key_val(&k), val;
     int rc = n ? mdb_get(c->txn, c->env->db[LN_DB_PARKED], &key, &val) : MDB_NOTFOUND;
     if (rc)
@@ -425,20 +467,14 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
 int ln_write_numbers(struct ln_committer *c)
 {
     int rc = 0;
-    if (c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK) {
-        rc = ln_index_flush(c->env, c->txn, &c->tail, &c->scratch);
-        for (unsigned i = 0; i < c->nchans; i++) {
-            struct ln_numbers *n = &c->chans[i];
-            n->dirty |= n->indexed < n->s.next_seq;
-            n->indexed = n->s.next_seq;
-        }
-    }
+    if (c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK)
+        rc = ln_index_flush(c->env, c->txn, &c->tail, c->next_pos, &c->scratch);
     for (unsigned i = 0; i < c->nchans && !rc; i++) {
         struct ln_numbers *n = &c->chans[i];
         if (!n->dirty)
             continue;
         c->scratch.len = 0;
-        if (ln_numbers_write(n, &c->scratch) != LN_OK)
+        if (ln_numbers_write(n, ln_buf_span(&c->maps[i].runs), &c->scratch) != LN_OK)
             return ENOMEM;
         rc = put(c, LN_DB_CUR, ln_key_chan(n->s.id), ln_buf_span(&c->scratch));
         n->dirty = false;

@@ -19,19 +19,20 @@ struct ln_dest_state *ln_numbers_dest(struct ln_numbers *n, uint16_t id)
     return &n->dest[id - 1];
 }
 
-int ln_numbers_write(const struct ln_numbers *n, struct ln_buf *out)
+int ln_numbers_write(const struct ln_numbers *n, struct ln_span runs, struct ln_buf *out)
 {
     const struct ln_channel_state *s = &n->s;
-    if (ln_buf_reserve(out, LN_RECORD_HEAD + 16 * 10 + LN_NAME_MAX +
+    if (ln_buf_reserve(out, LN_RECORD_HEAD + 18 * 10 + runs.len + LN_NAME_MAX +
                                 (size_t)s->ndest * (10 * 10 + LN_NAME_MAX)) != LN_OK)
         return LN_ENOMEM;
     char *at = out->data + out->len;
     struct ln_enc e = {at};
     ln_enc_head(&e, 0);
+    ln_enc_bytes(&e, runs);
     ln_enc_bytes(&e, ln_span_str(s->name));
     const uint64_t nums[] = {s->first_seq, s->next_seq, s->cursor,    s->attempts, s->mode,
                              s->received,  s->filtered, s->processed, s->errors,   s->parked,
-                             s->rejected,  s->bytes,    n->kept,      n->indexed,  s->ndest};
+                             s->rejected,  s->bytes,    n->kept,      n->last_pos, s->ndest};
     for (size_t i = 0; i < sizeof nums / sizeof nums[0]; i++)
         ln_enc_num(&e, nums[i]);
     for (unsigned i = 0; i < s->ndest; i++) {
@@ -71,7 +72,19 @@ static int read_dest(struct ln_dec *d, struct ln_dest_state *t)
     return d->bad ? LN_EPARSE : LN_OK;
 }
 
-int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n)
+int ln_numbers_runs(struct ln_span rec, struct ln_span *runs)
+{
+    struct ln_span body;
+    uint64_t total;
+    int rc = ln_record_open(rec, &body, &total);
+    if (rc != LN_OK)
+        return rc;
+    struct ln_dec d = ln_dec_of(body);
+    *runs = ln_dec_bytes(&d);
+    return d.bad ? LN_EPARSE : LN_OK;
+}
+
+int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n, struct ln_span *runs)
 {
     struct ln_span body;
     uint64_t total;
@@ -81,6 +94,7 @@ int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n)
     struct ln_dec d = ln_dec_of(body);
     struct ln_channel_state *s = &n->s;
     s->id = id;
+    *runs = ln_dec_bytes(&d);
     if (!read_name(&d, s->name))
         return LN_EPARSE;
     s->first_seq = ln_dec_num(&d);
@@ -96,7 +110,7 @@ int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n)
     s->rejected = ln_dec_num(&d);
     s->bytes = ln_dec_num(&d);
     n->kept = ln_dec_num(&d);
-    n->indexed = ln_dec_num(&d);
+    n->last_pos = ln_dec_num(&d);
     uint64_t ndest = ln_dec_num(&d);
     if (d.bad || ndest > UINT16_MAX || ndest > (size_t)(d.end - d.p))
         return LN_EPARSE;

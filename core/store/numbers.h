@@ -12,7 +12,7 @@ struct ln_numbers {
     struct ln_dest_state *dest;
     unsigned dest_cap; /* used for copies */
     uint64_t kept; /* receipts in the log */
-    uint64_t indexed; /* messages below stand in index blocks */
+    uint64_t last_pos; /* of the last message ever, in the log */
 
     /* Committer only, not stored. */
     uint64_t max_age_s, max_bytes; /* retention; 0 = no limit */
@@ -23,9 +23,13 @@ struct ln_numbers {
 
 /* Gives the destination with this id (ids count from 1), making room; NULL when out of memory. */
 struct ln_dest_state *ln_numbers_dest(struct ln_numbers *n, uint16_t id);
-int ln_numbers_write(const struct ln_numbers *n, struct ln_buf *out) LN_MUST;
+/* runs: the tail of the channel's map (map.h), which stands before the numbers. */
+int ln_numbers_write(const struct ln_numbers *n, struct ln_span runs, struct ln_buf *out) LN_MUST;
 /* Overwrites what is stored of *n and keeps the rest. */
-int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n) LN_MUST;
+int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n,
+                    struct ln_span *runs) LN_MUST;
+/* Only the runs. */
+int ln_numbers_runs(struct ln_span rec, struct ln_span *runs) LN_MUST;
 void ln_numbers_fini(struct ln_numbers *n);
 #endif
 #endif

@@ -9,7 +9,8 @@
 static int channel_record(struct ln_reader *r, MDB_val key, MDB_val val,
                           struct ln_channel_state *out)
 {
-    int rc = ln_numbers_read(ln_val_span(val), ln_get_u32(key.mv_data), &r->numbers);
+    struct ln_span runs;
+    int rc = ln_numbers_read(ln_val_span(val), ln_get_u32(key.mv_data), &r->numbers, &runs);
     *out = r->numbers.s;
     return rc;
 }
@@ -44,92 +45,64 @@ uint32_t ln_read_channel_id(struct ln_reader *r, const char *name)
 
 /* ---- messages ------------------------------------------------------------------------------ */
 
-int ln_read_receipt(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_receipt *out)
+static int receipt_at(struct ln_reader *r, uint64_t pos, struct ln_receipt *out)
 {
     struct ln_span body;
-    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_MSG, .chan = chan, .seq = seq}, &body);
-    return rc == LN_OK ? ln_record_receipt_read(body, out) : rc;
+    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body);
+    if (rc == LN_OK)
+        rc = ln_record_receipt_read(body, out);
+    return rc;
 }
 
-static int receipt_at(struct ln_reader *r, MDB_val key, MDB_val val, uint32_t chan, uint64_t *seq,
-                      struct ln_receipt *out)
+int ln_read_receipt(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_receipt *out)
 {
-    struct ln_span body;
-    uint64_t total;
-    *seq = ln_get_u64((const char *)key.mv_data + 4);
-    int rc = ln_record_open(ln_val_span(val), &body, &total);
-    if (rc != LN_OK)
-        return rc;
-    if (total > body.len)
-        return ln_read_receipt(r, chan, *seq, out);
-    return ln_record_receipt_read(body, out);
+    uint64_t pos;
+    int rc = ln_reader_at(r, chan, seq, &pos);
+    return rc == LN_OK ? receipt_at(r, pos, out) : rc;
 }
 
 int ln_read_receipt_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out)
 {
-    MDB_cursor *c;
-    MDB_val key, val;
-    struct ln_key k = ln_key_msg(chan, *seq);
-    int rc = ln_reader_cursor(r, LN_DB_MSG, &c);
-    if (rc == LN_OK)
-        rc = ln_reader_seek(c, &k, 4, &key, &val);
-    return rc == LN_OK ? receipt_at(r, key, val, chan, seq, out) : rc;
+    uint64_t pos;
+    int rc = ln_reader_from(r, chan, seq, &pos);
+    return rc == LN_OK ? receipt_at(r, pos, out) : rc;
 }
 
 int ln_read_receipt_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out)
 {
-    MDB_cursor *c;
-    MDB_val key, val;
-    struct ln_key k = ln_key_msg(chan, *seq);
-    int rc = ln_reader_cursor(r, LN_DB_MSG, &c);
-    if (rc != LN_OK)
-        return rc;
-    rc = ln_reader_seek(c, &k, k.len, &key, &val);
-    if (rc !=
-        LN_OK) { /* not this one: the one before where the cursor stands, or the last of all */
-        bool behind = key.mv_data != k.b;
-        int m = mdb_cursor_get(c, &key, &val, behind ? MDB_PREV : MDB_LAST);
-        if (m)
-            return ln_code_from_mdb(m);
-        if (ln_get_u32(key.mv_data) != chan)
-            return LN_ENOTFOUND;
-    }
-    return receipt_at(r, key, val, chan, seq, out);
+    uint64_t pos;
+    int rc = ln_reader_back(r, chan, seq, &pos);
+    return rc == LN_OK ? receipt_at(r, pos, out) : rc;
+}
+
+static int time_at(struct ln_reader *r, uint64_t pos, int64_t *t)
+{
+    struct ln_span body;
+    uint64_t total;
+    int rc =
+        ln_part_get(r->env, r->txn, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body, &total);
+    return rc == LN_OK ? ln_record_receipt_time(body, t) : rc;
 }
 
 /* Only the time: for the binary search. */
-static int time_from(MDB_cursor *c, uint32_t chan, uint64_t *seq, int64_t *t)
+static int time_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, int64_t *t)
 {
-    MDB_val key, val;
-    struct ln_span body;
-    uint64_t total;
-    struct ln_key k = ln_key_msg(chan, *seq);
-    int rc = ln_reader_seek(c, &k, 4, &key, &val);
-    if (rc == LN_OK)
-        rc = ln_record_open(ln_val_span(val), &body, &total);
-    if (rc != LN_OK)
-        return rc;
-    struct ln_dec d = ln_dec_of(body);
-    ln_dec_u8(&d);
-    *t = (int64_t)ln_dec_u64(&d);
-    *seq = ln_get_u64((const char *)key.mv_data + 4);
-    return d.bad ? LN_EPARSE : LN_OK;
+    uint64_t pos;
+    int rc = ln_reader_from(r, chan, seq, &pos);
+    return rc == LN_OK ? time_at(r, pos, t) : rc;
 }
 
 int ln_read_seq_at(struct ln_reader *r, uint32_t chan, int64_t time_us, uint64_t *seq)
 {
-    MDB_cursor *c;
     struct ln_channel_state s;
     int64_t t;
     int rc = ln_read_channel(r, chan, &s);
-    if (rc == LN_OK)
-        rc = ln_reader_cursor(r, LN_DB_MSG, &c);
     if (rc != LN_OK)
         return rc;
     uint64_t lo = s.first_seq, hi = s.next_seq; /* the answer lies in [lo, hi] */
     while (lo < hi) {
         uint64_t mid = lo + (hi - lo) / 2, at = mid;
-        rc = time_from(c, chan, &at, &t);
+        rc = time_from(r, chan, &at, &t);
         if (rc != LN_OK && rc != LN_ENOTFOUND)
             return rc;
         if (rc == LN_ENOTFOUND || t >= time_us)
@@ -138,18 +111,18 @@ int ln_read_seq_at(struct ln_reader *r, uint32_t chan, int64_t time_us, uint64_t
             lo = at + 1;
     }
     *seq = lo;
-    return time_from(c, chan, seq, &t);
+    return time_from(r, chan, seq, &t);
 }
 
 /* ---- results ------------------------------------------------------------------------------- */
 
 /* The bytes of an item that was kept as a difference. */
-static int rebuild(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_stored_item *it)
+static int rebuild(struct ln_reader *r, uint64_t pos, struct ln_stored_item *it)
 {
     struct ln_receipt in;
     if (!it->delta)
         return LN_OK;
-    int rc = ln_read_receipt(r, chan, seq, &in);
+    int rc = receipt_at(r, pos, &in);
     if (rc != LN_OK)
         return rc == LN_ENOTFOUND ? LN_EPARSE : rc;
     /* One literal byte or a copy needs bytes of its own in the record; a copy is never longer than
@@ -164,11 +137,10 @@ static int rebuild(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_s
     return rc;
 }
 
-static int open_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_dec *d,
-                       struct ln_processed *p)
+static int open_result(struct ln_reader *r, uint64_t pos, struct ln_dec *d, struct ln_processed *p)
 {
     struct ln_span body;
-    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_RES, .chan = chan, .seq = seq}, &body);
+    int rc = ln_reader_body(r, (struct ln_at){.db = LN_DB_RES, .pos = pos}, &body);
     if (rc != LN_OK)
         return rc;
     *d = ln_dec_of(body);
@@ -178,7 +150,10 @@ static int open_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct 
 int ln_read_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_processed *p)
 {
     struct ln_dec d;
-    int rc = open_result(r, chan, seq, &d, p);
+    uint64_t pos;
+    int rc = ln_reader_at(r, chan, seq, &pos);
+    if (rc == LN_OK)
+        rc = open_result(r, pos, &d, p);
     if (rc == LN_OK && p->nitems > r->items_cap) {
         struct ln_item *items = realloc(r->items, p->nitems * sizeof *items);
         if (!items)
@@ -190,7 +165,7 @@ int ln_read_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_p
         struct ln_stored_item it;
         rc = ln_record_item_read(&d, &it);
         if (rc == LN_OK)
-            rc = rebuild(r, chan, seq, &it);
+            rc = rebuild(r, pos, &it);
         r->items[i] = it.item;
     }
     p->items = r->items;
@@ -207,7 +182,7 @@ static int item_at(struct ln_dec d, const struct ln_processed *p, uint32_t n,
     return rc;
 }
 
-static int output_bytes(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_dec d,
+static int output_bytes(struct ln_reader *r, uint64_t pos, struct ln_dec d,
                         const struct ln_processed *p, struct ln_stored_item *it,
                         struct ln_span *out)
 {
@@ -219,11 +194,11 @@ static int output_bytes(struct ln_reader *r, uint32_t chan, uint64_t seq, struct
         return rc;
     switch (it->item.kind) {
     case LN_I_BYTES:
-        rc = rebuild(r, chan, seq, it);
+        rc = rebuild(r, pos, it);
         *out = it->item.data;
         return rc;
     case LN_I_INPUT:
-        rc = ln_read_receipt(r, chan, seq, &in);
+        rc = receipt_at(r, pos, &in);
         if (rc == LN_OK)
             *out = in.raw;
         return rc;
@@ -237,10 +212,13 @@ int ln_read_output(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n,
     struct ln_processed p;
     struct ln_stored_item it;
     struct ln_dec d;
-    int rc = open_result(r, chan, seq, &d, &p);
+    uint64_t pos;
+    int rc = ln_reader_at(r, chan, seq, &pos);
+    if (rc == LN_OK)
+        rc = open_result(r, pos, &d, &p);
     if (rc == LN_OK)
         rc = item_at(d, &p, n, &it);
-    return rc == LN_OK ? output_bytes(r, chan, seq, d, &p, &it, out) : rc;
+    return rc == LN_OK ? output_bytes(r, pos, d, &p, &it, out) : rc;
 }
 
 /* First output for dest at or behind number `n` of this result; LN_ENOTFOUND = none. */
@@ -259,50 +237,30 @@ static int find_output(struct ln_dec d, const struct ln_processed *p, uint16_t d
     return LN_ENOTFOUND;
 }
 
-static int received(struct ln_reader *r, uint32_t chan, uint64_t seq, int64_t *t)
-{
-    struct ln_span body;
-    uint64_t total;
-    int rc = ln_part_get(r->env, r->txn, (struct ln_at){.db = LN_DB_MSG, .chan = chan, .seq = seq},
-                         &body, &total);
-    if (rc != LN_OK)
-        return rc;
-    struct ln_dec d = ln_dec_of(body);
-    ln_dec_u8(&d);
-    *t = (int64_t)ln_dec_u64(&d);
-    return d.bad ? LN_EPARSE : LN_OK;
-}
-
 int ln_read_next_output(struct ln_reader *r, uint32_t chan, uint16_t dest, struct ln_pos *pos,
                         struct ln_span *bytes, int64_t *received_us)
 {
-    MDB_cursor *c;
-    MDB_val key, val;
-    struct ln_key k = ln_key_msg(chan, pos->seq);
-    int rc = ln_reader_cursor(r, LN_DB_RES, &c);
-    if (rc == LN_OK)
-        rc = ln_reader_seek(c, &k, 4, &key, &val);
+    uint64_t seq = pos->seq, at;
+    int rc = ln_reader_from(r, chan, &seq, &at);
     for (int looked = 0; rc == LN_OK; looked++) {
         struct ln_processed p;
         struct ln_stored_item it;
         struct ln_dec d;
-        uint64_t seq = ln_get_u64((const char *)key.mv_data + 4);
         if (seq != pos->seq)
             *pos = (struct ln_pos){seq, 0};
         if (looked == 1000)
             return LN_EAGAIN;
-        if ((rc = open_result(r, chan, seq, &d, &p)) != LN_OK)
-            return rc;
+        if ((rc = open_result(r, at, &d, &p)) != LN_OK)
+            return rc; /* not processed yet: nor is what follows */
         rc = find_output(d, &p, dest, &pos->n, &it);
         if (rc == LN_OK) {
-            rc = received(r, chan, seq, received_us);
-            return rc == LN_OK ? output_bytes(r, chan, seq, d, &p, &it, bytes) : rc;
+            rc = time_at(r, at, received_us);
+            return rc == LN_OK ? output_bytes(r, at, d, &p, &it, bytes) : rc;
         }
         if (rc != LN_ENOTFOUND)
             return rc;
-        rc = ln_code_from_mdb(mdb_cursor_get(c, &key, &val, MDB_NEXT));
-        if (rc == LN_OK && ln_get_u32(key.mv_data) != chan)
-            rc = LN_ENOTFOUND;
+        seq++;
+        rc = ln_reader_from(r, chan, &seq, &at);
     }
     return rc;
 }
@@ -314,8 +272,10 @@ int ln_read_outcome(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n
 {
     struct ln_span body;
     uint16_t dest;
-    int rc =
-        ln_reader_body(r, (struct ln_at){.db = LN_DB_OUT, .chan = chan, .seq = seq, .n = n}, &body);
+    struct ln_at at = {.db = LN_DB_OUT, .n = n};
+    int rc = ln_reader_at(r, chan, seq, &at.pos);
+    if (rc == LN_OK)
+        rc = ln_reader_body(r, at, &body);
     return rc == LN_OK ? ln_record_outcome_read(body, &dest, out) : rc;
 }
 
@@ -323,8 +283,10 @@ int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i,
                   struct ln_event *out)
 {
     struct ln_span body;
-    int rc =
-        ln_reader_body(r, (struct ln_at){.db = LN_DB_EV, .chan = chan, .seq = seq, .n = *i}, &body);
+    struct ln_at at = {.db = LN_DB_EV, .n = *i};
+    int rc = ln_reader_at(r, chan, seq, &at.pos);
+    if (rc == LN_OK)
+        rc = ln_reader_body(r, at, &body);
     if (rc == LN_OK && (rc = ln_record_event_read(body, out)) == LN_OK)
         ++*i;
     return rc;
@@ -360,7 +322,7 @@ int ln_read_next_parked(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint3
     bool first = *seq == 0;
     if (!first && ++*n == 0) /* behind LN_WHOLE comes the next message */
         ++*seq;
-    struct ln_key k = ln_key_sub(chan, *seq, first ? 0 : *n);
+    struct ln_key k = ln_key_parked(chan, *seq, first ? 0 : *n);
     int rc = ln_reader_cursor(r, LN_DB_PARKED, &c);
     if (rc == LN_OK)
         rc = ln_reader_seek(c, &k, 4, &key, &val);

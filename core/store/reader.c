@@ -129,6 +129,7 @@ void ln_reader_end(struct ln_reader *r)
         return;
     mdb_txn_reset(r->txn);
     memset(r->cur_live, 0, sizeof r->cur_live);
+    r->runs_chan = 0;
     r->active = false;
     pthread_rwlock_unlock(&r->env->guard);
     for (struct ln_reader_block *b; (b = r->blocks);) {
@@ -179,6 +180,42 @@ int ln_reader_seek(MDB_cursor *c, struct ln_key *k, size_t prefix, MDB_val *key,
     if (rc)
         return ln_code_from_mdb(rc);
     return key->mv_size >= prefix && memcmp(key->mv_data, k->b, prefix) == 0 ? LN_OK : LN_ENOTFOUND;
+}
+
+/* Finds the tail of the channel's map, and a cursor on the rest of it. */
+static int map_of(struct ln_reader *r, uint32_t chan, MDB_cursor **cur)
+{
+    struct ln_key k = ln_key_chan(chan);
+    MDB_val key = ln_key_val(&k), val;
+    if (chan != r->runs_chan || chan == 0) {
+        int rc = mdb_get(r->txn, r->env->db[LN_DB_CUR], &key, &val);
+        int code = rc ? ln_code_from_mdb(rc) : ln_numbers_runs(ln_val_span(val), &r->runs);
+        if (code != LN_OK)
+            return code;
+        r->runs_chan = chan;
+    }
+    return ln_reader_cursor(r, LN_DB_MAP, cur);
+}
+
+int ln_reader_at(struct ln_reader *r, uint32_t chan, uint64_t seq, uint64_t *pos)
+{
+    MDB_cursor *cur;
+    int rc = map_of(r, chan, &cur);
+    return rc == LN_OK ? ln_map_at(cur, chan, r->runs, seq, pos) : rc;
+}
+
+int ln_reader_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *pos)
+{
+    MDB_cursor *cur;
+    int rc = map_of(r, chan, &cur);
+    return rc == LN_OK ? ln_map_from(cur, chan, r->runs, seq, pos) : rc;
+}
+
+int ln_reader_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *pos)
+{
+    MDB_cursor *cur;
+    int rc = map_of(r, chan, &cur);
+    return rc == LN_OK ? ln_map_back(cur, chan, r->runs, seq, pos) : rc;
 }
 
 int ln_reader_body(struct ln_reader *r, struct ln_at at, struct ln_span *body)

@@ -3,7 +3,7 @@
 #define LN_STORE_READER_H
 
 #ifndef LN_CDEF
-#include "store/lmdb_env.h"
+#include "store/map.h"
 #include "store/numbers.h"
 
 struct ln_reader_block {
@@ -24,6 +24,8 @@ struct ln_reader {
     struct ln_item *items;
     uint32_t items_cap;
     struct ln_numbers numbers;
+    uint32_t runs_chan; /* whose runs these are, in this transaction; 0 = nobody's */
+    struct ln_span runs;
 };
 
 /* Drops the transactions of all readers, which must not be active: the environment is closed. */
@@ -32,6 +34,10 @@ void ln_reader_forget_all(struct ln_env *e);
 char *ln_reader_alloc(struct ln_reader *r, size_t len);
 /* A cursor for one data base, kept from one transaction to the next. Lunate's codes. */
 int ln_reader_cursor(struct ln_reader *r, enum ln_db db, MDB_cursor **out) LN_MUST;
+/* The place of a message; of the first at or behind *seq; of the last at or before it. */
+int ln_reader_at(struct ln_reader *r, uint32_t chan, uint64_t seq, uint64_t *pos) LN_MUST;
+int ln_reader_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *pos) LN_MUST;
+int ln_reader_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *pos) LN_MUST;
 /* The whole body of a record. */
 int ln_reader_body(struct ln_reader *r, struct ln_at at, struct ln_span *body) LN_MUST;
 /* Moves to the first key at or behind k, and says whether it begins with the first `prefix` bytes.

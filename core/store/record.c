@@ -125,19 +125,21 @@ int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total)
 
 size_t ln_record_receipt_bound(const struct ln_receipt *r)
 {
-    size_t n = LN_RECORD_HEAD + 1 + 8 + (7 + LN_PATIENTS_MAX) * NUM_MAX + r->peer.len +
+    size_t n = LN_RECORD_HEAD + 1 + 8 + (9 + LN_PATIENTS_MAX) * NUM_MAX + r->peer.len +
                r->control_id.len + r->type.len + r->only_dest.len + r->raw.len;
     for (unsigned i = 0; i < r->npatient; i++)
         n += r->patient[i].len;
     return n;
 }
 
-size_t ln_record_receipt_write(char *at, const struct ln_receipt *r)
+size_t ln_record_receipt_write(char *at, uint32_t chan, uint64_t seq, const struct ln_receipt *r)
 {
     struct ln_enc e = {at};
     ln_enc_head(&e, 0);
     ln_enc_u8(&e, r->kind);
     ln_enc_u64(&e, (uint64_t)r->time_us);
+    ln_enc_num(&e, chan);
+    ln_enc_num(&e, seq);
     ln_enc_num(&e, r->origin_chan);
     ln_enc_num(&e, r->origin_seq);
     ln_enc_bytes(&e, r->peer);
@@ -156,6 +158,8 @@ int ln_record_receipt_read(struct ln_span body, struct ln_receipt *r)
     struct ln_dec d = ln_dec_of(body);
     r->kind = ln_dec_u8(&d);
     r->time_us = (int64_t)ln_dec_u64(&d);
+    r->chan = (uint32_t)ln_dec_num(&d);
+    r->seq = ln_dec_num(&d);
     r->origin_chan = (uint32_t)ln_dec_num(&d);
     r->origin_seq = ln_dec_num(&d);
     r->peer = ln_dec_bytes(&d);
@@ -169,6 +173,14 @@ int ln_record_receipt_read(struct ln_span body, struct ln_receipt *r)
     for (unsigned i = 0; i < r->npatient; i++)
         r->patient[i] = ln_dec_bytes(&d);
     r->raw = ln_dec_rest(&d);
+    return d.bad ? LN_EPARSE : LN_OK;
+}
+
+int ln_record_receipt_time(struct ln_span body, int64_t *time_us)
+{
+    struct ln_dec d = ln_dec_of(body);
+    ln_dec_u8(&d); /* kind */
+    *time_us = (int64_t)ln_dec_u64(&d);
     return d.bad ? LN_EPARSE : LN_OK;
 }
 

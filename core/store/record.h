@@ -45,9 +45,11 @@ struct ln_span ln_dec_rest(struct ln_dec *d);
 int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total) LN_MUST;
 
 size_t ln_record_receipt_bound(const struct ln_receipt *r);
-size_t ln_record_receipt_write(char *at, const struct ln_receipt *r);
+size_t ln_record_receipt_write(char *at, uint32_t chan, uint64_t seq, const struct ln_receipt *r);
 /* body may be cut behind the fields (a chunked record's first part): raw is then cut as well. */
 int ln_record_receipt_read(struct ln_span body, struct ln_receipt *r) LN_MUST;
+/* Only the receipt's time. */
+int ln_record_receipt_time(struct ln_span body, int64_t *time_us) LN_MUST;
 
 /* A result as it is queued: output bytes plain, no kv. */
 size_t ln_record_result_bound(const struct ln_processed *p);

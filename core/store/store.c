@@ -118,7 +118,10 @@ static void store_free(struct ln_store *s)
         ln_batch_free(s->c.work);
     for (unsigned i = 0; i < s->c.chans_cap; i++)
         free(s->c.chans[i].dest);
+    for (unsigned i = 0; i < s->c.chans_cap; i++)
+        ln_map_fini(&s->c.maps[i]);
     free(s->c.chans);
+    free(s->c.maps);
     ln_index_fini(&s->c.tail);
     ln_buf_fini(&s->c.scratch);
     ln_buf_fini(&s->c.input);
@@ -265,7 +268,7 @@ int ln_store_append(struct ln_store *s, uint32_t chan, const struct ln_receipt *
         return LN_ENOMEM;
     address(op, chan, ch->next_seq, done, arg);
     op->must = must;
-    op->len = ln_record_receipt_write(op->data, r);
+    op->len = ln_record_receipt_write(op->data, chan, op->seq, r);
     ln_batch_push(s, op);
     *seq = ch->next_seq++;
     return LN_OK;

@@ -25,7 +25,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define LN_STORE_FORMAT 1u
+#define LN_STORE_FORMAT 2u
 #define LN_NAME_MAX     64u
 #define LN_PATIENTS_MAX 8u
 
@@ -51,6 +51,8 @@ struct ln_receipt {
     unsigned npatient;
     struct ln_span patient[LN_PATIENTS_MAX]; /* PID-3.1 values, raw */
     struct ln_span raw; /* bytes as received */
+    uint32_t chan; /* set by what reads */
+    uint64_t seq;
 };
 
 /* Where an output stands in a destination's queue. */

@@ -561,10 +561,11 @@ describe("store", function()
     s:close()
     local f = io.open(dir .. "/data.mdb", "r+b")
     local all = f:read "*a"
-    -- every place a page has that record: version 1, flags, kind, time, no origin, peer
+    -- every place a page has that record: version 1, flags, kind, time, channel 1, number 1, no
+    -- origin, peer
     local at, n = 0, 0
     while true do
-      at = all:find("\0\0\4PEER", at + 1, true)
+      at = all:find("\1\1\0\0\4PEER", at + 1, true)
       if not at then break end
       assert.equal("\1\0\1", all:sub(at - 11, at - 9))
       f:seek("set", at - 12)
@@ -583,7 +584,7 @@ describe("store", function()
     all = f:read "*a"
     at = 1
     while true do
-      at = all:find("format\0\0\0\1", at, true)
+      at = all:find("format\0\0\0\2", at, true)
       if not at then break end
       f:seek("set", at + 8)
       f:write "\9"
