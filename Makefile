@@ -19,8 +19,9 @@ Q      := $(if $(filter 1,$(V)),,@)
 SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
-  libseccomp-dev lua-argparse
-TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils dpkg-dev
+  libseccomp-dev libreadline-dev lua-argparse
+TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils dpkg-dev \
+  tmux
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
   -Wwrite-strings -Wformat=2 -Wundef -Werror
@@ -50,19 +51,27 @@ LN_LIBS    = $(PKG_LIBS) -lm -ldl
 LLHTTP := build/llhttp
 LLHTTP_OBJ := $(B)/llhttp/llhttp.o $(B)/llhttp/api.o $(B)/llhttp/http.o
 
-# Everything but main.c also goes into liblunate.so, which the tests load through FFI.
-C_SRC  := $(sort $(wildcard core/*/*.c))
+# Everything but main.c also goes into liblunate.so, which the tests load through FFI. The line editor
+# of `lunate repl` is a program of its own, since GNU readline is GPL: nothing else is linked with it.
+EDITOR_SRC := $(sort $(wildcard core/repl/*.c))
+C_SRC  := $(filter-out $(EDITOR_SRC),$(sort $(wildcard core/*/*.c)))
+EDITOR_OBJ := $(EDITOR_SRC:%.c=$(B)/%.o)
 C_OBJ  := $(C_SRC:%.c=$(B)/%.o)
 LUA_SRC := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
-HEADERS := $(sort $(wildcard core/*/*.h))
+HEADERS := $(filter-out core/repl/%,$(sort $(wildcard core/*/*.h)))
 
 .PHONY: all deps test-deps demo test bench crash lint install deb clean fuzz fuzz-merge format
-all: $(B)/lunate $(B)/liblunate.so $(B)/cdef.h
-	$(if $(filter release,$(MODE)),$(Q)ln -f $(B)/lunate build/lunate 2>/dev/null || cp -f $(B)/lunate build/lunate)
+all: $(B)/lunate $(B)/lunate-repl $(B)/liblunate.so $(B)/cdef.h
+	$(if $(filter release,$(MODE)),$(Q)for f in lunate lunate-repl; do \
+	  ln -f $(B)/$$f build/$$f 2>/dev/null || cp -f $(B)/$$f build/$$f; done)
 
 $(B)/lunate: $(B)/core/main.o $(C_OBJ) $(LLHTTP_OBJ) $(B)/embed.o
 	$(SAY) LD $@
 	$(Q)$(CC) $(LN_LDFLAGS) -o $@ $^ $(LN_LIBS)
+
+$(B)/lunate-repl: $(EDITOR_OBJ) $(filter $(B)/core/base/% $(B)/core/ipc/%,$(C_OBJ))
+	$(SAY) LD $@
+	$(Q)$(CC) $(LN_LDFLAGS) -o $@ $^ -lreadline
 
 $(B)/liblunate.so: $(C_OBJ) $(LLHTTP_OBJ) $(B)/embed.o
 	$(SAY) LD $@
@@ -148,6 +157,7 @@ format:
 
 install: all
 	install -D -m 0755 build/lunate $(DESTDIR)$(PREFIX)/bin/lunate
+	install -D -m 0755 build/lunate-repl $(DESTDIR)$(PREFIX)/libexec/lunate/lunate-repl
 	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/lunate/LICENSE
 	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/lunate/README.md
 	install -d $(DESTDIR)$(UNITDIR)

@@ -7,6 +7,7 @@ local libraries = {
   ["luajit.h"] = "script role",
   ["event2/"] = "net hub role",
   ["openssl/"] = "net hub",
+  ["readline/"] = "repl",
 }
 
 local function read(path)

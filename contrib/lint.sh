@@ -48,7 +48,7 @@ shell_code() { files '*.sh' .ci/run | xargs shellcheck; }
 # that is in use.
 compiler() {
   make --no-print-directory -j"$(nproc 2>/dev/null || echo 2)" CC="$1" MODE=release \
-    B="build/lint/$1" "build/lint/$1/lunate" "build/lint/$1/liblunate.so"
+    B="build/lint/$1" "build/lint/$1/lunate" "build/lint/$1/lunate-repl" "build/lint/$1/liblunate.so"
 }
 
 # The project must not know on which machine, or by whom, it was written.

@@ -13,7 +13,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-2" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-3" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -53,6 +53,30 @@ enum ln_proto {
 
     /* verbs that try scripts out -> worker; the hub never sends these */
     LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
+
+    /* repl <-> the child that evaluates (core/role/repl.c). It begins as a worker does (HELLO;
+       CHANNEL with an empty script path = none, FILE*, START; READY or FAILED) and takes MESSAGE,
+       too */
+    LN_P_ASK = 64, /* u32 n, n x bytes: what, and its arguments (lua/repl/inside.lua) */
+    LN_P_ANSWER, /* u8 0 or 1 = failed, u32 n, n x bytes; follows each ASK */
+    LN_P_PRINT, /* bytes text that a script printed, before the ANSWER or RESULT */
+    LN_P_INTERRUPT, /* nothing: stop what you are at */
+
+    /* repl <-> line editor (core/repl) */
+    LN_P_READ, /* repl -> editor: bytes prompt, bytes text to begin with */
+    LN_P_LINE, /* editor -> repl: u8 enum ln_line, bytes text */
+    LN_P_COMPLETE, /* editor -> repl: bytes line up to the cursor */
+    LN_P_MATCHES, /* repl -> editor: u32 bytes of the line to be kept, bytes text that takes the
+                     place of the rest, bytes list to be shown above the prompt */
+    LN_P_REMEMBER, /* repl -> editor: bytes line for the history */
+    LN_P_HISTORY, /* repl -> editor: bytes path of the file that keeps it */
+};
+
+enum ln_line {
+    LN_LINE_TEXT = 0,
+    LN_LINE_END, /* end of input */
+    LN_LINE_INTERRUPTED, /* Ctrl-C */
+    LN_LINE_PASTED, /* a message, pasted: as the terminal gave it */
 };
 
 /* Keys of SITE and their defaults: data "data" (relative to the site, or absolute),

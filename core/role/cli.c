@@ -19,6 +19,7 @@ static const struct {
     {"lunate.sys", ln_cli_sys_open},
     {"lunate.wire", ln_cli_wire_open},
     {"lunate.tools", ln_cli_tools_open},
+    {"lunate.person", ln_cli_repl_open},
     {"lunate.store", ln_cli_store_open},
 };
 

@@ -8,6 +8,7 @@ struct lua_State;
 int ln_cli_sys_open(struct lua_State *L); /* "lunate.sys": files, terminal, text */
 int ln_cli_wire_open(struct lua_State *L); /* "lunate.wire": records of ipc/proto.h, to the control
                                               socket and to children of our own */
+int ln_cli_repl_open(struct lua_State *L); /* "lunate.person": Ctrl-C, changed files */
 int ln_cli_tools_open(struct lua_State *L); /* "lunate.tools": files of messages, keyed hash */
 int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
 

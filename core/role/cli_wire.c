@@ -83,15 +83,17 @@ static int wire_connect(lua_State *L)
     return 3; /* nil, why, true when nobody listens there */
 }
 
-/* spawn(role): a stream to a child of the same binary in that role; nil, why. */
+/* spawn(role [, exe]): a stream to a child of the same binary, or of the one given, in that role;
+ * nil, why. A binary that is not there shows as a stream that is closed. */
 static int wire_spawn(lua_State *L)
 {
     struct ln_err err = {0};
     const char *argv[] = {"lunate", luaL_checkstring(L, 1), NULL};
+    const char *exe = luaL_optstring(L, 2, ln_proc_self());
     struct stream *s = new_stream(L);
     int pid = 0;
     fflush(NULL);
-    if (ln_proc_spawn(ln_proc_self(), argv, &s->fd, &pid, &err) != LN_OK)
+    if (ln_proc_spawn(exe, argv, &s->fd, &pid, &err) != LN_OK)
         return failed(L, err.text);
     s->child = pid;
     return 1;
@@ -257,6 +259,11 @@ static const struct {
     {"SHARED", LN_P_SHARED},     {"DONE", LN_P_DONE},
     {"REQUEST", LN_P_REQUEST},   {"PART", LN_P_PART},
     {"REPLY", LN_P_REPLY},       {"CLOCK", LN_P_CLOCK},
+    {"ASK", LN_P_ASK},           {"ANSWER", LN_P_ANSWER},
+    {"PRINT", LN_P_PRINT},       {"READ", LN_P_READ},
+    {"LINE", LN_P_LINE},         {"COMPLETE", LN_P_COMPLETE},
+    {"MATCHES", LN_P_MATCHES},   {"REMEMBER", LN_P_REMEMBER},
+    {"HISTORY", LN_P_HISTORY},   {"INTERRUPT", LN_P_INTERRUPT},
 };
 
 int ln_cli_wire_open(lua_State *L)

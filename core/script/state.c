@@ -21,6 +21,8 @@ struct vm {
     bool limit_known; /* fault tells of a limit: the first place counts, not where pcall let go */
     double seconds;
     volatile bool time_over;
+    volatile bool interrupted;
+    void (*on_fault)(lua_State *L);
     void *user[LN_SLOTS];
 };
 
@@ -109,6 +111,14 @@ static void set_reason(lua_State *L, struct ln_fault *f, int idx)
     ln_buf_add(&f->reason, s + skip, len - skip);
 }
 
+static void set_time_reason(struct vm *vm)
+{
+    if (vm->interrupted)
+        ln_buf_adds(&vm->fault.reason, "interrupted");
+    else
+        ln_buf_addf(&vm->fault.reason, "ran longer than limits.seconds = %g", vm->seconds);
+}
+
 static void set_memory_reason(struct vm *vm)
 {
     ln_buf_addf(&vm->fault.reason, "used more than limits.memory_mb = %zu", vm->mem.limit >> 20);
@@ -140,6 +150,8 @@ static int on_error(lua_State *L)
     ln_state_where(L, 1, &vm->fault.where);
     add_trace(L, &vm->fault.trace);
     set_reason(L, &vm->fault, 1);
+    if (vm->on_fault)
+        vm->on_fault(L);
     lua_settop(L, 1);
     add_problems(L, &vm->fault);
     return 1;
@@ -166,11 +178,13 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         fault_clear(&vm->fault);
         ln_state_where(L, 0, &vm->fault.where);
         if (vm->time_over)
-            ln_buf_addf(&vm->fault.reason, "ran longer than limits.seconds = %g", vm->seconds);
+            set_time_reason(vm);
         else
             set_memory_reason(vm);
         vm->limit_known = true;
         add_trace(L, &vm->fault.trace);
+        if (vm->on_fault)
+            vm->on_fault(L);
     }
     lua_pushliteral(L, "limit reached");
     lua_error(L);
@@ -199,6 +213,17 @@ void ln_state_stop(lua_State *L)
     lua_sethook(L, on_hook, LUA_MASKCOUNT, 1);
 }
 
+void ln_state_interrupt(lua_State *L)
+{
+    vm_of(L)->interrupted = true;
+    ln_state_stop(L);
+}
+
+void ln_state_on_fault(lua_State *L, void (*fn)(lua_State *L))
+{
+    vm_of(L)->on_fault = fn;
+}
+
 void ln_state_set_seconds(lua_State *L, double seconds)
 {
     vm_of(L)->seconds = seconds;
@@ -219,7 +244,8 @@ void ln_state_resume(lua_State *L)
 {
     struct vm *vm = vm_of(L);
     lua_sethook(L, NULL, 0, 0);
-    vm->time_over = vm->limit_known = vm->mem.refused = vm->mem.over = false;
+    vm->time_over = vm->interrupted = vm->limit_known = false;
+    vm->mem.refused = vm->mem.over = false;
 }
 
 size_t ln_state_memory(lua_State *L)
@@ -255,7 +281,7 @@ int ln_state_call(lua_State *L, int nargs, int nresults)
     lua_settop(L, base - 1);
     if (code == 0 && !vm->limit_known) { /* the time was over just when it was done */
         fault_clear(&vm->fault);
-        ln_buf_addf(&vm->fault.reason, "ran longer than limits.seconds = %g", vm->seconds);
+        set_time_reason(vm);
         vm->limit_known = true;
     }
     if (vm->limit_known)

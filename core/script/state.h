@@ -69,7 +69,12 @@ void ln_state_stop(struct lua_State *L);
 void ln_state_set_seconds(struct lua_State *L, double seconds);
 /* True from the moment a limit has been reached until ln_state_resume. */
 bool ln_state_stopped(struct lua_State *L);
+/* As ln_state_stop, but the error says that a person interrupted it. */
+void ln_state_interrupt(struct lua_State *L);
 /* Forgets a limit that was reached (for a REPL; a worker ends instead). */
 void ln_state_resume(struct lua_State *L);
+/* Called where a script failed, before its stack is gone: for a REPL, which shows the variables. It
+ * must not raise. NULL = nobody. */
+void ln_state_on_fault(struct lua_State *L, void (*fn)(struct lua_State *L));
 
 #endif

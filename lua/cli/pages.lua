@@ -8,6 +8,13 @@ return {
     examples = { "lunate -C hospital_a check", "lunate check --json" },
     about = "Exit status 1 when something is wrong; each mistake is a line with file:line.",
   },
+  repl = {
+    examples = { "lunate repl samples/adt_in.hl7", "lunate -C hospital_a repl -c adt_to_lab",
+      "echo '=msg[\"PID-5.1\"]' | lunate repl message.hl7" },
+    about = "At its prompt .help lists what there is. Tab completes with the values of the\n" ..
+      "message, ?PID-3 explains. Scripts run in a process of their own; nothing is sent.\n" ..
+      "Without a terminal it reads lines and prints results; status 1 when one was an error.",
+  },
   eval = {
     examples = { "lunate eval -c adt_to_lab samples/adt_a01.hl7",
       "lunate eval -c adt_to_lab --diff samples/*.hl7" },

@@ -1,0 +1,110 @@
+-- Where input comes from: GNU readline in a process of its own (core/repl), a plain line reader
+-- when that is missing, or a pipe. All have read(prompt, begin) -> kind, text: "text", "end",
+-- "interrupted", or "pasted" (a whole message); and remember(line).
+local wire = require "lunate.wire"
+local sys = require "lunate.sys"
+local person = require "lunate.person"
+
+local M = {}
+local kinds = { [0] = "text", "end", "interrupted", "pasted" }
+
+-- ---- readline ----------------------------------------------------------------------------------
+
+local Editor = {}
+Editor.__index = Editor
+
+local function programs()
+  local own = os.getenv "LUNATE_REPL"
+  if own then return { own } end
+  local folder = (sys.realpath "/proc/self/exe" or ""):match "^(.*)/[^/]*$" or "."
+  return { folder .. "/lunate-repl", folder .. "/../libexec/lunate/lunate-repl" }
+end
+
+-- Starts the line editor: nil, why when there is none. complete(line) -> keep, text, list.
+local function start(complete)
+  local tried = programs()
+  for _, program in ipairs(tried) do
+    if sys.kind(program) == "file" then
+      local stream, err = wire.spawn("lunate-repl", program)
+      if not stream then return nil, err end
+      local kind, payload = stream:receive(10)
+      local _, build = nil, nil
+      if kind == wire.HELLO then _, build = wire.unpack("b", payload) end
+      if build == wire.BUILD then
+        return setmetatable({ stream = stream, complete = complete }, Editor)
+      end
+      stream:close()
+      return nil, program .. (build and " belongs to another version of lunate" or
+        " does not start")
+    end
+  end
+  return nil, tried[1] .. " is not there"
+end
+
+function Editor:read(prompt, begin)
+  self.stream:send(wire.READ, wire.pack("bb", prompt, begin or ""))
+  while true do
+    local kind, payload = self.stream:receive(3600)
+    if kind == wire.LINE then
+      local _, what, text = wire.unpack("1b", payload)
+      person.interrupted() -- it was meant for the editor
+      return kinds[what], text
+    elseif kind == wire.COMPLETE then
+      local _, line = wire.unpack("b", payload)
+      local ok, keep, text, list = pcall(self.complete, line)
+      if not ok then keep, text, list = #line, "", "" end
+      self.stream:send(wire.MATCHES, wire.pack("4bb", keep, text, list))
+    elseif not kind and payload ~= "timeout" then
+      return "end", ""
+    end
+  end
+end
+
+function Editor:remember(line)
+  self.stream:send(wire.REMEMBER, wire.pack("b", line))
+end
+
+function Editor:history(path)
+  self.stream:send(wire.HISTORY, wire.pack("b", path))
+end
+
+function Editor:close()
+  self.stream:close()
+end
+
+-- ---- a line reader, and a pipe -----------------------------------------------------------------
+
+local Plain = {}
+Plain.__index = Plain
+
+function Plain:read(prompt)
+  if self.prompts then
+    self.out:write((prompt:gsub("[\1\2]", "")))
+    self.out:flush()
+  end
+  local line = io.read "*l"
+  if line then return "text", (line:gsub("\r$", "")) end
+  if self.prompts and person.interrupted() then return "interrupted", "" end
+  if self.prompts then self.out:write "\n" end
+  return "end", ""
+end
+
+function Plain.remember() end
+function Plain.history() end
+function Plain.close() end
+
+--- Opens what fits: editor, whether somebody sits there, and why there is no readline (or nil).
+function M.open(complete)
+  local there = sys.isatty(0)
+  if not there then return setmetatable({ prompts = false }, Plain), false end
+  local why
+  if sys.isatty(1) and os.getenv "TERM" ~= "dumb" then
+    local editor
+    editor, why = start(complete)
+    if editor then return editor, true end
+  end
+  local out = sys.isatty(1) and io.stdout or io.stderr
+  return setmetatable({ prompts = true, out = out }, Plain), true, why
+end
+
+return M

@@ -1,0 +1,87 @@
+-- Where the message at hand comes from: a file's messages one after another, what was pasted, or
+-- the store of the site, whether its engine runs or not.
+local sys = require "lunate.sys"
+local site = require "lunate.cli.site"
+local term = require "lunate.cli.term"
+local time = require "lunate.cli.time"
+local fail = require "lunate.cli.fail"
+local text = require "lunate.repl.text"
+
+local M = {}
+
+--- Line ends as MLLP carries them: CR.
+function M.wire(bytes)
+  if not bytes:find("\r", 1, true) then bytes = bytes:gsub("\n", "\r") end
+  bytes = bytes:gsub("\r\n", "\r"):gsub("[\r\n]+$", "")
+  return bytes .. "\r"
+end
+
+--- The messages of a text: a list.
+function M.split(bytes)
+  local list = sys.messages(bytes)
+  for i, message in ipairs(list) do list[i] = M.wire(message) end
+  return list
+end
+
+--- A file's messages: { label, list, at, file }, or nil and why. The name is taken as it is, then
+-- below the site, then as a sample's.
+function M.load(name)
+  local tried = { name, site.file(name), site.file("samples/" .. name),
+    site.file("samples/" .. name .. ".hl7") }
+  local path
+  for _, candidate in ipairs(tried) do
+    if sys.kind(candidate) then
+      path = candidate
+      break
+    end
+  end
+  if not path then return nil, ("there is no file %s"):format(name) end
+  if sys.kind(path) == "folder" then return nil, path .. " is a folder" end
+  local bytes, why = site.read(path)
+  if not bytes then return nil, why end
+  local list = M.split(bytes)
+  if #list == 0 then return nil, path .. ": no message found: no line starts with MSH" end
+  return { label = path, list = list, at = 1, file = path }
+end
+
+-- Calls f with the site's store; nil, why when it cannot be read.
+local function with_store(f)
+  local ok, result = pcall(function()
+    return f(require "lunate.cli.history".open())
+  end)
+  if ok then return result end
+  if fail.is(result) then return nil, result.text end
+  return nil, tostring(result)
+end
+
+--- The newest messages of a channel as text.
+function M.recent(channel, most)
+  return with_store(function(h)
+    h:channel(channel)
+    local rows = {}
+    local search = require "lunate.cli.messages".search
+    search(h, { channel = channel, limit = most }, function(c, receipt, state)
+      rows[#rows + 1] = { ("%s/%.0f"):format(c.name, receipt.seq),
+        time.text(receipt.time_us):sub(1, 19), state,
+        text.printable(("%s  %s"):format(receipt.type, receipt.control_id)) }
+    end)
+    if #rows == 0 then return "no messages yet" end
+    return text.rows(rows, { "cyan", "dim" }) .. "\n" .. text.paint("dim", ".get takes one of them")
+  end)
+end
+
+--- A recorded message: { label, list, at }, or nil and why.
+function M.get(channel, seq)
+  return with_store(function(h)
+    local c = h:channel(channel)
+    local receipt = h.reader:receipt(c.id, seq, 0, true)
+    if not receipt then
+      fail.fail(1, "there is no message %s/%.0f (the store has %s of %s)", channel, seq,
+        term.count(c.next_seq - c.first_seq, "message"), channel)
+    end
+    return { label = ("%s/%.0f, %s"):format(channel, seq, (h:state(c, seq))),
+      list = { receipt.raw }, at = 1 }
+  end)
+end
+
+return M

@@ -1,0 +1,386 @@
+-- A REPL session: reads a line, does what it says, shows what came of it. Lua and scripts run in
+-- the child (lunate.repl.child); this process holds the terminal, the files, and the way back.
+local sys = require "lunate.sys"
+local person = require "lunate.person"
+local site = require "lunate.cli.site"
+local fail = require "lunate.cli.fail"
+local text = require "lunate.repl.text"
+local child = require "lunate.repl.child"
+local editor = require "lunate.repl.editor"
+local messages = require "lunate.repl.messages"
+local commands = require "lunate.repl.commands"
+
+local M = {}
+local Session = {}
+Session.__index = Session
+
+-- ---- what people see ---------------------------------------------------------------------------
+
+local function colour_wanted()
+  local no = os.getenv "NO_COLOR"
+  return sys.isatty(1) and os.getenv "TERM" ~= "dumb" and (no == nil or no == "")
+end
+
+--- Prints text and a line feed.
+function Session:say(line, ...)
+  if select("#", ...) > 0 then line = line:format(...) end
+  if line ~= "" then io.stdout:write(line, "\n") end
+  self.said = true
+end
+
+--- Says what went wrong: a person goes on, a pipe ends with status 1.
+function Session:wrong(line, ...)
+  if select("#", ...) > 0 then line = line:format(...) end
+  self.status = 1
+  io.stdout:flush()
+  local stream = self.person and io.stdout or io.stderr
+  stream:write(line:find "^\27?%[?3?1?m?error: " and line or text.paint("red", "error: ") .. line,
+    "\n")
+end
+
+-- ---- the child ---------------------------------------------------------------------------------
+
+local function look(self)
+  local lines
+  text.width, lines = person.size()
+  text.colour, text.plain = self.colour, not self.person
+  return text.colour, text.plain, text.width, lines
+end
+
+local function child_options(self)
+  local c = self.channel and self.site and self.site.by_name[self.channel]
+  local settings = c and c.settings or {}
+  return {
+    site = self.site and assert(sys.realpath(site.path())) or "", name = self.channel,
+    script = c and c.script or "", files = c and c.files, shared = self.site and self.site.shared,
+    seconds = tonumber(settings["limits.seconds"]), jit = settings.jit == "true",
+    memory_mb = math.max(tonumber(settings["limits.memory_mb"]) or 0, 256),
+    view = function() return look(self) end,
+    write = function(s) io.stdout:write(s) end,
+    log = function(level, where, line)
+      io.stdout:flush()
+      io.stderr:write(("%s %s: %s\n"):format(level, where, text.printable(line)))
+    end,
+  }
+end
+
+--- Starts a child for the channel at hand in place of the one there is, and gives it the message.
+-- nil, why when the script does not load: the old child stays.
+function Session:start()
+  local new, why = child.start(child_options(self))
+  if not new then return nil, why end
+  if self.child then self.child:close() end
+  self.child = new
+  if self.bytes then new:ask("message", self.bytes) end
+  return true
+end
+
+-- The process ended: says so and starts another.
+function Session:revive(why)
+  self:wrong(why)
+  local ok, broken = self:start()
+  if not ok then self:wrong(broken) end
+  self:say(text.paint("dim", "what was set at the prompt is gone; msg is as it was loaded"))
+end
+
+--- Asks the child: a list of texts; nil when that failed, which has been said.
+function Session:ask(...)
+  local state, answer = self.child:ask(...)
+  if state == "answer" then return answer end
+  if state == "ended" then self:revive(answer) else self:wrong(answer) end
+end
+
+-- ---- site and channel --------------------------------------------------------------------------
+
+local function is_site()
+  return sys.kind(site.file "lunate.lua") == "file" or sys.kind(site.file "channels") == "folder"
+end
+
+-- A mistake "file:line: what" with the lines around it.
+local function with_excerpt(mistake)
+  local file, line = mistake:match "^([%w_/%.%-]+%.lua):(%d+):"
+  local source = file and site.read(site.file(file))
+  if not source then return mistake end
+  local out, n = { mistake }, 0
+  for s in (source .. "\n"):gmatch "(.-)\n" do
+    n = n + 1
+    if math.abs(n - line) <= 2 then
+      out[#out + 1] = ("%s %4d  %s"):format(n == tonumber(line) and ">" or " ", n,
+        text.printable(s, true))
+    end
+  end
+  return table.concat(out, "\n")
+end
+
+-- What must not change unnoticed: the files the script is made of, and the folders they are in.
+local function stamps(s)
+  local list = {}
+  local function add(path) list[path] = person.stamp(site.file(path)) or "" end
+  for _, path in ipairs { "lunate.lua", "lib", "tables", "channels" } do add(path) end
+  for _, c in ipairs(s.site.channels) do
+    if c.name == s.channel then
+      add(c.script)
+      for _, file in ipairs(c.files) do add(file[1]) end
+    end
+  end
+  for _, file in ipairs(s.site.shared) do add(file[1]) end
+  return list
+end
+
+local function changed(s)
+  for path, stamp in pairs(s.stamps or {}) do
+    if (person.stamp(site.file(path)) or "") ~= stamp then return path end
+  end
+end
+
+--- Reads the site anew and starts the script at hand. True, or nil and why not.
+function Session:load_site()
+  if not is_site() then return self:start() end
+  local ok, result = pcall(require "lunate.cli.loader".load)
+  if not ok then
+    return nil, fail.is(result) and result.text or tostring(result)
+  end
+  local before = self.site
+  self.site = result
+  self.stamps = stamps(self)
+  local function back(why)
+    self.site = before or result
+    return nil, why
+  end
+  if self.channel then
+    if not result.by_name[self.channel] then
+      return back(("the site has no channel \"%s\" (it has: %s)"):format(self.channel,
+        table.concat(site.channels(), ", ")))
+    end
+    for _, e in ipairs(result.errors) do
+      if e.channel == self.channel then return back(with_excerpt(e.text)) end
+    end
+  end
+  local started, why = self:start()
+  if not started then return back(with_excerpt(why)) end
+  return true
+end
+
+--- Takes what was saved meanwhile. The message stays as it is at the prompt.
+function Session:reload(said)
+  local state, answer = self.child:ask "wire"
+  if state == "answer" and answer[1] then self.bytes = answer[1] end
+  local ok, why = self:load_site()
+  if ok then
+    self:say(text.paint("dim", said .. ": reloaded (what was set at the prompt is gone)"))
+  else
+    self:wrong(why)
+    self:say(text.paint("dim", "the script as it was before stays in use"))
+  end
+  return ok
+end
+
+local function follow(self)
+  local path = self.stamps and changed(self)
+  if path then self:reload(path .. " was saved") end
+end
+
+-- ---- the message at hand -----------------------------------------------------------------------
+
+--- Takes a message (bytes) from a source { label, list, at }.
+function Session:take(source)
+  local bytes = source.list[source.at]
+  local answer = self:ask("message", bytes)
+  if not answer then return end
+  if answer[1] == "error" then return self:wrong("%s: %s", source.label, answer[2]) end
+  self.bytes, self.source, self.last_run = bytes, source, nil
+  if self.person then
+    local place = #source.list > 1 and (", %d of %d"):format(source.at, #source.list) or ""
+    self:say("%s%s: %s", text.printable(source.label), place, answer[2])
+  end
+end
+
+-- What was typed or pasted and looks like messages.
+function Session:take_text(bytes, label)
+  local list = messages.split(bytes)
+  if #list == 0 then return self:wrong("%s: no message found", label) end
+  self:take { label = label, list = list, at = 1 }
+end
+
+--- The bytes of msg as it is now; nil when there is none, which has been said.
+function Session:message_bytes()
+  local answer = self:ask "wire"
+  if not answer then return nil end
+  if not answer[1] then
+    self:wrong "there is no message yet: .load FILE, .recent CHANNEL, or paste one"
+  end
+  return answer[1]
+end
+
+--- True when the child runs a channel's script.
+function Session:has_script()
+  return self.channel ~= nil and self.site ~= nil and self.site.by_name[self.channel] ~= nil and
+    not self.site.by_name[self.channel].failed
+end
+
+-- ---- lines -------------------------------------------------------------------------------------
+
+local function holds_message(line)
+  return line:find "%f[%w]%u[%u%d][%u%d]|" ~= nil
+end
+
+function Session:remember(line)
+  if self.person and not holds_message(line) then self.editor:remember(line) end
+end
+
+function Session:evaluate(typed)
+  follow(self)
+  local answer = self:ask("eval", typed)
+  self.chunk = nil
+  if not answer then return end
+  if answer[1] == "more" then
+    self.chunk = typed
+    return
+  end
+  self:remember(typed)
+  if answer[1] == "error" then return self:wrong(answer[2]) end
+  if answer[1] == "value" then self:say(answer[2]) end
+end
+
+local function begins_message(line)
+  return line:find "^%s*[MFB][S][H]%p" or line:find "^%s*[FB]HS%p"
+end
+
+-- A message that comes line by line ends at a line that is no segment.
+function Session:message_line(line)
+  if line:find "^%u[%u%d][%u%d]%p" or line:find "^%u[%u%d][%u%d]$" then
+    self.lines[#self.lines + 1] = line
+    return true
+  end
+  local bytes = table.concat(self.lines, "\r") .. "\r"
+  self.lines = nil
+  self:take_text(bytes, "pasted")
+  return line:find "^%s*$" ~= nil
+end
+
+function Session:line(line)
+  if self.lines and self:message_line(line) then return end
+  if self.chunk then return self:evaluate(self.chunk .. "\n" .. line) end
+  if line:find "^%s*$" then return end
+  if begins_message(line) and not line:find "\n" then
+    self.lines = { (line:gsub("^%s+", "")) }
+    return
+  end
+  local command, rest = line:match "^%s*%.(%a[%w_]*)%s*(.-)%s*$"
+  if command then
+    self:remember(line)
+    follow(self)
+    return commands.run(self, command, rest)
+  end
+  local topic = line:match "^%s*%?%s*(.-)%s*$"
+  if topic then
+    self:remember(line)
+    local answer = self:ask("explain", topic)
+    if answer then self:say(answer[1]) end
+    return
+  end
+  self:evaluate(line)
+end
+
+function Session:prompt()
+  local width = person.size()
+  if not self.person then return "" end
+  if self.chunk or self.lines then return "..> " end
+  local name = width < 40 and "" or self.tutor and "tutor" or self.channel or "lunate"
+  if not self.colour then return name .. "> " end
+  return ("\1\27[36m\2%s>\1\27[0m\2 "):format(name)
+end
+
+--- Reads and answers until the end. Returns the exit status.
+function Session:loop()
+  while not self.quit do
+    io.stdout:flush()
+    local kind, line = self.editor:read(self:prompt())
+    if kind == "end" then break end
+    if kind == "interrupted" then
+      self.chunk, self.lines = nil, nil
+    elseif kind == "pasted" then
+      self.chunk, self.lines = nil, nil
+      self:take_text(line, "pasted")
+    else
+      self:line(line)
+      if self.after then self:after(line) end
+    end
+  end
+  if self.lines then self:message_line "" end
+  if self.chunk then self:wrong("the input ends within: %s", self.chunk:match "^[^\n]*") end
+  io.stdout:flush()
+  return self.person and 0 or self.status
+end
+
+-- ---- beginning and end -------------------------------------------------------------------------
+
+-- The file of this site's history: in the user's folder for state, since a site is in git.
+local function history_path()
+  local home = os.getenv "HOME"
+  local state = os.getenv "XDG_STATE_HOME"
+  if not state or state:sub(1, 1) ~= "/" then
+    if not home or home == "" then return nil end
+    state = home .. "/.local/state"
+  end
+  local folder = is_site() and sys.realpath(site.path()) or nil
+  local name = folder and folder:gsub("[^%w%-_]", "_"):sub(-150) or "no-site"
+  return ("%s/lunate/history/%s"):format(state, name)
+end
+
+local function complete(self, line)
+  return require "lunate.repl.completion" (self, line)
+end
+
+--- Opens a session. o: channel, file.
+function M.open(o)
+  local s = setmetatable({ status = 0, channel = o.channel }, Session)
+  local why
+  s.editor, s.person, why = editor.open(function(line) return complete(s, line) end)
+  s.colour = colour_wanted()
+  look(s)
+  if s.person then person.catch_interrupts() end
+  local history = history_path()
+  if history then s.editor:history(history) end
+  if why then
+    s:say(text.paint("dim", ("no line editor (%s): no completion, no history"):format(why)))
+  end
+  if not s.channel and is_site() and not o.no_channel then
+    local names = site.channels()
+    if #names == 1 then s.channel = names[1] end
+  end
+  return s
+end
+
+--- The first script and message.
+function Session:begin(file)
+  local ok, why = self:load_site()
+  if not ok then
+    if not self.person then fail.fail(1, "%s", why) end
+    self:wrong(why)
+    local channel = self.channel
+    self.channel = nil
+    local started, broken = self:start()
+    if not started then fail.fail(1, "%s", broken) end
+    self.channel = channel
+  end
+  if not file and self.channel and sys.kind(site.file("samples/" .. self.channel .. ".hl7")) then
+    file = site.file("samples/" .. self.channel .. ".hl7")
+  end
+  if not file then return end
+  local source, wrong = messages.load(file)
+  if source then
+    self:take(source)
+  elseif self.person then
+    self:wrong(wrong)
+  else
+    fail.fail(1, "%s", wrong)
+  end
+end
+
+function Session:close()
+  if self.child then self.child:close() end
+  self.editor:close()
+end
+
+return M
