@@ -7,7 +7,7 @@ root=build/deb
 rm -rf "$root"
 mkdir -p "$root/DEBIAN" "$root/etc/lunate"
 make --no-print-directory install DESTDIR="$root" PREFIX=/usr >/dev/null
-strip --strip-unneeded "$root"/usr/bin/*
+strip --strip-unneeded "$root"/usr/bin/* "$root"/usr/libexec/lunate/*
 gzip -9n <CHANGELOG.md >"$root/usr/share/doc/lunate/changelog.gz"
 mv "$root/usr/share/doc/lunate/LICENSE" "$root/usr/share/doc/lunate/copyright"
 
@@ -19,6 +19,9 @@ printf 'Source: lunate\n\nPackage: lunate\nArchitecture: any\n' >"$work/debian/c
 top=$PWD
 depends=$(cd "$work" && dpkg-shlibdeps -O --ignore-missing-info "$top/$root"/usr/bin/* 2>/dev/null)
 depends=${depends#shlibs:Depends=}
+# The REPL's line editor does without: lunate then reads plain lines.
+readline=$(cd "$work" && dpkg-shlibdeps -O "$top/$root"/usr/libexec/lunate/lunate-repl 2>/dev/null |
+  grep -o 'libreadline[^,]*')
 
 cat >"$root/DEBIAN/control" <<CONTROL
 Package: lunate
@@ -27,7 +30,7 @@ Architecture: $arch
 Maintainer: The Lunate authors <lunate@localhost>
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Depends: $depends, adduser
-Recommends: lua-busted
+Recommends: lua-busted, $readline
 Section: net
 Priority: optional
 Description: Lua-scriptable HL7 integration engine
