@@ -181,17 +181,21 @@ static const int calls[] = {
     SCMP_SYS(exit),         SCMP_SYS(exit_group),
 };
 
+/* An argument whose bits under mask have this value. */
+static struct scmp_arg_cmp masked(unsigned arg, scmp_datum_t mask, scmp_datum_t value)
+{
+    return (struct scmp_arg_cmp){
+        .arg = arg, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+}
+
 /* Files only to be read; memory executable only when it holds a library (a character set's) or the
  * script may use the JIT; signals only to itself (abort). */
 static int allow_some(scmp_filter_ctx f, bool jit)
 {
-    const struct scmp_arg_cmp reading =
-                                  SCMP_CMP(2, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_RDONLY),
-                              reading_old =
-                                  SCMP_CMP(1, SCMP_CMP_MASKED_EQ, O_ACCMODE | O_CREAT, O_RDONLY),
-                              plain = SCMP_CMP(2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-                              mapped = SCMP_CMP(3, SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, 0),
-                              self = SCMP_CMP(0, SCMP_CMP_EQ, (scmp_datum_t)getpid());
+    const struct scmp_arg_cmp reading = masked(2, O_ACCMODE | O_CREAT, O_RDONLY),
+                              reading_old = masked(1, O_ACCMODE | O_CREAT, O_RDONLY),
+                              plain = masked(2, PROT_EXEC, 0), mapped = masked(3, MAP_ANONYMOUS, 0),
+                              self = masked(0, UINT32_MAX, (scmp_datum_t)getpid());
     int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, reading);
     rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, reading_old);
     rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, self);
