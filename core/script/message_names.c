@@ -5,6 +5,7 @@
 #include "script/message_lua.h"
 
 #include <lauxlib.h>
+#include <string.h>
 
 #include "hl7/names.h"
 
@@ -139,15 +140,42 @@ static void push_owner(lua_State *L, struct ln_lmessage *u, char kind, const cha
     lua_pop(L, 1);
 }
 
+/* The nearest name in the table on top, which is the owner's: there are some that no dictionary
+ * has. */
+static struct ln_span nearest_known(lua_State *L, struct ln_span name, unsigned *least)
+{
+    struct ln_span best = {0};
+    lua_pushnil(L);
+    while (lua_next(L, -2)) {
+        lua_pop(L, 1);
+        struct ln_span known;
+        if (lua_type(L, -1) != LUA_TSTRING)
+            continue;
+        known.ptr = lua_tolstring(L, -1, &known.len); /* the table keeps it */
+        unsigned n = ln_names_difference(name, known, *least + 1);
+        if (n < *least || (n == *least && best.ptr && strcmp(known.ptr, best.ptr) < 0)) {
+            *least = n;
+            best = known;
+        }
+    }
+    return best;
+}
+
+/* The owner's table is on top. */
 static int unknown(lua_State *L, char kind, const char *owner, unsigned version, int idx)
 {
-    struct ln_span name, best = {0};
+    struct ln_span name;
     name.ptr = lua_tolstring(L, idx, &name.len);
     unsigned least = (unsigned)name.len * 2, nearest = LN_NAMES_VERSIONS;
+    struct ln_span best = nearest_known(L, name, &least);
     struct ln_names walk;
     struct ln_name e;
     const char *what = kind == '=' ? "field" : "component";
-    if (!*owner || !ln_names_open(&walk, kind, ln_span_str(owner)))
+    bool listed = *owner && ln_names_open(&walk, kind, ln_span_str(owner));
+    if (!listed && best.ptr)
+        return luaL_error(L, "no %s '%s' in %s: did you mean '%s'?", what, name.ptr, owner,
+                          best.ptr);
+    if (!listed)
         return luaL_error(L, "no %s '%s': the dictionary does not know %s%s; use numbers", what,
                           name.ptr, kind == '=' ? "segment " : "its data type ", owner);
     while (ln_names_next(&walk, &e)) {
@@ -174,9 +202,10 @@ uint32_t ln_lnames_number(lua_State *L, struct ln_lmessage *u, char kind, const 
     lua_pushvalue(L, idx);
     lua_rawget(L, -2);
     uint32_t n = (uint32_t)lua_tointeger(L, -1);
-    lua_pop(L, 2);
+    lua_pop(L, 1);
     if (!n)
         unknown(L, kind, owner, version, idx);
+    lua_pop(L, 1);
     return n;
 }
 

@@ -1,6 +1,8 @@
 -- hl7.dictionary as scripts see it, over all versions.
 local site = require "support.site"
 local json = require "support.json"
+local net = require "support.net"
+local proc = require "support.proc"
 
 local function run(script)
   local s = site.new { ["x.lua"] = script }
@@ -53,6 +55,46 @@ describe("dictionary", function()
       print(json.encode(out))
     ]]
     assert.same({ true, true, true, true, true }, r)
+  end)
+
+  it("a site's Z segments have names in its channels", function()
+    local s = site.new {
+      ["lib/pets.lua"] = [[hl7.dictionary.extend { segments = { ZPD = {
+        { name = "animal", type = "CWE" } } } }]],
+      ["channels/x.lua"] = [[require "pets"
+        return channel {
+          source = mllp.listen { port = 1 },
+          transform = function(msg)
+            msg.ZPD.animal.text = msg.ZPD.animal.identifier:lower()
+            msg:add "ZZZ"[1] = (select(2, pcall(function() return msg.ZPD.animl end)))
+          end,
+          destinations = { out = mllp.send { host = "127.0.0.1", port = 1 } },
+        }]],
+    }
+    local status, out, err = s:run("eval", "-c", "x", "-", {
+      input = "MSH|^~\\&|A||||2026||ADT^A01|1|P|2.5\rZPD|CAT\r" })
+    assert.equal(0, status, err)
+    assert.matches("ZPD|CAT^cat\n", out, 1, true)
+    assert.matches("ZZZ|.*no field 'animl' in ZPD", out)
+  end)
+
+  it("costs a worker nothing that does not ask it", function()
+    if os.getenv "MODE" == "asan" then return pending "memory is asan's" end
+    local port = net.free_port()
+    local s = site.new { ["channels/x.lua"] = ([[return channel {
+      source = mllp.listen { port = %d }, ack = "transform",
+      transform = function(msg) msg["PID-5.1"] = (msg["PID-5.1"] or ""):upper() end }]])
+      :format(port) }
+    local e = s:start()
+    local conn = net.connect(port)
+    for i = 1, 50 do
+      local reply = net.exchange(conn, ("MSH|^~\\&|A||||2026||ADT^A01|%d|P|2.5\rPID|||1||DOE\r")
+        :format(i))
+      assert.matches("MSA|AA|", reply, 1, true)
+    end
+    local kb = proc.proc_status(e:workers()[1], "VmRSS")
+    assert.is_true(kb < 6000, kb .. " kB")
+    e:stop()
   end)
 
   it("can be added to by a site", function()

@@ -223,7 +223,7 @@ describe("script/validate", function()
     it("MSH-9.3 that names another one", function()
       local m = adt { PID, PV1 }
       m["MSH-9.3"] = "ADT_A99"
-      assert.equal("warning MSH-9.3 structure", found(m)[2])
+      assert.same({ "warning MSH-9.3 structure" }, found(m))
     end)
   end)
 
