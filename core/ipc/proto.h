@@ -13,7 +13,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-3" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-4" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -52,6 +52,10 @@ enum ln_proto {
     LN_P_REPLY, /* u8 exit status, bytes text: JSON document, or one-line error when status != 0 */
 
     /* verbs that try scripts out -> worker; the hub never sends these */
+    LN_P_WATCH, /* before START: u8 mode (enum ln_trace_mode); behind it: asks for a TRACE */
+    LN_P_TRACE, /* worker's answer, also before the RESULT of a limit: per file bytes path, u32 n,
+                   n x u32 line, u32 hits, u8 runs (the first three, the last), each bytes: notes of
+                   u8 kind, bytes name, bytes value as text */
     LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
 
     /* repl <-> the child that evaluates (core/role/repl.c). It begins as a worker does (HELLO;

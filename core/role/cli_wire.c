@@ -264,6 +264,7 @@ static const struct {
     {"LINE", LN_P_LINE},         {"COMPLETE", LN_P_COMPLETE},
     {"MATCHES", LN_P_MATCHES},   {"REMEMBER", LN_P_REMEMBER},
     {"HISTORY", LN_P_HISTORY},   {"INTERRUPT", LN_P_INTERRUPT},
+    {"WATCH", LN_P_WATCH},       {"TRACE", LN_P_TRACE},
 };
 
 int ln_cli_wire_open(lua_State *L)

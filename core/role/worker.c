@@ -25,6 +25,7 @@
 #include "script/run.h"
 #include "script/sandbox.h"
 #include "script/state.h"
+#include "script/trace.h"
 
 #define READ_CHUNK  (64u << 10)
 #define KEEP_BUFFER (256u << 10)
@@ -56,6 +57,8 @@ static struct {
     lua_State *L;
     struct ln_channel channel;
     struct ln_run *run;
+    uint8_t watch; /* enum ln_trace_mode */
+    struct ln_trace *trace;
     uint64_t seq; /* at hand, for log lines; 0 while loading */
     unsigned log_lines;
     size_t since_gc;
@@ -205,6 +208,8 @@ static int make_script(struct ln_err *err)
     int code = ln_limits_watch(w.L, w.seconds, tick);
     ln_limits_begin(ln_mono_us());
     ln_state_limit_memory(w.L, (size_t)w.memory_mb << 20);
+    if (code == LN_OK && w.watch)
+        code = ln_trace_new(w.L, &w.files, w.watch, &w.trace);
     if (code == LN_OK)
         code = ln_channel_load(w.L, &w.host, w.path_text, &w.channel, err);
     ln_limits_end();
@@ -274,6 +279,8 @@ static void take_message(struct ln_wire_in *in)
     protect_out(false);
     if (w.out.len == 0)
         w.first_us = now;
+    if (w.trace && r->verdict == LN_V_LIMIT)
+        out_of_memory(ln_trace_write(w.trace, &w.out));
     if (ln_result_write(&w.out, r) != LN_OK) {
         static const char large[] = "the result is too large";
         struct ln_result failed = {.seq = w.seq, .verdict = LN_V_ERROR};
@@ -297,6 +304,17 @@ static void take_clock(struct ln_wire_in *in)
     ln_now_fix(us);
 }
 
+static void take_watch(struct ln_wire_in *in)
+{
+    uint8_t mode = ln_wire_get_u8(in);
+    if (!ln_wire_done(in) || mode > LN_TRACE_VALUES || (w.run && !w.trace))
+        end(1);
+    if (w.run)
+        out_of_memory(ln_trace_write(w.trace, &w.out));
+    else
+        w.watch = mode;
+}
+
 static void take(uint8_t type, struct ln_wire_in *in)
 {
     switch (type) {
@@ -306,6 +324,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
     case LN_P_FILE: take_file(in); break;
     case LN_P_KV: take_kv(in); break;
     case LN_P_START: start(); break;
+    case LN_P_WATCH: take_watch(in); break;
     case LN_P_CLOCK: take_clock(in); break;
     default: end(1);
     }

@@ -16,6 +16,11 @@ void ln_lhandle_register(lua_State *L, enum ln_kind kind)
     lua_rawseti(L, LUA_REGISTRYINDEX, registry_key(kind));
 }
 
+void ln_lhandle_push_metatable(lua_State *L, enum ln_kind kind)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, registry_key(kind));
+}
+
 void ln_lhandle_push(lua_State *L, struct ln_lmessage *u, enum ln_kind kind, uint32_t slot,
                      struct ln_part part)
 {

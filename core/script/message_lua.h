@@ -80,6 +80,7 @@ int ln_lmessage_all(lua_State *L);
 void ln_lhandle_open(lua_State *L);
 /* Makes the table on top the metatable of a kind of handle. */
 void ln_lhandle_register(lua_State *L, enum ln_kind kind);
+void ln_lhandle_push_metatable(lua_State *L, enum ln_kind kind);
 /* Pushes a handle; the message stands at u->idx. */
 void ln_lhandle_push(lua_State *L, struct ln_lmessage *u, enum ln_kind kind, uint32_t slot,
                      struct ln_part part);

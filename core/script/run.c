@@ -8,6 +8,7 @@
 #include "script/kv.h"
 #include "script/message.h"
 #include "script/state.h"
+#include "script/trace.h"
 
 #define NOT_YET UINT32_MAX
 
@@ -177,6 +178,7 @@ static bool filter_passes(lua_State *L, int filter, int msg)
     lua_rawgeti(L, LUA_REGISTRYINDEX, filter);
     lua_pushvalue(L, msg);
     lua_call(L, 1, 2);
+    ln_trace_returned(L, 2);
     if (lua_toboolean(L, -2)) {
         lua_pop(L, 2);
         return true;

@@ -23,6 +23,8 @@ struct vm {
     volatile bool time_over;
     volatile bool interrupted;
     void (*on_fault)(lua_State *L);
+    lua_Hook hook; /* the owner's; NULL = none */
+    int hook_mask;
     void *user[LN_SLOTS];
 };
 
@@ -168,7 +170,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         lua_gc(L, LUA_GCCOLLECT, 0);
         if (vm->mem.used <= vm->mem.cap - vm->mem.cap / 8) {
             vm->mem.over = false;
-            lua_sethook(L, NULL, 0, 0);
+            lua_sethook(L, vm->hook, vm->hook_mask, 0);
             if (vm->time_over) /* the signal came in between */
                 ln_state_stop(L);
             return;
@@ -243,9 +245,17 @@ void ln_state_limit_memory(lua_State *L, size_t bytes)
 void ln_state_resume(lua_State *L)
 {
     struct vm *vm = vm_of(L);
-    lua_sethook(L, NULL, 0, 0);
+    lua_sethook(L, vm->hook, vm->hook_mask, 0);
     vm->time_over = vm->interrupted = vm->limit_known = false;
     vm->mem.refused = vm->mem.over = false;
+}
+
+void ln_state_set_hook(lua_State *L, lua_Hook hook, int mask)
+{
+    struct vm *vm = vm_of(L);
+    vm->hook = hook;
+    vm->hook_mask = mask;
+    lua_sethook(L, hook, mask, 0);
 }
 
 size_t ln_state_memory(lua_State *L)

@@ -19,6 +19,7 @@
 #include "base/span.h"
 
 struct lua_State;
+struct lua_Debug;
 
 /* What went wrong in a script. `reason` may hold message content: never log it. */
 struct ln_fault {
@@ -61,7 +62,13 @@ void ln_state_where(struct lua_State *L, int level, struct ln_buf *out);
 /* One pointer of the owner's, e.g. what a C function called from Lua needs. */
 void ln_state_set_user(struct lua_State *L, int slot, void *user);
 void *ln_state_user(struct lua_State *L, int slot);
-enum ln_state_slot { LN_SLOT_HOST, LN_SLOT_RUN, LN_SLOTS };
+enum ln_state_slot { LN_SLOT_HOST, LN_SLOT_RUN, LN_SLOT_TRACE, LN_SLOTS };
+
+/* A hook of the trusted side's (script/trace.c), in place unless a limit needs the hook; NULL:
+ * none.
+ */
+void ln_state_set_hook(struct lua_State *L, void (*hook)(struct lua_State *, struct lua_Debug *),
+                       int mask);
 
 /* For script/limits.c: asks for the hook (callable from a signal handler and from the allocator);
  * time_s is told in the error. */

@@ -7,6 +7,10 @@ local sys = require "lunate.sys"
 local loader = require "lunate.cli.loader"
 local worker = require "lunate.cli.worker"
 local differ = require "lunate.cli.differ"
+local trace = require "lunate.cli.trace"
+local annotate = require "lunate.cli.annotate"
+local html = require "lunate.cli.annotate_html"
+local coverage = require "lunate.cli.coverage"
 
 local M = {}
 
@@ -14,6 +18,10 @@ function M.define(parser)
   parser:option("-c --channel", "the channel"):count(1)
   parser:argument("files", "files with messages; - is standard input"):args "+"
   parser:flag("--diff", "show outputs as differences to the input")
+  parser:flag("--annotate", "show the script with what it read and wrote on each line")
+  parser:flag("--html", "the annotated script as one HTML page")
+  parser:flag("--coverage", "show which lines ran, over all messages")
+  parser:option("--lcov", "write the coverage to FILE, for genhtml and editors"):argname "FILE"
   parser:flag("--json", "one object a line")
 end
 
@@ -42,7 +50,7 @@ local function print_text(r, input, diff)
   if #r.outputs == 0 then print "done, nothing to send" end
 end
 
-local function print_json(r, file, n)
+local function print_json(r, file, n, files)
   local list, log = {}, {}
   for i, o in ipairs(r.outputs) do
     list[i] = json.object("destination", o.dest, "kind", o.kind, "reason", o.reason,
@@ -54,7 +62,7 @@ local function print_json(r, file, n)
   end
   print(json.encode(json.object("file", file, "message", n, "state", r.state, "reason", r.reason,
     "where", r.where, "trace", r.trace, "duration_us", r.duration_us, "outputs", json.list(list),
-    "log", json.list(log))))
+    "log", json.list(log), "annotations", files and annotate.json(files))))
 end
 
 local function failed(r)
@@ -65,10 +73,52 @@ local function failed(r)
   return false
 end
 
-local function start(s, channel)
-  local w, err = worker.start(s, channel)
+local function start(s, channel, watch)
+  local w, err = worker.start(s, channel, { watch = watch })
   if not w then fail.fail(1, "%s", err) end
+  if watch == "values" then w:trace() end -- of loading the script
   return w
+end
+
+-- Prints what became of one message, in the form that was asked for.
+local function tell(args, job, r, bytes, file, n)
+  local files
+  if job.watch == "values" then
+    files = annotate.view(trace.decode(job.worker:trace()), job.sources, job.channel.script)
+  end
+  if args.html then
+    io.write(html.message(("%s, message %d"):format(file, n), bytes, r, files))
+  elseif args.json then
+    print_json(r, file, n, files)
+  elseif not args.coverage then
+    print_text(r, bytes, args.diff)
+    if files then annotate.print(files) end
+  end
+end
+
+local function finish(args, job)
+  if job.watch ~= "lines" then return end
+  trace.count(job.counts, trace.decode(job.worker:trace(), true))
+  local list = coverage.summary(job.counts, job.sources)
+  if args.lcov then coverage.lcov(list, args.lcov, sys.realpath(site.path())) end
+  if args.json then print(json.encode(coverage.json(list))) else coverage.print(list) end
+end
+
+local function watch_mode(args)
+  if args.lcov then args.coverage = true end
+  if args.html then args.annotate = true end
+  if args.html and args.json then fail.usage "--html or --json, not both" end
+  if args.annotate and args.coverage then fail.usage "--annotate or --coverage, not both" end
+  return args.annotate and "values" or args.coverage and "lines" or nil
+end
+
+local function messages(file)
+  local text, err
+  if file == "-" then text = io.read "*a" else text, err = site.read(file) end
+  if not text then fail.fail(1, "%s", err) end
+  local list = sys.messages(text)
+  if #list == 0 then fail.fail(1, "%s: no message found: no line starts with MSH", file) end
+  return list
 end
 
 function M.run(args)
@@ -83,21 +133,26 @@ function M.run(args)
       if e.channel == args.channel then fail.fail(1, "%s", e.text) end
     end
   end
-  local status, w = 0, start(s, channel)
+  local watch = watch_mode(args)
+  local job = { watch = watch, channel = channel, counts = {}, sources = trace.sources(s, channel) }
+  job.worker = start(s, channel, watch)
+  if args.html then io.write(html.head(args.channel)) end
+  local status = 0
   for _, file in ipairs(args.files) do
-    local text, err
-    if file == "-" then text = io.read "*a" else text, err = site.read(file) end
-    if not text then fail.fail(1, "%s", err) end
-    local messages = sys.messages(text)
-    if #messages == 0 then fail.fail(1, "%s: no message found: no line starts with MSH", file) end
-    for n, bytes in ipairs(messages) do
-      local r = w:run(bytes)
-      if r.state == "limit" then w = start(s, channel) end
+    for n, bytes in ipairs(messages(file)) do
+      local r = job.worker:run(bytes)
+      tell(args, job, r, bytes, file, n)
+      if r.state == "limit" then
+        if watch == "lines" then
+          trace.count(job.counts, trace.decode(job.worker:trace(), true))
+        end
+        job.worker = start(s, channel, watch)
+      end
       if failed(r) then status = 1 end
-      if args.json then print_json(r, file, n) else print_text(r, bytes, args.diff) end
     end
   end
-  w:close()
+  finish(args, job)
+  job.worker:close()
   return status
 end
 

@@ -17,7 +17,9 @@ return {
   },
   eval = {
     examples = { "lunate eval -c adt_to_lab samples/adt_a01.hl7",
-      "lunate eval -c adt_to_lab --diff samples/*.hl7" },
+      "lunate eval -c adt_to_lab --diff samples/*.hl7",
+      "lunate eval -c adt_to_lab --annotate samples/adt_a01.hl7",
+      "lunate eval -c adt_to_lab --html samples/*.hl7 > run.html" },
     about = "Runs filter and transform in a worker, as the engine does. Sends and stores nothing.",
   },
   test = {

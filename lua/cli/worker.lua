@@ -10,11 +10,12 @@ Worker.__index = Worker
 
 local verdicts = { "done", "filtered", "error", "limit" }
 local kinds = { "bytes", "input", "same", "filtered", "error" }
+local modes = { lines = 1, values = 2 }
 local levels = { [0] = "debug", "info", "warn", "error" }
 
 --- Starts a worker for a channel of a loaded site (lunate.cli.loader): worker, or nil and why.
 -- o: kv (function that gives the next key and value that kv holds at the start), clock (us, what
--- scripts are told of the time).
+-- scripts are told of the time), watch ("lines" or "values": Worker:trace).
 function M.start(s, channel, o)
   o = o or {}
   local stream, err = wire.spawn "worker"
@@ -22,7 +23,7 @@ function M.start(s, channel, o)
   local w = setmetatable({ stream = stream, seq = 0, name = channel.name,
     seconds = tonumber(channel.settings["limits.seconds"]) or 5 }, Worker)
   local memory = tonumber(channel.settings["limits.memory_mb"]) or 128
-  local jit = channel.settings.jit == "true" and 1 or 0
+  local jit = channel.settings.jit == "true" and not o.watch and 1 or 0
   if stream:receive(10) ~= wire.HELLO then return nil, "the worker did not start" end
   stream:send(wire.CHANNEL, wire.pack("bbbd41", channel.name, assert(sys.realpath(site.path())),
     channel.script, w.seconds, memory, jit))
@@ -32,6 +33,7 @@ function M.start(s, channel, o)
   if o.kv then
     for key, value in o.kv do stream:send(wire.KV, wire.pack("bb", key, value)) end
   end
+  if o.watch then stream:send(wire.WATCH, wire.pack("1", modes[o.watch])) end
   if o.clock then stream:send(wire.CLOCK, wire.pack("8", o.clock)) end
   stream:send(wire.START, "")
   local kind, payload = stream:receive(w.seconds + 10)
@@ -114,6 +116,8 @@ function Worker:take(bytes)
     if kind == wire.LOG then
       local _, _, level, where, text = wire.unpack("81bb", payload)
       log[#log + 1] = { level = levels[level], where = where, text = text }
+    elseif kind == wire.TRACE then
+      self.traced = payload
     elseif kind == wire.RESULT then
       local r = result(self, payload, bytes)
       r.log = log
@@ -140,6 +144,20 @@ function Worker:run(bytes)
   if r then return r end
   self:close()
   return self:lost(why, log)
+end
+
+--- What the script did line by line since this was asked last (lunate.cli.trace reads it); "" when
+-- the worker is gone. For workers started with `watch`.
+function Worker:trace()
+  local kind, payload
+  local at_limit = self.traced
+  self.traced = nil
+  if at_limit then return at_limit end
+  self.stream:send(wire.WATCH, wire.pack("1", 0))
+  repeat
+    kind, payload = self.stream:receive(self.seconds + 2)
+  until not kind or kind == wire.TRACE
+  return kind and payload or ""
 end
 
 function Worker:close()

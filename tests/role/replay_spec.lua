@@ -174,7 +174,7 @@ describe("replay", function()
       local id = msg.control_id
       if id == "M50" then while true do end end
       if id == "M60" then ("x"):rep(3e4):find(("x*"):rep(20) .. "y") end
-      if id == "M70" then local t = {} while true do t[#t + 1] = id:rep(1e5) .. #t end end
+      if id == "M70" then local t = {} while true do t[#t + 1] = ("x"):rep(3e7) .. #t end end
       msg["PID-1"] = tostring(kv.count)
     ]])
     assert.equal(100, doc.compared)
