@@ -65,6 +65,7 @@ local send_keys = with_script {
     max = { check = number(0.01, 86400), default = "60" },
     attempts = { check = number(1, 1000000, true), default = "0" },
   } },
+  stop_after_parks = { check = number(0, 1000000, true), default = "0" },
   tls = later,
   charset = later,
 }

@@ -111,6 +111,8 @@ static int set_source(struct ln_channel *c, const struct ln_conf_channel *conf, 
 {
     struct ln_source *fresh = NULL;
     struct ln_err again = {0};
+    if (c->halt != LN_HALT_NONE) /* it is to end: no listener */
+        return LN_OK;
     if (c->source && c->mode != LN_MODE_STOPPED && ln_source_is(c->source, conf)) {
         int rc = ln_source_unmute(c->source, err);
         if (rc == LN_OK)
@@ -235,6 +237,7 @@ void ln_channel_revert(struct ln_channel *c, const char *why)
 void ln_channel_shut(struct ln_channel *c, bool keep_replies)
 {
     struct ln_dest *d;
+    ln_channel_halt_off(c);
     ln_source_close(c->source, keep_replies);
     c->source = NULL;
     c->deaf = false;
@@ -334,21 +337,18 @@ int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err)
     if (c->failed)
         return ln_err_set(err, LN_EINVAL, "channel %s does not load: %.300s", c->name, c->error);
     uint8_t before = c->mode;
+    ln_channel_halt_off(c);
     c->mode = mode;
-    if (mode == LN_MODE_STOPPED) {
-        ln_channel_shut(c, may_keep_replies(c));
-    } else {
-        int rc = set_source(c, c->next ? c->next : c->conf, err);
-        if (rc != LN_OK) {
-            c->mode = before;
-            return rc;
-        }
-        if (mode == LN_MODE_RUN)
-            c->error[0] = '\0';
-        c->work.attempts = mode == LN_MODE_RUN ? 0 : c->work.attempts;
-        ln_worker_start(c);
-        pump_all(c);
+    int rc = set_source(c, c->next ? c->next : c->conf, err);
+    if (rc != LN_OK) {
+        c->mode = before;
+        return rc;
     }
+    if (mode == LN_MODE_RUN)
+        c->error[0] = '\0';
+    c->work.attempts = mode == LN_MODE_RUN ? 0 : c->work.attempts;
+    ln_worker_start(c);
+    pump_all(c);
     return ln_store_set_mode(c->hub->store, c->id, mode, NULL, NULL);
 }
 
@@ -371,6 +371,8 @@ const char *ln_channel_state_name(const struct ln_channel *c)
     static const char *const modes[] = {"running", "paused", "stopped"};
     if (c->removed)
         return "removed";
+    if (c->halt != LN_HALT_NONE)
+        return c->halt == LN_HALT_STOP ? "stopping" : "draining";
     if (c->failed || c->deaf || (c->worker.failure[0] && c->mode == LN_MODE_RUN))
         return "failed";
     return modes[c->mode <= LN_MODE_STOPPED ? c->mode : LN_MODE_STOPPED];

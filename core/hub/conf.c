@@ -260,6 +260,8 @@ static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
         return set_number(&d->retry_max_s, v, 0.001, 86400);
     if (strcmp(key, "retry.attempts") == 0)
         return set_unsigned(&d->attempts, v, 1e9);
+    if (strcmp(key, "stop_after_parks") == 0)
+        return set_unsigned(&d->stop_after_parks, v, 1e9);
     if (strncmp(key, "on_reply.", 9) == 0)
         return set_choice(&i, ln_span_str(key + 9), codes) && set_policy(&d->on_reply[i], v);
     return true; /* a key of the script side */

@@ -32,6 +32,7 @@ struct ln_conf_dest {
     int port;
     double timeout_s, retry_first_s, retry_factor, retry_max_s;
     unsigned attempts; /* 0 = for ever */
+    unsigned stop_after_parks; /* in a row; 0 = never */
     enum ln_reply_policy on_reply[LN_REFUSALS];
 };
 

@@ -98,13 +98,6 @@ static void count_deviations(struct ln_conn *k)
 /* ---- frames
  * ------------------------------------------------------------------------------------------ */
 
-static void type_of(const struct ln_header *h, char *out, size_t cap)
-{
-    struct ln_span t = ln_header_component(h, 9, 1), e = ln_header_component(h, 9, 2);
-    snprintf(out, cap, "%.*s%s%.*s", (int)(t.len > 20 ? 20 : t.len), t.ptr ? t.ptr : "",
-             e.len ? "^" : "", (int)(e.len > 20 ? 20 : e.len), e.ptr ? e.ptr : "");
-}
-
 /* One line a second: a log that grows with every refusal would fill the disk that is full already.
  */
 static void log_not_stored(struct ln_conn *k, size_t len, int rc)
@@ -131,11 +124,7 @@ static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln
                            .peer = ln_span_str(k->name),
                            .raw = raw};
     if (h->kind == LN_HEADER_MSH) {
-        r.control_id = h->field[10];
-        type_of(h, type, sizeof type);
-        r.type = ln_span_str(type);
-        r.npatient = h->npatient;
-        memcpy(r.patient, h->patient, sizeof h->patient[0] * h->npatient);
+        ln_receipt_fill(&r, h, type, sizeof type);
     }
     uint64_t seq;
     int rc = ln_work_append(c, &r, false, o, part, &seq);

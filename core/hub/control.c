@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-enum { WORDS_MAX = 16, REQUEST_MAX = 64 * 1024, CLIENTS_MAX = 256, WAIT_MS = 10 };
+enum { WORDS_MAX = 16, REQUEST_MAX = 64 << 20, CLIENTS_MAX = 256, WAIT_MS = 10 };
 
 static unsigned clients;
 
@@ -179,11 +179,12 @@ static const struct {
 } verbs[] = {
     {"status", 1, 1, verb_status},    {"metrics", 1, 1, verb_metrics},
     {"version", 1, 1, verb_version},  {"start", 2, 2, ln_verb_mode},
-    {"stop", 2, 2, ln_verb_mode},     {"pause", 2, 2, ln_verb_mode},
-    {"resume", 2, 2, ln_verb_mode},   {"hold", 2, 2, ln_verb_dest},
-    {"release", 2, 2, ln_verb_dest},  {"step", 2, 2, ln_verb_step},
-    {"skip", 3, 3, ln_verb_skip},     {"resend", 5, 5, ln_verb_resend},
-    {"reload", 1, 3, ln_verb_reload},
+    {"stop", 2, 3, ln_verb_halt},     {"pause", 2, 2, ln_verb_mode},
+    {"resume", 2, 2, ln_verb_mode},   {"drain", 2, 3, ln_verb_halt},
+    {"settle", 4, 4, ln_verb_settle}, {"edit", 4, 4, ln_verb_edit},
+    {"hold", 2, 2, ln_verb_dest},     {"release", 2, 2, ln_verb_dest},
+    {"step", 2, 2, ln_verb_step},     {"skip", 3, 3, ln_verb_skip},
+    {"resend", 5, 5, ln_verb_resend}, {"reload", 1, 3, ln_verb_reload},
 };
 
 /* ---- requests
@@ -198,7 +199,7 @@ static void request(struct ln_asker *k, struct ln_wire_in *in)
     for (i = 0; ok && i < n; i++) {
         struct ln_span s = ln_wire_get_bytes(in);
         word[i] = strndup(s.ptr ? s.ptr : "", s.len);
-        ok = word[i] && !in->bad;
+        ok = word[i] && !in->bad && strlen(word[i]) == s.len;
     }
     if (!ok || !ln_wire_done(in)) {
         ln_asker_fail(k, 2, "not a request");

@@ -37,12 +37,12 @@ struct ln_dest *ln_asker_dest(struct ln_asker *k, const char *word);
 /* What an operator did stands with the message it concerned. */
 void ln_asker_note(struct ln_channel *c, uint64_t seq, uint16_t dest, const char *text);
 
-/* ---- verb_channel.c: start, stop, pause, resume */
-ln_verb_fn ln_verb_mode;
+/* ---- verb_channel.c: start, pause, resume; stop, drain */
+ln_verb_fn ln_verb_mode, ln_verb_halt;
 /* ---- verb_queue.c: hold, release, step, skip */
 ln_verb_fn ln_verb_dest, ln_verb_step, ln_verb_skip;
-/* ---- verb_message.c: resend */
-ln_verb_fn ln_verb_resend;
+/* ---- verb_message.c: resend, edit, settle */
+ln_verb_fn ln_verb_resend, ln_verb_edit, ln_verb_settle;
 /* ---- verb_reload.c */
 ln_verb_fn ln_verb_reload;
 #endif

@@ -200,6 +200,21 @@ static void end_step(struct ln_dest *d, enum ln_step_end end, const char *text)
     snprintf(d->step_text, sizeof d->step_text, "%.199s", text);
 }
 
+/* A receiver that refuses one after the other has another trouble than its messages. */
+static void count_parks(struct ln_dest *d, uint8_t state, const char *why)
+{
+    d->parks = state == LN_OUT_PARKED ? d->parks + 1 : 0;
+    if (d->conf.stop_after_parks == 0 || d->parks < d->conf.stop_after_parks || d->held)
+        return;
+    ln_log(LN_ERROR, "dest", "stopped_after_parks", "channel=%s dest=%s parks=%u", d->channel->name,
+           d->conf.name, d->parks);
+    ln_dest_hold(d, true);
+    snprintf(d->last_error, sizeof d->last_error,
+             "stopped: %u in a row were parked (stop_after_parks), the last one: %.100s", d->parks,
+             why);
+    d->parks = 0;
+}
+
 static void finish(struct ln_dest *d, uint8_t state, struct ln_span reply, const char *reason)
 {
     d->inflight = false;
@@ -214,6 +229,7 @@ static void finish(struct ln_dest *d, uint8_t state, struct ln_span reply, const
     d->failures = 0;
     d->retry_since_us = 0;
     d->last_error[0] = '\0';
+    count_parks(d, state, reason);
     end_step(d, state == LN_OUT_SENT ? LN_STEP_SENT : LN_STEP_PARKED, reason);
     if (state == LN_OUT_SENT)
         d->last_sent_us = ln_now_us();
@@ -414,7 +430,8 @@ static bool may_send(const struct ln_dest *d)
     const struct ln_channel *c = d->channel;
     return d->configured && !d->inflight && !d->retrying && !d->dial &&
            d->uncommitted < UNCOMMITTED_MAX && (!d->held || d->step) &&
-           c->mode != LN_MODE_STOPPED && !c->removed && !c->hub->finished;
+           c->mode != LN_MODE_STOPPED && c->halt != LN_HALT_STOP && !c->removed &&
+           !c->hub->finished;
 }
 
 void ln_dest_pump(struct ln_dest *d)

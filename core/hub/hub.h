@@ -63,6 +63,9 @@ bool ln_source_is(const struct ln_source *s, const struct ln_conf_channel *conf)
 void ln_source_mute(struct ln_source *s);
 /* Takes it again, when it was muted. */
 int ln_source_unmute(struct ln_source *s, struct ln_err *err) LN_MUST;
+/* No new connection and no new message; connections stay until they have what they are owed. s may
+ * be NULL. */
+void ln_source_quiet(struct ln_source *s);
 unsigned ln_source_connections(const struct ln_channel *c);
 void ln_source_tick(struct ln_hub *h, int64_t mono_us);
 void ln_source_status(struct ln_channel *c, struct ln_buf *json);
@@ -132,6 +135,8 @@ void ln_waiter_dest_done(struct ln_channel *c, uint64_t seq, bool sent, const ch
 bool ln_work_idle(const struct ln_channel *c);
 /* Takes up where the store says; at start and when a channel is opened. */
 int ln_work_open(struct ln_channel *c) LN_MUST;
+/* What a receipt says of its message, from the header; type is room for that. */
+void ln_receipt_fill(struct ln_receipt *r, const struct ln_header *h, char *type, size_t cap);
 /* Appends a message and sees it into its channel's work once committed. May be called between
  * ln_store_begin and end. */
 int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
@@ -209,6 +214,7 @@ struct ln_dest {
     char *control_id; /* MSH-10 of what is in flight */
     size_t control_id_len;
     uint32_t tries; /* of the head, sent */
+    uint32_t parks; /* refused in a row */
     uint32_t failures; /* in a row, for the back-off */
     int64_t first_us;
     uint64_t retries;
@@ -254,6 +260,11 @@ struct ln_channel {
     bool removed; /* no longer in the site */
     char error[400]; /* why it does not run, or what went wrong at the last reload */
     bool failed; /* has no usable configuration */
+    enum ln_halt { LN_HALT_NONE, LN_HALT_STOP, LN_HALT_DRAIN } halt; /* on its way to stopped */
+    int64_t halt_until_us;
+    struct event halt_timer;
+    bool halt_kept; /* stopped, and that is on disk */
+    char halt_cut[300]; /* what the end of the grace period cut off */
     bool reverted; /* the last reload was taken back */
     bool deaf; /* its listener cannot be opened: tried again and again, all else goes on */
     char deaf_why[300];
@@ -269,6 +280,9 @@ void ln_channel_apply(struct ln_hub *h, struct ln_conf *conf, const char *only,
 struct ln_channel *ln_channel_find(struct ln_hub *h, const char *name);
 struct ln_dest *ln_channel_dest(struct ln_channel *c, const char *name);
 int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err) LN_MUST;
+/* ---- halt.c: stops c: what is in hand is ended within grace_s, or (drain) all that it has. */
+int ln_channel_halt(struct ln_channel *c, bool drain, double grace_s, struct ln_err *err) LN_MUST;
+void ln_channel_halt_off(struct ln_channel *c);
 /* Called at each message boundary while a reload is due. */
 void ln_channel_switch(struct ln_channel *c);
 void ln_channel_revert(struct ln_channel *c, const char *why);

@@ -53,14 +53,7 @@ static int forward(struct ln_channel *c, const struct ln_entry *e, const struct 
                            .origin_seq = e->seq,
                            .raw = bytes};
     if (ln_header_read(bytes, &h, NULL) == LN_OK && h.kind == LN_HEADER_MSH) {
-        struct ln_span t = ln_header_component(&h, 9, 1), v = ln_header_component(&h, 9, 2);
-        snprintf(type, sizeof type, "%.*s%s%.*s", (int)(t.len > 20 ? 20 : t.len),
-                 t.ptr ? t.ptr : "", v.len ? "^" : "", (int)(v.len > 20 ? 20 : v.len),
-                 v.ptr ? v.ptr : "");
-        r.type = ln_span_str(type);
-        r.control_id = h.field[10];
-        r.npatient = h.npatient;
-        memcpy(r.patient, h.patient, sizeof h.patient[0] * h.npatient);
+        ln_receipt_fill(&r, &h, type, sizeof type);
     }
     item->kind = LN_I_FORWARDED;
     item->to_chan = to->id;

@@ -161,6 +161,22 @@ int ln_source_unmute(struct ln_source *s, struct ln_err *err)
     return ln_listen_tcp(s->channel->hub->base, s->host, s->port, on_accept, s, &s->listener, err);
 }
 
+void ln_source_quiet(struct ln_source *s)
+{
+    struct ln_conn *k, *next;
+    if (!s)
+        return;
+    ln_source_mute(s);
+    for (k = LIST_FIRST(&s->conns); k; k = next) {
+        next = LIST_NEXT(k, link);
+        k->closing = true;
+        k->last_us = ln_mono_us();
+        ln_stream_pause(&k->stream);
+        if (k->nowed == 0 && ln_stream_kept(&k->stream) == 0)
+            ln_conn_free(k);
+    }
+}
+
 void ln_source_free(struct ln_source *s)
 {
     LIST_REMOVE(s, link);

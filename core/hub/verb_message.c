@@ -73,22 +73,59 @@ static void unpark(struct ln_channel *c, uint64_t seq, const struct ln_dest *onl
             (void)!ln_store_unpark(s, c->id, seq, i, NULL, NULL);
 }
 
+/* Appends r to c as what `verb` made of seq, and says so with seq. Within a read transaction. */
+static void append_again(struct ln_asker *k, struct ln_channel *c, uint64_t seq,
+                         struct ln_receipt *r, const struct ln_dest *only,
+                         const struct ln_processed *p, const char *verb)
+{
+    struct resend *arg = calloc(1, sizeof *arg);
+    uint64_t again;
+    char text[128];
+    r->origin_chan = c->id;
+    r->origin_seq = seq;
+    r->time_us = ln_now_us();
+    if (arg)
+        *arg = (struct resend){k, c, ln_blob_new(r->raw), r->kind, r->time_us};
+    ln_store_begin(k->hub->store);
+    int rc = arg && arg->raw
+                 ? ln_store_append(k->hub->store, c->id, r, true, on_resent, arg, &again)
+                 : LN_ENOMEM;
+    if (rc == LN_OK) {
+        ln_asker_hold(k);
+        snprintf(text, sizeof text, "%s as %s/%llu", verb, c->name, (unsigned long long)again);
+        ln_asker_note(c, seq, 0, text);
+        unpark(c, seq, only, p);
+    } else {
+        if (arg)
+            ln_blob_unref(arg->raw);
+        free(arg);
+        ln_asker_fail(k, 1, "not stored: %s", ln_strerror(rc));
+    }
+    ln_store_end(k->hub->store);
+}
+
+static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
+{
+    struct ln_channel *c = ln_asker_channel(k, name);
+    if (c && c->failed) {
+        ln_asker_fail(k, 1, "channel %s does not load", c->name);
+        return NULL;
+    }
+    return c;
+}
+
 /* resend CHANNEL SEQ DEST|"" 0|1 */
 void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
 {
-    struct ln_channel *c = ln_asker_channel(k, word[1]);
-    uint64_t seq = strtoull(word[2], NULL, 10), again;
+    struct ln_channel *c = loaded_channel(k, word[1]);
+    uint64_t seq = strtoull(word[2], NULL, 10);
     bool reprocess = strcmp(word[4], "1") == 0;
     struct ln_receipt r;
     struct ln_processed p;
-    struct ln_dest *only = c && word[3][0] ? ln_channel_dest(c, word[3]) : NULL;
-    char text[128];
     (void)n;
-    if (!c || c->failed) {
-        if (c)
-            ln_asker_fail(k, 1, "channel %s does not load", c->name);
+    if (!c)
         return;
-    }
+    struct ln_dest *only = word[3][0] ? ln_channel_dest(c, word[3]) : NULL;
     if (word[3][0] && !only) {
         ln_asker_fail(k, 1, "channel %s has no destination named %.64s", c->name, word[3]);
         return;
@@ -97,30 +134,112 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
         ln_asker_fail(k, 1, "the store cannot be read");
         return;
     }
-    struct resend *arg = calloc(1, sizeof *arg);
-    if (arg && resend_check(k, c, seq, reprocess, only, &r, &p) == LN_OK) {
+    if (resend_check(k, c, seq, reprocess, only, &r, &p) == LN_OK) {
         r.kind = reprocess ? LN_R_REPROCESS : LN_R_RESENT;
-        r.origin_chan = c->id;
-        r.origin_seq = seq;
-        r.time_us = ln_now_us();
         r.only_dest = ln_span_str(word[3]);
-        *arg = (struct resend){k, c, ln_blob_new(r.raw), r.kind, r.time_us};
-        ln_store_begin(k->hub->store);
-        int rc = arg->raw ? ln_store_append(k->hub->store, c->id, &r, true, on_resent, arg, &again)
-                          : LN_ENOMEM;
-        if (rc == LN_OK) {
-            ln_asker_hold(k);
-            snprintf(text, sizeof text, "%s as %s/%llu", reprocess ? "reprocessed" : "resent",
-                     c->name, (unsigned long long)again);
-            ln_asker_note(c, seq, 0, text);
-            unpark(c, seq, only, &p);
-            arg = NULL;
-        } else {
-            ln_blob_unref(arg->raw);
-            ln_asker_fail(k, 1, "not stored: %s", ln_strerror(rc));
-        }
-        ln_store_end(k->hub->store);
+        append_again(k, c, seq, &r, only, &p, reprocess ? "reprocessed" : "resent");
     }
     ln_reader_end(k->hub->reader);
-    free(arg);
+}
+
+/* edit CHANNEL SEQ BYTES: the message as somebody has changed it, through the script */
+void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_channel *c = loaded_channel(k, word[1]);
+    uint64_t seq = strtoull(word[2], NULL, 10);
+    struct ln_receipt r;
+    struct ln_processed p = {0};
+    struct ln_header h;
+    struct ln_err err = {0};
+    char type[48];
+    (void)n;
+    if (!c)
+        return;
+    if (ln_header_read(ln_span_str(word[3]), &h, &err) != LN_OK || h.kind != LN_HEADER_MSH) {
+        ln_asker_fail(k, 1, "what was edited is not an HL7 message: %s",
+                      err.text[0] ? err.text : "it does not begin with MSH");
+        return;
+    }
+    if (ln_reader_begin(k->hub->reader) != LN_OK) {
+        ln_asker_fail(k, 1, "the store cannot be read");
+        return;
+    }
+    if (ln_read_receipt(k->hub->reader, c->id, seq, &r) != LN_OK) {
+        ln_asker_fail(k, 1, "no message %s/%llu", c->name, (unsigned long long)seq);
+    } else {
+        (void)!ln_read_result(k->hub->reader, c->id, seq, &p);
+        r = (struct ln_receipt){.kind = LN_R_REPROCESS, .raw = ln_span_str(word[3])};
+        ln_receipt_fill(&r, &h, type, sizeof type);
+        append_again(k, c, seq, &r, NULL, &p, "edited and processed again");
+    }
+    ln_reader_end(k->hub->reader);
+}
+
+/* ---- settle
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void on_settled(void *arg, int code, uint64_t seq)
+{
+    struct ln_asker *k = arg;
+    char text[32];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seq);
+    if (code == LN_OK)
+        ln_asker_done(k, "settled", text);
+    else
+        ln_asker_fail(k, 1, "not settled: %s", ln_strerror(code));
+    ln_asker_let_go(k);
+}
+
+/* The parked parts of a message: LN_WHOLE and outputs; at most cap. */
+static unsigned parked_parts(struct ln_channel *c, uint64_t seq, uint32_t *part, unsigned cap)
+{
+    uint64_t at = seq > 0 ? seq - 1 : 0;
+    uint32_t n = LN_WHOLE;
+    unsigned count = 0;
+    if (ln_reader_begin(c->hub->reader) != LN_OK)
+        return 0;
+    while (count < cap && ln_read_next_parked(c->hub->reader, c->id, &at, &n) == LN_OK && at <= seq)
+        if (at == seq)
+            part[count++] = n;
+    ln_reader_end(c->hub->reader);
+    return count;
+}
+
+/* settle CHANNEL SEQ REASON: dealt with by hand, outside of the engine */
+void ln_verb_settle(struct ln_asker *k, char **word, unsigned n)
+{
+    enum { PARTS = 256 };
+    uint32_t part[PARTS];
+    char text[700];
+    struct ln_channel *c = ln_asker_channel(k, word[1]);
+    uint64_t seq = strtoull(word[2], NULL, 10);
+    (void)n;
+    if (!c)
+        return;
+    if (!word[3][0]) {
+        ln_asker_fail(k, 2, "settle needs a reason: --reason TEXT");
+        return;
+    }
+    unsigned count = c->id ? parked_parts(c, seq, part, PARTS) : 0;
+    if (count == 0) {
+        ln_asker_fail(k, 1, "%s/%llu is not parked (lunate messages %s --state parked lists them)",
+                      c->name, (unsigned long long)seq, c->name);
+        return;
+    }
+    snprintf(text, sizeof text, "settled: %.600s", word[3]);
+    struct ln_event e = {.kind = LN_EV_OPERATOR, .time_us = ln_now_us(), .text = ln_span_str(text)};
+    struct ln_store *s = k->hub->store;
+    ln_store_begin(s);
+    int rc = LN_OK;
+    for (unsigned i = 0; i < count && rc == LN_OK; i++)
+        rc = ln_store_unpark(s, c->id, seq, part[i], NULL, NULL);
+    if (rc == LN_OK)
+        rc = ln_store_event(s, c->id, seq, &e, on_settled, k);
+    ln_store_end(s);
+    if (rc == LN_OK)
+        ln_asker_hold(k);
+    else
+        ln_asker_fail(k, 1, "not settled: %s", ln_strerror(rc));
+    ln_log(LN_WARN, "control", "settle", "channel=%s seq=%llu", c->name, (unsigned long long)seq);
 }

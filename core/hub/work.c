@@ -61,6 +61,17 @@ static void on_appended(void *arg, int code, uint64_t seq)
     free(p);
 }
 
+void ln_receipt_fill(struct ln_receipt *r, const struct ln_header *h, char *type, size_t cap)
+{
+    struct ln_span t = ln_header_component(h, 9, 1), e = ln_header_component(h, 9, 2);
+    snprintf(type, cap, "%.*s%s%.*s", (int)(t.len > 20 ? 20 : t.len), t.ptr ? t.ptr : "",
+             e.len ? "^" : "", (int)(e.len > 20 ? 20 : e.len), e.ptr ? e.ptr : "");
+    r->type = ln_span_str(type);
+    r->control_id = h->field[10];
+    r->npatient = h->npatient;
+    memcpy(r->patient, h->patient, sizeof h->patient[0] * h->npatient);
+}
+
 int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
                    struct ln_owed *owed, unsigned part, uint64_t *seq)
 {
@@ -303,7 +314,7 @@ void ln_work_pump(struct ln_channel *c)
     struct ln_work *w = &c->work;
     if (c->next && w->given == w->answered && w->answered == 0)
         ln_channel_switch(c); /* a message boundary */
-    if (c->mode != LN_MODE_RUN || c->failed || c->next || c->removed)
+    if (c->mode != LN_MODE_RUN || c->failed || c->next || c->removed || c->halt == LN_HALT_STOP)
         return;
     for (;;) {
         refill(c);

@@ -99,7 +99,7 @@ enum ln_line {
  *   dest.NAME.kind           mllp|channel
  *   dest.NAME.filter, .transform   true|false [false]
  *    mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
- *           .retry.max seconds [60], .retry.attempts 0 = for ever [0],
+ *           .retry.max seconds [60], .retry.attempts 0 = for ever [0], .stop_after_parks [0],
  *           .on_reply.AE [park] .AR [retry] .CE [as AE] .CR [as AR]: park|retry|stop
  *    channel: .to            channel name
  * An ERROR may follow a channel's SETTINGS (what only the site as a whole shows: ports taken twice,

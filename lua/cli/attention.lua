@@ -61,6 +61,8 @@ local function look_at_channel(note, c)
   if c.state == "paused" then
     level = note(1, ("%s: paused, %s waiting%s"):format(c.name, term.number(c.pending or 0),
       because(c.error)), "lunate resume " .. c.name)
+  elseif c.state == "stopping" or c.state == "draining" then
+    level = note(1, ("%s: %s"):format(c.name, c.state), "lunate start " .. c.name)
   elseif c.state == "stopped" then
     level = note(1, c.name .. ": stopped", "lunate start " .. c.name)
   elseif not calm[c.state] then

@@ -6,7 +6,7 @@ local fail = require "lunate.cli.fail"
 local M = {}
 
 local done = {
-  start = "started", stop = "stopped", pause = "paused", resume = "resumed",
+  start = "started", pause = "paused", resume = "resumed",
   hold = "held", release = "released",
 }
 
@@ -16,14 +16,14 @@ function M.define(parser, verb)
     parser:flag("--plan", "say what would change, change nothing")
   elseif verb == "hold" or verb == "release" or verb == "step" or verb == "skip" then
     parser:argument("destination", "CHANNEL/DEST")
-  elseif verb == "resend" then
-    parser:argument("message", "CHANNEL/SEQ")
-    parser:option("--dest", "to this destination alone")
-    parser:flag("--reprocess", "through the script again, instead of the same outputs again")
   elseif verb ~= "metrics" then
     parser:argument("channel", "the channel")
   end
-  if verb == "skip" then
+  if verb == "stop" then
+    parser:option("--grace", "seconds to end what is in hand (5), then it is cut off")
+  elseif verb == "drain" then
+    parser:option("--timeout", "seconds to wait for the end (60)")
+  elseif verb == "skip" then
     parser:option("--reason", "why, kept with the message"):count(1)
   end
   if verb ~= "metrics" then parser:flag("--json", "print the engine's answer") end
@@ -33,9 +33,10 @@ local function words(args, verb)
   if verb == "metrics" then return { verb } end
   if verb == "reload" and args.plan then return { verb, args.channel or "", "plan" } end
   if verb == "reload" then return { verb, args.channel } end
-  if verb == "resend" then
-    local channel, seq = site.split_message(args.message)
-    return { verb, channel, ("%.0f"):format(seq), args.dest or "", args.reprocess and "1" or "0" }
+  local seconds = args.grace or args.timeout
+  if seconds then
+    if not tonumber(seconds) then fail.usage("\"%s\" is no number of seconds", seconds) end
+    return { verb, args.channel, seconds }
   end
   if verb == "skip" and not args.reason:find "%S" then
     fail.usage("--reason is empty: say why the message is skipped")
@@ -53,10 +54,11 @@ local function say(args, verb, text)
     local report = answer.report
     print(type(report) == "string" and report ~= "" and report or "nothing has changed")
     return (answer.refused or 0) > 0 and 1 or 0
-  elseif verb == "resend" then
-    local channel = site.split_message(args.message)
-    local seq = text:match '"seq"%s*:%s*"?(%d+)'
-    print(("%s again%s"):format(args.message, seq and (" as %s/%s"):format(channel, seq) or ""))
+  elseif verb == "stop" or verb == "drain" then
+    local cut = require("json").decode(text).cut
+    cut = type(cut) == "string" and cut ~= "" and cut
+    print(("%s: stopped%s"):format(args.channel, cut and " at the end of the grace period: " .. cut
+      or verb == "drain" and ", everything is processed and delivered" or ""))
   elseif verb == "skip" or verb == "step" then
     local answer = require("json").decode(text)
     print(("%s to %s: %s%s"):format(answer.message or "the first", args.destination:match "[^/]*$",

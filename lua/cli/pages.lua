@@ -49,7 +49,16 @@ return {
       "is refused, and the old one keeps running. --plan says what would change.",
   },
   start = { examples = { "lunate start adt_to_lab" } },
-  stop = { examples = { "lunate stop adt_to_lab" } },
+  stop = {
+    examples = { "lunate stop adt_to_lab", "lunate stop adt_to_lab --grace 0" },
+    about = "Closes the listener, ends what is in hand, then the worker. What is not done\n" ..
+      "within the grace period is cut off, and given or sent again after the next start.",
+  },
+  drain = {
+    examples = { "lunate drain adt_to_lab --timeout 600" },
+    about = "Takes nothing new, processes and delivers all it has, then stops. Status 1 when\n" ..
+      "the time-out is over first: it drains on.",
+  },
   pause = { examples = { "lunate pause adt_to_lab" } },
   resume = { examples = { "lunate resume adt_to_lab" } },
   hold = { examples = { "lunate hold adt_to_lab/lab" } },
@@ -91,9 +100,16 @@ return {
   },
   resend = {
     examples = { "lunate resend adt_to_lab/17", "lunate resend adt_to_lab/17 --dest lab",
-      "lunate resend adt_to_lab/17 --reprocess" },
+      "lunate resend adt_to_lab/17 --reprocess", "lunate resend adt_to_lab/17 --edit",
+      "lunate resend adt_to_lab --state parked --since 2h --dest lab --yes" },
     about = "Makes a new entry that names its origin. Without --reprocess the same outputs\n" ..
-      "go out again; with it the message runs through the present script.",
+      "go out again; with it the message runs through the present script. With filters:\n" ..
+      "oldest first; what is parked goes only where it is parked.",
+  },
+  settle = {
+    examples = { 'lunate settle adt_to_lab/17 --reason "entered by hand, INC-17"',
+      'lunate settle adt_to_lab --since 2h --reason "all of the test patient" --yes' },
+    about = "For parked messages that were dealt with outside of the engine.",
   },
   send = {
     examples = { "lunate send 127.0.0.1:6661 samples/adt_a01.hl7",

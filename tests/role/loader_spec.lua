@@ -38,7 +38,7 @@ describe("role/loader", function()
       ["dest.lab.timeout"] = "10", ["dest.lab.filter"] = "false", ["dest.lab.transform"] = "false",
       ["dest.lab.retry.first"] = "1", ["dest.lab.retry.factor"] = "2",
       ["dest.lab.retry.max"] = "60",
-      ["dest.lab.retry.attempts"] = "0", ["dest.lab.on_reply.AE"] = "park",
+      ["dest.lab.retry.attempts"] = "0", ["dest.lab.stop_after_parks"] = "0", ["dest.lab.on_reply.AE"] = "park",
       ["dest.lab.on_reply.AR"] = "retry", ["dest.lab.on_reply.CE"] = "park",
       ["dest.lab.on_reply.CR"] = "retry",
     }, s.channels.a.settings)

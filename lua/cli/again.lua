@@ -1,0 +1,151 @@
+-- `lunate resend`, `lunate settle`: one message, or all of a channel that filters find. Several are
+-- only counted until --yes is given.
+local sys = require "lunate.sys"
+local term = require "lunate.cli.term"
+local site = require "lunate.cli.site"
+local fail = require "lunate.cli.fail"
+local json = require "lunate.cli.json"
+local search = require "lunate.cli.search"
+local history = require "lunate.cli.history"
+local progress = require "lunate.cli.progress"
+
+local M = {}
+
+function M.define(parser, verb)
+  parser:argument("message", "CHANNEL/SEQ; or CHANNEL, with filters")
+  if verb == "resend" then
+    parser:option("--dest", "to this destination alone")
+    parser:flag("--reprocess", "through the script again, instead of the same outputs again")
+    parser:flag("--edit", "in $EDITOR first, then through the script")
+  else
+    parser:option("--reason", "why, kept with the message"):count(1)
+  end
+  search.define(parser)
+  parser:flag("--yes", "do it, when filters are given")
+  parser:flag("--json", "print the engine's answer")
+end
+
+local function request(verb, args, channel, seq, dest)
+  local number = ("%.0f"):format(seq)
+  if verb == "settle" then return site.request { "settle", channel, number, args.reason } end
+  return site.request { "resend", channel, number, dest or args.dest or "",
+    args.reprocess and "1" or "0" }
+end
+
+local function say_one(verb, args, text)
+  if args.json then return print(text) end
+  if verb == "settle" then return print(args.message .. ": settled") end
+  local channel = site.split_message(args.message)
+  local seq = text:match '"seq"%s*:%s*"?(%d+)'
+  print(("%s again%s"):format(args.message, seq and (" as %s/%s"):format(channel, seq) or ""))
+end
+
+-- ---- several ------------------------------------------------------------------------------------
+
+-- To which destinations one found message goes again: a list; nil and why when to none. What is
+-- parked goes only there where it is parked: others have had it.
+local function targets(args, state, result)
+  if args.reprocess or state ~= "parked" then return { args.dest or "" } end
+  local list = {}
+  for _, item in ipairs(result.items) do
+    if item.state == "parked" and item.outcome and (not args.dest or args.dest == item.destination)
+    then
+      list[#list + 1] = item.destination
+    end
+  end
+  if #list > 0 then return list end
+  return nil, args.dest and "is not parked at " .. args.dest
+    or "has no output: its script failed, --reprocess runs it again"
+end
+
+local function find(verb, args)
+  local h = history.open()
+  local found, other = {}, {}
+  args.channel = args.message
+  search.search(h, args, function(c, receipt, state, result)
+    local dests, why = { "" }, nil
+    if verb == "resend" then dests, why = targets(args, state, result) end
+    if dests then
+      found[#found + 1] = { seq = receipt.seq, dests = dests, time_us = receipt.time_us }
+    else
+      other[#other + 1] = ("%s/%.0f %s"):format(c.name, receipt.seq, why)
+    end
+  end)
+  return found, other
+end
+
+local function print_some(list, all)
+  for i = 1, math.min(all and #list or 5, #list) do io.stderr:write("  ", list[i], "\n") end
+  if not all and #list > 5 then io.stderr:write(("  and %d more\n"):format(#list - 5)) end
+end
+
+-- Asks for each, oldest first; ends between two on Ctrl-C.
+local function do_all(verb, args, found)
+  local done, refused, bar = 0, {}, progress.start(#found, "messages")
+  for i = #found, 1, -1 do
+    for _, dest in ipairs(found[i].dests) do
+      local ok, err = pcall(request, verb, args, args.message, found[i].seq, dest ~= "" and dest)
+      if ok then
+        done = done + 1
+      elseif fail.is(err) and err.status ~= 3 then
+        refused[#refused + 1] = err.text
+      else
+        bar:done()
+        error(err, 0)
+      end
+    end
+    bar:at(#found - i + 1)
+    if sys.interrupted() then break end
+  end
+  bar:done()
+  return done, refused
+end
+
+local function several(verb, args)
+  if not (args.state or args.since or args["until"] or args.type or args.text or args.patient
+    or args.control_id or #args.conditions > 0) then
+    fail.usage("\"%s\" is not CHANNEL/SEQ; for several messages give filters, as in "
+      .. "lunate %s %s --state parked --since 2h", args.message, verb, args.message)
+  end
+  if verb == "settle" then args.state = "parked" end
+  local found, other = find(verb, args)
+  if #found == 0 then
+    io.stderr:write("no message to ", verb, "\n")
+    print_some(other)
+    return 1
+  end
+  if not args.yes then
+    print(("%s of %s to %s, from %s/%.0f to %s/%.0f; nothing is done without --yes"):format(
+      term.count(#found, "message"), args.message, verb, args.message, found[#found].seq,
+      args.message, found[1].seq))
+    print_some(other)
+    return 1
+  end
+  local done, refused = do_all(verb, args, found)
+  if args.json then
+    print(json.encode(json.object("ok", #refused == 0, "done", done, "refused", #refused)))
+  else
+    print(("%s %s"):format(term.count(done, verb == "resend" and "output" or "message"),
+      verb == "resend" and "on the way again" or "settled"))
+  end
+  for _, text in ipairs(refused) do other[#other + 1] = text end
+  print_some(other)
+  return #other > 0 and 1 or 0
+end
+
+function M.run(args, verb)
+  if verb == "settle" and not args.reason:find "%S" then
+    fail.usage("--reason is empty: say how the message was dealt with")
+  end
+  search.check(args)
+  if not args.message:find("/", 1, true) then
+    if args.edit then fail.usage("--edit is for one message: CHANNEL/SEQ") end
+    return several(verb, args)
+  end
+  local channel, seq = site.split_message(args.message)
+  if args.edit then return require("lunate.cli.edit").run(args, channel, seq) end
+  say_one(verb, args, request(verb, args, channel, seq))
+  return 0
+end
+
+return M

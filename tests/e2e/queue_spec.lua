@@ -1,0 +1,198 @@
+-- Channels and queues under an operator's hands: a stop that really stops, drain, parked messages
+-- resent and settled in bulk, the queue that stops itself. Nothing is lost by any of it.
+local site = require "support.site"
+local net = require "support.net"
+local sys = require "support.sys"
+local proc = require "support.proc"
+local traffic = require "support.traffic"
+
+local function verb(s, ...)
+  return proc.spawn { site.binary(), "-C", s.path, ... }
+end
+
+local function run(s, ...)
+  local status, out, err = s:run(...)
+  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
+  return out
+end
+
+local function ids(s, ...)
+  local list = {}
+  for i, m in ipairs(s:json_lines("messages", ...)) do list[i] = m.control_id end
+  return list
+end
+
+describe("e2e/queue", function()
+  after_each(site.cleanup)
+
+  it("stop ends within its grace period, whatever hangs, and outlives kill -9; nothing is lost", function()
+    local out = net.receiver { answer = function() end } -- takes messages, never answers
+    local port, other = net.free_port(), net.free_port()
+    local s = site.new { ["channels/silent.lua"] = traffic.channel(port, out.port, { dest = "timeout = 60" }),
+      ["channels/loop.lua"] = traffic.channel(other, out.port, { top =
+        'limits = { seconds = 60 }, transform = function(msg) while msg["PID-3"] == "L1" do end end,' }) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "A1", "A2" })
+    traffic.send_all(net.connect(other), { "L1", "L2" })
+    out:run_for_frames(1, 10)
+    for name, why in pairs { silent = "out had not answered", loop = "the script was still at message 1" } do
+      local before = sys.now()
+      local text = run(s, "stop", name, "--grace", "0.5")
+      assert.truthy(text:find("stopped at the end of the grace period: " .. why, 1, true), text)
+      assert.truthy(sys.now() - before < sys.patience(10))
+      assert.equal("stopped", e:channel(name).state)
+    end
+    assert.same({ nil, "refused" }, { net.connect(port) })
+    assert.equal(0, #e:workers())
+    e:kill9()
+    out:close()
+    s:write("channels/loop.lua", traffic.channel(other, out.port))
+    e = s:start()
+    assert.same({ "stopped", "stopped" }, { e:channel("silent").state, e:channel("loop").state })
+    out = net.receiver { port = out.port }
+    run(s, "start", "silent")
+    run(s, "start", "loop")
+    out:run_for_frames(4, 20)
+    local got = out:ids()
+    table.sort(got)
+    assert.same({ "A1", "A2", "L1", "L2" }, got)
+    assert.equal(0, e:stop())
+  end)
+
+  it("stop lets what is in hand end: no message is sent twice", function()
+    local out = net.receiver { answer = function(text) return { text = net.ack(text), after = 0.3 } end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { top = 'ack = "delivery",' }) }
+    local e = s:start()
+    local conn = net.connect(port)
+    conn:send(net.frame(traffic.adt "M1"))
+    out:run_for_frames(1, 10)
+    local stop = verb(s, "stop", "in")
+    out:run_until(function() return not stop:running() end, 10, "the stop")
+    assert.same({ 0, "in: stopped\n" }, { stop.status, stop:out() })
+    assert.equal("AA", net.field(assert(conn:recv_frame(5)), "MSA", 1)) -- the reply that was owed
+    run(s, "start", "in")
+    out:run_for(0.3)
+    assert.same({ "M1" }, out:ids())
+    assert.equal(0, e:stop())
+  end)
+
+  it("drain takes nothing new and stops when all is delivered; a start ends it", function()
+    local out = net.receiver { answer = function(text) return { text = net.ack(text), after = 0.02 } end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), traffic.ids("D", 30))
+    local status, _, err = s:run("drain", "in", "--timeout", "0.2")
+    assert.equal(1, status)
+    assert.truthy(err:find("30 to deliver", 1, true), err)
+    assert.equal("draining", e:channel("in").state)
+    assert.same({ nil, "refused" }, { net.connect(port) })
+    run(s, "start", "in")
+    assert.equal("running", e:channel("in").state)
+    traffic.send_all(net.connect(port), { "D31" })
+    local drain = verb(s, "drain", "in")
+    site.wait_until(function() return e:channel("in").state == "draining" end, 5, "draining")
+    run(s, "release", "in/out")
+    out:run_until(function() return not drain:running() end, 20, "the end of the drain")
+    assert.equal(0, drain.status, drain:err())
+    assert.same(traffic.ids("D", 31), out:ids())
+    assert.equal("stopped", e:channel("in").state)
+    assert.equal(0, e:stop())
+  end)
+
+  it("an engine killed while a channel drains has lost nothing", function()
+    local port = net.free_port()
+    local out = net.receiver {}
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), traffic.ids("K", 20))
+    s:run("drain", "in", "--timeout", "0.1")
+    e:kill9()
+    e = s:start()
+    assert.same({ "running", "held" }, { e:channel("in").state, e:channel("in").dest.out.state })
+    run(s, "release", "in/out")
+    out:run_for_frames(20, 10)
+    assert.same(traffic.ids("K", 20), out:ids())
+    assert.equal(0, e:stop())
+  end)
+
+  it("parked messages are resent in bulk to where they are parked, in order, or settled with a reason", function()
+    local refuse = true
+    local out = net.receiver { answer = function(text) return net.ack(text, refuse and "AE" or "AA") end }
+    local copy = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = (traffic.channel(port, out.port):gsub("destinations = {",
+      ('destinations = { copy = mllp.send { host = "127.0.0.1", port = %d },'):format(copy.port))) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), traffic.ids("P", 6))
+    out:run_until(function() copy:step(0) return e:channel("in").dest.out.parked == 6 and
+      e:channel("in").dest.copy.queued == 0 end, 10, "all parked")
+    assert.equal(6, #copy:ids())
+    run(s, "settle", "in/6", "--reason", "entered by hand")
+    assert.truthy(run(s, "show", "in/6"):find("settled: entered by hand", 1, true))
+    local status, _, err = s:run("settle", "in/6", "--reason", "again")
+    assert.equal(1, status)
+    assert.truthy(err:find("in/6 is not parked", 1, true), err)
+    refuse = false
+    local text
+    status, text = s:run("resend", "in", "--state", "parked")
+    assert.equal(1, status)
+    assert.truthy(text:find("5 messages of in to resend, from in/1 to in/5", 1, true), text)
+    assert.equal(5, #ids(s, "--state", "parked"))
+    run(s, "resend", "in", "--state", "parked", "--since", "1h", "--yes")
+    out:run_until(function() copy:step(0) return e:channel("in").dest.out.sent == 5 end, 10, "all sent")
+    local last = {}
+    for i = 7, #out:ids() do last[#last + 1] = out:ids()[i] end
+    assert.same(traffic.ids("P", 5), last)
+    assert.equal(6, #copy:ids()) -- it has had them
+    assert.same({}, ids(s, "--state", "parked"))
+    assert.equal(2, (s:run("resend", "in")))
+    e:kill9()
+    e = s:start()
+    assert.equal(0, e:channel("in").dest.out.parked)
+    assert.equal(0, e:stop())
+  end)
+
+  it("stop_after_parks holds a queue whose receiver refuses one after the other", function()
+    local out = net.receiver { answer = function(text) return net.ack(text, "AE") end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { dest = "stop_after_parks = 3" }) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), traffic.ids("R", 6))
+    out:run_until(function() return e:channel("in").dest.out.state == "held" end, 10, "the hold")
+    local d = e:channel("in").dest.out
+    assert.same({ 3, 3 }, { d.parked, d.queued })
+    assert.matches("3 in a row were parked", d.last_error)
+    e:kill9()
+    e = s:start()
+    assert.equal("held", e:channel("in").dest.out.state)
+    assert.equal(0, e:stop())
+  end)
+
+  it("resend --edit sends what the editor left, and names where it came from", function()
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "E1" })
+    out:run_for_frames(1, 10)
+    local status, _, err = s:run("resend", "in/1", "--edit", { env = { EDITOR = "true" } })
+    assert.equal(1, status)
+    assert.matches("unchanged", err)
+    status, _, err = s:run("resend", "in/1", "--edit", { env = { EDITOR = "false" } })
+    assert.equal(1, status)
+    assert.matches("nothing is sent", err)
+    local text
+    status, text = s:run("resend", "in/1", "--edit", { env = { EDITOR = "sed -i s/Muster/Master/" } })
+    assert.equal(0, status)
+    assert.matches("%+ PID.*Master.*in/1, edited, as in/2", text)
+    out:run_for_frames(2, 10)
+    assert.equal("Master^Anna", net.field(out.frames[2].text, "PID", 5))
+    assert.equal("in/1", s:json("show", "in/2").origin)
+    assert.truthy(run(s, "show", "in/1"):find("edited and processed again as in/2", 1, true))
+    assert.equal(0, e:stop())
+  end)
+end)
