@@ -150,6 +150,13 @@ return {
     about = "One field a line: number, name, value, what a code means. --lines and --wire\n" ..
       "change nothing but the line ends. docs/tools.md has more.",
   },
+  diff = {
+    examples = { "lunate diff before.hl7 after.hl7",
+      "lunate diff a.hl7 b.hl7 --ignore MSH-7,MSH-10",
+      "lunate diff expected.hl7 - --json < got.hl7" },
+    about = "Moves are seen as moves. Several messages are paired by control id. Exit status 0\n" ..
+      "when they are the same, 1 when they differ, 2 when a file cannot be read.",
+  },
   query = {
     examples = { "lunate query PID-5.1 PID-3 samples/adt_a01.hl7",
       "lunate query 'OBX[*]-5' --json < results.hl7" },

@@ -38,6 +38,7 @@ return {
   { "listen", "MLLP receiver for tests" },
   { "fmt", "messages for people: names, values, meanings; or back to the wire form",
     lua = "lunate.cli.fmt" },
+  { "diff", "what differs between messages, by segment and field", lua = "lunate.cli.diff" },
   { "query", "values of messages by path", lua = "lunate.cli.query" },
   { "validate", "checks messages against the standard and a site's profile",
     lua = "lunate.cli.validate" },

@@ -9,19 +9,20 @@ local M = {}
 local CELLS = 2500 -- a gap of up to so many pairs is compared pair by pair
 local DEPTH = 8 -- how often one kind of token is gone into again
 
--- The longest run of anchors { i, j } (ascending in i) that ascends in j, too.
+-- The longest run of anchors { i, j } (ascending in i) that ascends in j, too. From the end, so
+-- that of runs of one length the one that begins first is found: the first stays where it is.
 local function ascending(anchors)
-  local tails, before = {}, {}
-  for k = 1, #anchors do
+  local tails, after = {}, {}
+  for k = #anchors, 1, -1 do
     local lo, hi = 1, #tails + 1
     while lo < hi do
       local mid = floor((lo + hi) / 2)
-      if anchors[tails[mid]][2] < anchors[k][2] then lo = mid + 1 else hi = mid end
+      if anchors[tails[mid]][2] > anchors[k][2] then lo = mid + 1 else hi = mid end
     end
-    before[k], tails[lo] = tails[lo - 1], k
+    after[k], tails[lo] = tails[lo - 1], k
   end
   local list, k = {}, tails[#tails]
-  for n = #tails, 1, -1 do list[n], k = anchors[k], before[k] end
+  for n = 1, #tails do list[n], k = anchors[k], after[k] end
   return list
 end
 

@@ -62,7 +62,7 @@ describe("script/diff: values", function()
       short(message "PID|1||7^^^H~8^^^I", message "PID|1||7^^^H~8^^^J"))
     assert.same({ "removed PID-3[1] 7^^^H>-", "changed PID-3[2].4=PID-3[1].4 I>J", "added PID-3[2] ->9" },
       short(message "PID|1||7^^^H~8^^^I", message "PID|1||8^^^J~9"))
-    assert.same({ "moved PID-3[1]=PID-3[2] 7^^^H>7^^^H" },
+    assert.same({ "moved PID-3[2]=PID-3[1] 8^^^I>8^^^I" },
       short(message "PID|1||7^^^H~8^^^I", message "PID|1||8^^^I~7^^^H"))
   end)
 
@@ -93,7 +93,7 @@ describe("script/diff: segments", function()
     assert.same({ "moved PV1=PV1 PV1|1|I>PV1|1|I" }, short(a, message("PID|1", "AL1|1||X", "DG1|1||Y", "PV1|1|I")))
     assert.same({ "moved PV1=PV1 PV1|1|I>PV1|1|O", "changed PV1-2 I>O" },
       short(a, message("PID|1", "AL1|1||X", "DG1|1||Y", "PV1|1|O")))
-    assert.same({ "moved OBX[1]=OBX[2] OBX|1|NM|A||1>OBX|1|NM|A||1" },
+    assert.same({ "moved OBX[2]=OBX[1] OBX|2|NM|B||1>OBX|2|NM|B||1" },
       short(message("OBX|1|NM|A||1", "OBX|2|NM|B||1"), message("OBX|2|NM|B||1", "OBX|1|NM|A||1")))
   end)
 
