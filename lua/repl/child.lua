@@ -64,6 +64,7 @@ function Child:wait(want)
     end
     if person.interrupted() and not killed then
       self.stream:send(wire.INTERRUPT, "")
+      self.write "\n" -- behind the terminal's ^C
       killed, deadline = true, sys.now() + GRACE
     end
     if sys.now() > deadline then

@@ -95,7 +95,8 @@ local function field_text(session, path, version)
   local out = {}
   if e then
     out[1] = ("%s  %s"):format(paint("bold", path), e.title)
-    out[2] = ("  %s of %s: %s"):format(e.name, owner_title(d, plain, version), traits(e))
+    out[2] = text.wrap(("%s of %s: %s"):format(e.name, owner_title(d, plain, version), traits(e)),
+      "  ")
   else
     out[1] = paint("bold", path)
     out[2] = "  " .. why

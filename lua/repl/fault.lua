@@ -54,17 +54,29 @@ local function part_of(v)
   return show.is_message(v) or show.path(v)
 end
 
---- Rows { code, value } of the parts that a line touched. evaluate(code) -> ok, value.
-local function touched(line, evaluate)
-  local rows = {}
+-- Adds rows { code, value } of the parts that a line touched. evaluate(code) -> ok, value.
+local function touched(line, evaluate, rows, seen)
   for _, e in ipairs(expressions(line)) do
     local found, owner = evaluate(e.owner)
-    if found and part_of(owner) then
+    if found and part_of(owner) and not seen[e.code] then
+      seen[e.code] = true
       local ok, value, why = evaluate(e.code)
       local path = show.path(owner)
       rows[#rows + 1] = { e.code .. (path and ("  (%s)"):format(path) or ""),
         ok and show.brief(value) or tostring(why or value) }
     end
+  end
+end
+
+-- The same for that line and those it was called from.
+local function all_touched(first, f, o)
+  local rows, seen = {}, {}
+  if not first then return rows end
+  touched(first, o.evaluate, rows, seen)
+  for file, n in f.trace:gmatch "([^\n:]+%.lua):(%d+):" do
+    local source = o.source(file)
+    local line = source and lines_of(source)[tonumber(n)]
+    if line and #rows < MOST then touched(line, o.evaluate, rows, seen) end
   end
   return rows
 end
@@ -102,7 +114,7 @@ function M.text(fault, o)
   elseif n and o.typed and o.typed:find "\n" then
     excerpt(o.typed, n, out)
   end
-  local rows = touched_line and touched(touched_line, o.evaluate) or {}
+  local rows = all_touched(touched_line, fault, o)
   if #rows > 0 then
     out[#out + 1] = text.rows(rows, { "cyan" }, { indent = "  " })
   end

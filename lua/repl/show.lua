@@ -205,6 +205,20 @@ local function key_text(k)
   return "[" .. M.brief(k) .. "]"
 end
 
+-- A short list of plain values on one line; nil when it is not that.
+local function list_line(t)
+  local out, long = {}, 0
+  for i = 1, math.min(#t, 20) do
+    local v = t[i]
+    if #t > 20 or type(v) == "table" or type(v) == "userdata" or type(v) == "function" then
+      return nil
+    end
+    out[i] = M.brief(v)
+    long = long + #out[i]
+  end
+  return long < 60 and "{ " .. table.concat(out, ", ") .. " }" or nil
+end
+
 local MOST = 100
 
 local function table_text(t, indent, seen)
@@ -214,6 +228,13 @@ local function table_text(t, indent, seen)
   local keys, out = {}, {}
   for k in next, t do keys[#keys + 1] = k end
   table.sort(keys, key_order)
+  if #keys > 0 and #keys == #t then
+    local line = list_line(t)
+    if line then
+      seen[t] = nil
+      return line
+    end
+  end
   for i, k in ipairs(keys) do
     if i > MOST then
       out[#out + 1] = ("%s  … and %d more"):format(indent, #keys - MOST)

@@ -72,10 +72,24 @@ function M.pad(text, n)
   return text .. rep(" ", n - M.columns(text))
 end
 
+-- For a narrow terminal: the first and the last cell of each row.
+local function narrow(rows)
+  local out = {}
+  for i, row in ipairs(rows) do
+    local last = #row > 1 and row[#row] or nil
+    if #row == 4 then last = row[2] end
+    out[i] = { row[1], last }
+  end
+  return out
+end
+
 --- Rows of cells as lines: columns aligned, the last one cut at the terminal's edge. colours: one
 -- per column, or nil. o.indent: blanks before each row; o.most: rows at most.
 function M.rows(rows, colours, o)
   local indent, wide, out = o and o.indent or "", {}, {}
+  if M.width < 50 and not M.plain then
+    rows, colours = narrow(rows), colours and { colours[1], colours[3] }
+  end
   for _, row in ipairs(rows) do
     for i = 1, #row - 1 do wide[i] = math.max(wide[i] or 0, M.columns(row[i])) end
   end

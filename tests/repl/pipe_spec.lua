@@ -59,7 +59,7 @@ msg["PID-30"]
   it("prints messages a segment a line, and tables", function()
     local status, out = with_message "msg\n{ a = { 1 } }\n"
     assert.equal(0, status)
-    assert.equal(message .. "{\n  a = {\n    [1] = 1\n  }\n}\n", out)
+    assert.equal(message .. "{\n  a = { 1 }\n}\n", out)
   end)
 
   it("waits for the rest of a chunk, and says when it does not come", function()
