@@ -28,6 +28,34 @@ M.name_of = name_of
 local action = choice("park", "retry", "stop")
 local later = { check = schema.later }
 
+-- charset: "trust", a name, { default = name } or { force = name }, with substitute = character. A
+-- name alone means `plain`. Destinations take a name only: what goes out is in that set.
+local function charset(core, plain)
+  local function text_of(v)
+    if type(v) == "string" then return v == "trust" and v or plain .. " " .. v end
+    if type(v) ~= "table" then return nil, "must be a name or a table, not a " .. type(v) end
+    for k, e in pairs(v) do
+      if k ~= "default" and k ~= "force" and k ~= "substitute" or type(e) ~= "string" then
+        return nil, "takes default or force, and substitute: texts"
+      end
+    end
+    if v.default and v.force then return nil, "takes default or force, not both" end
+    local word = v.force and "force " .. v.force or v.default and "default " .. v.default
+    return (word or "trust") .. "\t" .. (v.substitute or "")
+  end
+  return function(v)
+    local text, err = text_of(v)
+    if not text then return nil, err end
+    if plain == "force" and text:sub(1, 6) ~= "force " then
+      return nil, 'must be the name of what goes out: "8859/1", or { force = "8859/1", '
+        .. 'substitute = "?" }'
+    end
+    err = core.charset(text)
+    if err then return nil, "is wrong: " .. err end
+    return text
+  end
+end
+
 local function listen_keys(core)
   local function address(v)
     if type(v) == "string" and core.is_address(v) then return v end
@@ -41,7 +69,7 @@ local function listen_keys(core)
     max_connections = { check = number(1, 1000000, true), default = "1000" },
     allow = { check = schema.list(address), default = "" },
     tls = later,
-    charset = later,
+    charset = { check = charset(core, "default"), default = "trust" },
   }
 end
 
@@ -67,7 +95,6 @@ local send_keys = with_script {
   } },
   stop_after_parks = { check = number(0, 1000000, true), default = "0" },
   tls = later,
-  charset = later,
 }
 
 -- CE is treated as AE is and CR as AR, unless they are set.
@@ -83,6 +110,13 @@ local function reply_keys(on_reply)
 end
 
 local to_keys = with_script { to = { check = name_of, required = true } }
+
+--- The settings that the worker needs, too.
+local function charset_of(settings, key)
+  for i = 1, #settings, 2 do
+    if settings[i] == key then return settings[i + 1] end
+  end
+end
 
 --- mllp(core) -> the table `mllp` of scripts.
 function M.mllp(core)
@@ -101,6 +135,8 @@ end
 --- constructor(core) -> the callable table `channel` of scripts.
 function M.constructor(core)
   M.listen_keys = listen_keys(core)
+  send_keys.charset = { check = charset(core, "force"), default = "" }
+  to_keys.charset = send_keys.charset
   local channel = {}
   --- channel.from "name", or a list of names.
   function channel.from(names)
@@ -153,7 +189,8 @@ local function check_destination(ctx, name, dest)
   ctx.set(prefix .. "kind", mllp and "mllp" or "channel")
   if mllp then send_keys.on_reply = { keys = reply_keys(what.args.on_reply) } end
   schema.check(ctx, mllp and send_keys or to_keys, what.args, where, what.kind, prefix)
-  return { name = name, filter = what.args.filter, transform = what.args.transform }
+  return { name = name, filter = what.args.filter, transform = what.args.transform,
+    charset = charset_of(ctx.settings, prefix .. "charset") }
 end
 
 -- Returns the destinations in order of their names: their numbers on the wire.
@@ -223,6 +260,7 @@ function M.check(value, info)
   check_source(ctx, args.source)
   local plan = check_destinations(ctx, args.destinations)
   plan.filter, plan.transform = args.filter, args.transform
+  plan.charset = charset_of(ctx.settings, "source.charset")
   return ctx.settings, ctx.errors, plan
 end
 

@@ -3,9 +3,12 @@
 #include "hl7/ack.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
+#include "hl7/charset.h"
 
 struct writer {
     struct ln_buf *out;
+    struct ln_charset charset;
     size_t start; /* where to go back to when memory runs out */
     struct ln_delims d;
     struct ln_span msh2;
@@ -16,7 +19,8 @@ static const char *const codes[] = {"AA", "AE", "AR"};
 
 static void begin(struct writer *w, struct ln_buf *out, const struct ln_header *h)
 {
-    *w = (struct writer){.out = out, .start = out->len, .d = h->delims, .msh2 = h->field[2]};
+    *w = (struct writer){
+        .out = out, .charset = h->charset, .start = out->len, .d = h->delims, .msh2 = h->field[2]};
     out->failed = false;
     if (h->kind == LN_HEADER_NONE)
         w->d.field = '|';
@@ -55,7 +59,7 @@ static void end_segment(struct writer *w)
 
 /* Our own text: delimiters escaped (or blank, where the sender has no escape character), no control
  * characters, so that neither a segment nor the MLLP frame can be broken. */
-static void text(struct writer *w, struct ln_span s)
+static void ascii(struct writer *w, struct ln_span s)
 {
     const char from[] = {w->d.field,      w->d.component, w->d.subcomponent,
                          w->d.repetition, w->d.escape,    '\0'};
@@ -71,6 +75,29 @@ static void text(struct writer *w, struct ln_span s)
         } else {
             ln_buf_addc(w->out, at < 5 || (unsigned char)c < 0x20 || c == 0x7f ? ' ' : c);
         }
+    }
+}
+
+/* The same in the sender's character set; `?` for what it lacks. */
+static void text(struct writer *w, struct ln_span s)
+{
+    char bytes[LN_CHARSET_PUT];
+    uint8_t g0;
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = ln_utf8_len((const unsigned char *)s.ptr + i, s.len - i);
+        if (n == 1 || w->charset.kind == LN_CHARSET_UTF8) {
+            n = n ? n : 1;
+            ascii(w, ln_span(s.ptr + i, n));
+            continue;
+        }
+        g0 = LN_G0_ASCII;
+        size_t len = n ? ln_charset_put(&w->charset, s.ptr + i, n, bytes, &g0) : 0;
+        if (g0 != LN_G0_ASCII && len)
+            ln_buf_adds(w->out, ln_charset_switch(g0));
+        ln_buf_add(w->out, len ? bytes : "?", len ? len : 1);
+        if (g0 != LN_G0_ASCII && len)
+            ln_buf_adds(w->out, ln_charset_switch(LN_G0_ASCII));
+        n = n ? n : 1;
     }
 }
 

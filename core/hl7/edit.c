@@ -42,23 +42,25 @@ struct place {
 };
 
 /* Narrows a place to the nth piece at one level, or notes how many separators are missing. */
-static void narrow(struct ln_span text, struct place *p, char c, uint32_t n, uint32_t *fill)
+static void narrow(const struct ln_charset *cs, struct ln_span text, struct place *p, char c,
+                   uint32_t n, uint32_t *fill)
 {
     struct ln_span in = ln_span(text.ptr + p->at, p->end - p->at);
-    struct ln_span piece = ln_field_piece(in, c, n);
+    struct ln_span piece = ln_field_piece(cs, in, c, n);
     if (piece.ptr) {
         p->at = (size_t)(piece.ptr - text.ptr);
         p->end = p->at + piece.len;
         return;
     }
-    uint32_t have = ln_field_pieces(in, c);
+    uint32_t have = ln_field_pieces(cs, in, c);
     *fill = n - (have ? have : 1);
     p->at = p->end;
 }
 
-static int locate(const struct ln_delims *d, struct ln_span text, const struct ln_part *part,
+static int locate(const struct ln_message *m, struct ln_span text, const struct ln_part *part,
                   struct place *p, struct ln_err *err)
 {
+    const struct ln_delims *d = &m->delims;
     static const char *const names[] = {"repetition", "component", "subcomponent"};
     const char c[] = {d->repetition, d->component, d->subcomponent};
     const uint32_t n[] = {part->repetition, part->component, part->subcomponent};
@@ -71,7 +73,7 @@ static int locate(const struct ln_delims *d, struct ln_span text, const struct l
         if (p->fill[0] || (i > 1 && p->fill[1]))
             p->fill[i] = n[i] - 1; /* already beyond what is there */
         else
-            narrow(text, p, c[i], n[i], &p->fill[i]);
+            narrow(&m->charset, text, p, c[i], n[i], &p->fill[i]);
     }
     return LN_OK;
 }
@@ -86,14 +88,19 @@ static enum ln_depth level_of(const struct ln_part *p)
 
 /* Raw bytes must not cut a level above their own. In the header segment LF must not stand either:
  * it could be taken for the end of the segment. */
-static int check_raw(const struct ln_delims *d, const struct ln_part *part, bool first,
+static int check_raw(const struct ln_message *m, const struct ln_part *part, bool first,
                      struct ln_span v, struct ln_err *err)
 {
+    const struct ln_delims *d = &m->delims;
+    struct ln_charset_state state = {0};
+    bool opaque = false, steps = ln_charset_steps(&m->charset);
     static const char *const names[] = {"field", "repetition", "component", "subcomponent"};
     enum ln_depth level = level_of(part);
-    for (size_t i = 0; i < v.len; i++) {
+    for (size_t i = 0, n = 1; i < v.len; i += n) {
         bool lf = first && v.ptr[i] == '\n';
-        if (!lf && !ln_depth_cuts(d, level, v.ptr[i]))
+        if (steps)
+            n = ln_charset_step(&m->charset, &state, v.ptr + i, v.ptr + v.len, &opaque);
+        if (opaque || (!lf && !ln_depth_cuts(d, level, v.ptr[i])))
             continue;
         return ln_err_set(err, LN_EINVAL,
                           "the raw value holds %s at byte %zu, which would end the %s",
@@ -175,7 +182,7 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     int rc = ln_field_count(m, slot, &n);
     if (rc == LN_OK)
         rc = escape ? ln_escape_len(&m->delims, value, &len, err)
-                    : check_raw(&m->delims, part, slot == m->first, value, err);
+                    : check_raw(m, part, slot == m->first, value, err);
     if (rc == LN_OK)
         rc = ln_field_get(m, slot, &(struct ln_part){.field = part->field}, &old);
     if (rc)
@@ -184,7 +191,7 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     if (absent)
         old = ln_span("", 0);
     struct place p;
-    if ((rc = locate(&m->delims, old, part, &p, err)))
+    if ((rc = locate(m, old, part, &p, err)))
         return rc;
     if (value.len == 0 && (absent || p.fill[0] || p.fill[1] || p.fill[2]))
         return LN_OK; /* nothing there, nothing to clear */
@@ -196,4 +203,17 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     if (rc)
         return ln_err_set(err, rc, rc == LN_ETOOBIG ? "the field would be too long" : "no memory");
     return LN_OK;
+}
+
+int ln_field_put(struct ln_message *m, uint32_t slot, uint32_t field, struct ln_span raw)
+{
+    struct ln_segment *s = &m->seg[slot];
+    struct ln_span old;
+    int rc = ln_field_get(m, slot, &(struct ln_part){.field = field}, &old);
+    if (rc)
+        return rc;
+    if (!old.ptr)
+        old = ln_span("", 0);
+    struct place whole = {.end = old.len};
+    return replace(m, s, field - 1 - s->header, old, &whole, raw, raw.len, false);
 }

@@ -118,6 +118,11 @@ static const char *written(const struct ln_delims *d, struct ln_span text, size_
     return c == d->truncation && i + 1 == text.len ? "P" : NULL;
 }
 
+const char *ln_escape_at(const struct ln_delims *d, struct ln_span text, size_t i, size_t *used)
+{
+    return written(d, text, i, used);
+}
+
 /* May `written` have something to say about c? Most text holds no such byte. */
 static inline bool special(const struct ln_delims *d, char c)
 {

@@ -23,6 +23,10 @@ int ln_escape_len(const struct ln_delims *d, struct ln_span text, size_t *len, s
 /* Writes the escaped text: ln_escape_len bytes. */
 void ln_escape(const struct ln_delims *d, struct ln_span text, char *out);
 
+/* How the byte at text[i] is written: its sequence without the escape characters (NULL: as it is),
+ * and in *used how many bytes of text it stands for. */
+const char *ln_escape_at(const struct ln_delims *d, struct ln_span text, size_t i, size_t *used);
+
 /* Separators that a part may hold. */
 enum ln_depth { LN_DEPTH_FIELD, LN_DEPTH_REPETITION, LN_DEPTH_COMPONENT, LN_DEPTH_SUBCOMPONENT };
 

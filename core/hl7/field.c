@@ -19,6 +19,12 @@ static inline const char *find(const char *p, const char *end, char c)
     return q ? q : end;
 }
 
+/* The same, in a message's character set. */
+static inline const char *seek(const struct ln_charset *cs, const char *p, const char *end, char c)
+{
+    return ln_charset_steps(cs) ? ln_charset_seek(cs, p, end, c) : find(p, end, c);
+}
+
 /* Finds the fields of a segment that came later; parsing has found those of the message. */
 static int index_fields(struct ln_message *m, struct ln_segment *s)
 {
@@ -80,27 +86,27 @@ int ln_field_count(struct ln_message *m, uint32_t slot, uint32_t *n)
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-struct ln_span ln_field_piece(struct ln_span text, char c, uint32_t n)
+struct ln_span ln_field_piece(const struct ln_charset *cs, struct ln_span text, char c, uint32_t n)
 {
     if (!c)
         return n == 1 ? text : ln_span(NULL, 0);
-    const char *p = text.ptr, *end = p + text.len, *e = find(p, end, c);
+    const char *p = text.ptr, *end = p + text.len, *e = seek(cs, p, end, c);
     while (--n) {
         if (e == end)
             return ln_span(NULL, 0);
         p = e + 1;
-        e = find(p, end, c);
+        e = seek(cs, p, end, c);
     }
     return ln_span(p, (size_t)(e - p));
 }
 
-uint32_t ln_field_pieces(struct ln_span text, char c)
+uint32_t ln_field_pieces(const struct ln_charset *cs, struct ln_span text, char c)
 {
     if (text.len == 0)
         return 0;
     uint32_t n = 1;
     const char *p = text.ptr, *end = p + text.len;
-    while (c && (p = find(p, end, c)) < end) {
+    while (c && (p = seek(cs, p, end, c)) < end) {
         p++;
         n++;
     }
@@ -126,14 +132,16 @@ static int field_of(struct ln_message *m, uint32_t slot, uint32_t f, struct ln_s
     return LN_OK;
 }
 
-static struct ln_span part_of(const struct ln_delims *d, struct ln_span t, const struct ln_part *p)
+static struct ln_span part_of(const struct ln_message *m, struct ln_span t, const struct ln_part *p)
 {
+    const struct ln_delims *d = &m->delims;
+    const struct ln_charset *cs = &m->charset;
     if (p->repetition && t.ptr)
-        t = ln_field_piece(t, d->repetition, p->repetition);
+        t = ln_field_piece(cs, t, d->repetition, p->repetition);
     if (p->component && t.ptr)
-        t = ln_field_piece(t, d->component, p->component);
+        t = ln_field_piece(cs, t, d->component, p->component);
     if (p->subcomponent && t.ptr)
-        t = ln_field_piece(t, d->subcomponent, p->subcomponent);
+        t = ln_field_piece(cs, t, d->subcomponent, p->subcomponent);
     return t;
 }
 
@@ -145,7 +153,7 @@ int ln_field_get(struct ln_message *m, uint32_t slot, const struct ln_part *part
     if (rc || !out->ptr)
         return rc;
     if (!whole)
-        *out = part_of(&m->delims, *out, part);
+        *out = part_of(m, *out, part);
     else if (part->repetition > 1 || part->component > 1 || part->subcomponent > 1)
         *out = ln_span(NULL, 0);
     return LN_OK;

@@ -60,17 +60,16 @@ static size_t next_line(struct ln_span s, size_t from, bool *lf_only)
 }
 
 /* Field n of a segment whose name takes three bytes; field 1 follows the first separator. */
-static struct ln_span field_of(struct ln_span segment, char sep, int n)
+static struct ln_span field_of(const struct ln_charset *cs, struct ln_span segment, char sep, int n)
 {
     const char *p = segment.ptr, *end = segment.ptr + segment.len;
     while (n-- > 0) {
-        p = memchr(p, sep, (size_t)(end - p));
-        if (!p)
+        p = ln_charset_seek(cs, p, end, sep);
+        if (p == end)
             return ln_span(NULL, 0);
         p++;
     }
-    const char *stop = memchr(p, sep, (size_t)(end - p));
-    return ln_span(p, (size_t)((stop ? stop : end) - p));
+    return ln_span(p, (size_t)(ln_charset_seek(cs, p, end, sep) - p));
 }
 
 /* Bytes of the character at s when it is UTF-8; one otherwise. */
@@ -119,9 +118,7 @@ static void read_fields(struct ln_header *h)
     const char *p = h->segment.ptr + 3, *end = h->segment.ptr + h->segment.len;
     h->field[1] = ln_span(p, 1);
     for (int n = 2; n <= LN_HEADER_FIELDS && p < end; n++) {
-        const char *stop = memchr(p + 1, h->delims.field, (size_t)(end - p - 1));
-        if (!stop)
-            stop = end;
+        const char *stop = ln_charset_seek(&h->charset, p + 1, end, h->delims.field);
         h->field[n] = ln_span(p + 1, (size_t)(stop - p - 1));
         p = stop;
     }
@@ -211,7 +208,7 @@ static void find_patient(struct ln_span f, struct ln_header *h)
         const char *p = f.ptr + l.at;
         if (f.len - l.at >= 4 && memcmp(p, "PID", 3) == 0 && p[3] == h->delims.field) {
             struct ln_span pid = ln_span(p, line_end(f, l.at) - l.at);
-            read_patients(h, field_of(pid, h->delims.field, 3));
+            read_patients(h, field_of(&h->charset, pid, h->delims.field, 3));
             return;
         }
     }
@@ -225,7 +222,28 @@ static int fail(const struct ln_header *h, struct ln_err *err, size_t at, const 
     return ln_err_set(err, LN_EPARSE, "%s%s", names[h->kind], why);
 }
 
+/* The character set, where it matters for cutting: of a header of plain ASCII, MSH-18 is enough,
+ * and is looked at only by who writes text into an answer. */
+static void find_charset(struct ln_header *h, const struct ln_charset_policy *policy)
+{
+    bool high = false, esc = false;
+    for (size_t i = 0; i < h->segment.len; i++) {
+        high = high || (unsigned char)h->segment.ptr[i] > 0x7f;
+        esc = esc || h->segment.ptr[i] == '\x1b';
+    }
+    (void)ln_charset_resolve(h->segment, h->delims.field, h->delims.repetition, h->delims.escape,
+                             policy, high, esc, &h->charset);
+    if (ln_charset_steps(&h->charset) && (high || esc))
+        read_fields(h);
+}
+
 int ln_header_read(struct ln_span frame, struct ln_header *h, struct ln_err *err)
+{
+    return ln_header_read_as(frame, NULL, h, err);
+}
+
+int ln_header_read_as(struct ln_span frame, const struct ln_charset_policy *policy,
+                      struct ln_header *h, struct ln_err *err)
 {
     *h = (struct ln_header){0};
     size_t at = frame.len ? skip_front(frame) : 0;
@@ -237,6 +255,13 @@ int ln_header_read(struct ln_span frame, struct ln_header *h, struct ln_err *err
     if (kind == LN_HEADER_NONE) {
         bool named = frame.len - at >= 3 &&
                      (!memcmp(p, "MSH", 3) || !memcmp(p, "BHS", 3) || !memcmp(p, "FHS", 3));
+        const char *wide = ln_charset_wide(frame);
+        if (wide && err) {
+            err->offset = at;
+            return ln_err_set(err, LN_EPARSE,
+                              "the bytes are %s, which MLLP cannot carry: send UNICODE UTF-8",
+                              wide);
+        }
         return named ? fail(h, err, at + 3, "header segment without a field separator")
                      : fail(h, err, at, "does not start with MSH, BHS or FHS");
     }
@@ -250,8 +275,10 @@ int ln_header_read(struct ln_span frame, struct ln_header *h, struct ln_err *err
     read_delims(&h->delims, h->field[2]);
     if (!h->delims.component)
         return fail(h, err, at + 4, " without encoding characters");
-    if (kind == LN_HEADER_MSH)
+    if (kind == LN_HEADER_MSH) {
+        find_charset(h, policy);
         find_patient(frame, h);
+    }
     return LN_OK;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "hl7/charset.h"
 
 #define LN_HEADER_FIELDS   20 /* MSH-1 .. MSH-20 */
 #define LN_HEADER_PATIENTS 8
@@ -25,6 +26,7 @@ struct ln_header {
     enum ln_header_kind kind;
     size_t offset; /* where the header segment starts, behind BOM, blanks, line ends */
     struct ln_delims delims;
+    struct ln_charset charset;
     struct ln_span segment; /* the header segment without its end */
     struct ln_span
         field[LN_HEADER_FIELDS + 1]; /* raw MSH-n (or BHS-n, FHS-n) in [n]; .len 0 = absent */
@@ -38,6 +40,9 @@ struct ln_header {
  * what could be read stands in *h even then. Tolerates BOM, blanks and blank lines before the
  * header, CR, LF and CRLF ends, MSH-2 of 1 to 5 characters, missing fields. */
 int ln_header_read(struct ln_span frame, struct ln_header *h, struct ln_err *err);
+/* The same; policy: what is known of the sender's character set (NULL: nothing but MSH-18). */
+int ln_header_read_as(struct ln_span frame, const struct ln_charset_policy *policy,
+                      struct ln_header *h, struct ln_err *err);
 
 /* First component of a raw field (up to the component or subcomponent separator or repetition). */
 struct ln_span ln_header_component(const struct ln_header *h, int field, int component);

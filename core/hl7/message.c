@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
 #include "hl7/delims.h"
 
 /* Memory beside the index, for edits. */
@@ -80,13 +81,65 @@ static bool lf_ends(struct ln_span b, const struct ln_scan *s)
     return true;
 }
 
+static bool is_utf8(struct ln_span s)
+{
+    for (size_t i = 0, n; i < s.len; i += n) {
+        n = ln_utf8_len((const unsigned char *)s.ptr + i, s.len - i);
+        if (!n)
+            return false;
+    }
+    return true;
+}
+
+/* Many senders write UTF-8 and say 8859/1 (or ISO IR87, whose characters have no high bytes). Text
+ * in a single-byte set is UTF-8 throughout by accident only when there is next to none of it; not
+ * so in 8859/11 (Thai) and in sets of several bytes, which are believed. */
+static void check_name(struct ln_span bytes, struct ln_scan *s)
+{
+    static const struct ln_charset plain;
+    bool doubtful = s->charset.kind == LN_CHARSET_ISO2022 ||
+                    (s->charset.kind == LN_CHARSET_SINGLE &&
+                     strcmp(ln_charset_name(&s->charset), "8859/11") != 0);
+    if (!doubtful || !is_utf8(bytes))
+        return;
+    s->charset = plain;
+    s->charset.escape = s->delims.escape;
+    s->named = false;
+}
+
+/* The character set, where it matters for reading. A message of plain ASCII that no policy speaks
+ * of is read as it stands; what may be written in it is seen once its fields are known. */
+static void find_charset(struct ln_span bytes, const struct ln_charset_policy *policy,
+                         struct ln_scan *s)
+{
+    const struct ln_delims *d = &s->delims;
+    const char *p = bytes.ptr + s->start, *end = bytes.ptr + s->end, *e = p;
+    if (!s->census.high && !s->census.esc && !policy)
+        return;
+    while (e < end && *e != '\r' && *e != '\n')
+        e++;
+    s->named = ln_charset_resolve(ln_span(p, (size_t)(e - p)), d->field, d->repetition, d->escape,
+                                  policy, s->census.high, s->census.esc, &s->charset) == LN_OK;
+    s->resolved = true;
+    if (s->named && s->census.high && !(policy && policy->force))
+        check_name(ln_span(p, s->end - s->start), s);
+}
+
 int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
+{
+    return ln_message_scan_as(bytes, NULL, s, err);
+}
+
+int ln_message_scan_as(struct ln_span bytes, const struct ln_charset_policy *policy,
+                       struct ln_scan *s, struct ln_err *err)
 {
     *s = (struct ln_scan){0};
     if (bytes.len > LN_MESSAGE_MAX) {
         return ln_err_set(err, LN_ETOOBIG, "message of %zu bytes: the limit is %u", bytes.len,
                           LN_MESSAGE_MAX);
     }
+    if (policy && !policy->given && !policy->force)
+        policy = NULL; /* nothing but MSH-18 counts */
     int rc = find_header(bytes, &s->start, &s->delims, err);
     if (rc)
         return rc;
@@ -102,6 +155,7 @@ int ln_message_scan(struct ln_span bytes, struct ln_scan *s, struct ln_err *err)
     const char *cr = !s->lf && left ? memchr(tail, '\r', left) : NULL;
     if (cr)
         s->end += (size_t)(cr - tail);
+    find_charset(bytes, policy, s);
     return LN_OK;
 }
 
@@ -209,17 +263,36 @@ static inline int end_line(struct build *b, const char *e, const uint32_t *last)
     return rc;
 }
 
+enum { BLOCK = 4096 };
+
+/* The next block, as the index may see it: in some character sets, not all bytes that look like
+ * delimiters are. */
+static const char *next_block(struct build *b, const char *p, char masked[BLOCK],
+                              struct ln_charset_state *state, size_t *len)
+{
+    const struct ln_charset *cs = &b->m->charset;
+    if (ln_charset_steps(cs)) {
+        *len = ln_charset_mask(cs, state, p, b->end, masked, BLOCK);
+        return masked;
+    }
+    *len = b->end - p < BLOCK ? (size_t)(b->end - p) : BLOCK;
+    return p;
+}
+
 /* Finds fields and lines, block by block. start: room for all offsets. */
 static int cut_lines(struct build *b, const struct ln_scan *s, uint32_t *start)
 {
-    enum { BLOCK = 4096 };
     uint32_t ends[BLOCK];
+    char masked[BLOCK];
+    struct ln_charset_state state = {0};
     const char *first = b->m->bytes.ptr;
     const struct ln_simd *simd = ln_simd();
+    size_t len;
     b->start = start;
-    for (const char *p = b->line; p < b->end; p += BLOCK) {
-        size_t n, len = b->end - p < BLOCK ? (size_t)(b->end - p) : BLOCK;
-        size_t found = simd->index(p, len, s->delims.field, '\r', s->lf ? '\n' : '\r',
+    for (const char *p = b->line; p < b->end; p += len) {
+        size_t n;
+        const char *block = next_block(b, p, masked, &state, &len);
+        size_t found = simd->index(block, len, s->delims.field, '\r', s->lf ? '\n' : '\r',
                                    (uint32_t)(p - first) + 1, start, ends, &n);
         for (size_t i = 0; i < n; i++) {
             uint32_t *last = start + ends[i];
@@ -235,10 +308,26 @@ static int cut_lines(struct build *b, const struct ln_scan *s, uint32_t *start)
     return b->line < b->end ? add_segment(b, b->end, 0, start) : LN_OK;
 }
 
+/* MSH-18 of a message of plain ASCII. */
+static void name_charset(struct ln_message *m)
+{
+    const struct ln_segment *s = &m->seg[0];
+    uint32_t from = s->start[16], to = s->start[17] - 1;
+    if (from == to)
+        return;
+    m->named = ln_charset_list(ln_span(m->bytes.ptr + from, to - from), m->delims.repetition,
+                               &m->charset) == LN_OK;
+    if (!m->named)
+        m->charset = (struct ln_charset){0};
+    m->charset.escape = m->delims.escape;
+}
+
 int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln_scan *s)
 {
     m->bytes = bytes;
     m->delims = s->delims;
+    m->charset = s->charset;
+    m->named = s->named;
     m->nslot = 0;
     m->touched = false;
     m->near.slot = LN_NO_SEGMENT;
@@ -251,6 +340,8 @@ int ln_message_build(struct ln_message *m, struct ln_span bytes, const struct ln
     int rc = cut_lines(&b, s, start);
     if (rc)
         return rc;
+    if (!s->resolved && m->seg[0].nfield >= 17)
+        name_charset(m);
     m->seg[m->nslot - 1].next = LN_NO_SEGMENT;
     m->count = m->nslot;
     m->first = 0;

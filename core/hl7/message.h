@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/span.h"
 #include "hl7/arena.h"
+#include "hl7/charset.h"
 #include "hl7/header.h"
 #include "hl7/simd.h"
 
@@ -56,6 +57,8 @@ struct ln_message {
     struct ln_arena arena;
     struct ln_span bytes; /* as given: the caller keeps them as long as the message lives */
     struct ln_delims delims;
+    struct ln_charset charset; /* of its bytes, and of what is written */
+    bool named; /* the message itself named it */
     struct ln_segment *seg;
     uint32_t nslot, cap; /* slots in use, and room for */
     uint32_t count; /* segments in the list */
@@ -74,11 +77,17 @@ struct ln_scan {
     struct ln_delims delims;
     struct ln_simd_census census; /* of the bytes from `start` on */
     bool lf; /* LF ends segments */
+    struct ln_charset charset;
+    bool named; /* by MSH-18, not by the policy */
+    bool resolved; /* `charset` and `named` are known */
 };
 
 /* Finds the header, delimiters and line ends. LN_EPARSE (err->offset in
  * bytes), LN_ETOOBIG. */
 int ln_message_scan(struct ln_span bytes, struct ln_scan *scan, struct ln_err *err) LN_MUST;
+/* The same; policy: what is known of its character set (NULL: nothing but MSH-18). */
+int ln_message_scan_as(struct ln_span bytes, const struct ln_charset_policy *policy,
+                       struct ln_scan *scan, struct ln_err *err) LN_MUST;
 
 /* Room that an arena should have for this message, bytes aside: slots, and slack for field offsets
  * and edits. Having less is no error. */

@@ -294,6 +294,8 @@ static bool set_source(struct ln_conf_channel *ch, const char *key, struct ln_sp
         return set_unsigned(&ch->max_connections, v, 1e6);
     if (strcmp(key, "allow") == 0)
         return set_list(&ch->allow, &ch->nallow, v);
+    if (strcmp(key, "charset") == 0)
+        return ln_charset_policy_read(v, &ch->charset, NULL) == LN_OK;
     return true;
 }
 

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "hl7/charset.h"
 #include "hub/blob.h"
 #include "ipc/proto.h"
 
@@ -48,6 +49,7 @@ struct ln_conf_channel {
     unsigned max_connections;
     char **allow;
     unsigned nallow;
+    struct ln_charset_policy charset; /* of what senders send */
     enum ln_ack_mode ack;
     bool stop_on_error, jit;
     double seconds;

@@ -159,7 +159,8 @@ static void on_batch(struct ln_conn *k, struct ln_span frame, const struct ln_he
     ln_store_begin(k->source->channel->hub->store);
     for (unsigned i = 0; i < n && ln_batch_next(frame, &pos, &m); i++) {
         struct ln_header mh;
-        bool readable = ln_header_read(m, &mh, NULL) == LN_OK;
+        bool readable =
+            ln_header_read_as(m, &k->source->channel->conf->charset, &mh, NULL) == LN_OK;
         ln_owed_header(&o->part[i], &mh);
         store_message(k, m, &mh, readable, o, i);
     }
@@ -176,7 +177,7 @@ static void on_frame(struct ln_conn *k, struct ln_span frame)
     c->last_in_us = ln_now_us();
     if (k->peer)
         k->peer->frames++;
-    bool readable = ln_header_read(frame, &h, &err) == LN_OK;
+    bool readable = ln_header_read_as(frame, &c->conf->charset, &h, &err) == LN_OK;
     unsigned n = readable ? count_messages(frame) : 1;
     if (n == 0 || n > BATCH_MAX) { /* kept and refused as a whole, never in part */
         readable = false;
@@ -202,7 +203,7 @@ void ln_conn_refuse(struct ln_conn *k, struct ln_span start, const char *text)
     struct ln_owed *o = ln_owed_new(k, 1);
     if (!o)
         return;
-    (void)!ln_header_read(start, &h, NULL);
+    (void)!ln_header_read_as(start, &k->source->channel->conf->charset, &h, NULL);
     ln_owed_header(&o->part[0], &h);
     k->closing = k->refused = true;
     k->source->nrefused++;

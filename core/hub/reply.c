@@ -40,42 +40,44 @@ void ln_owed_header(struct ln_reply_part *p, const struct ln_header *h)
 }
 
 /* False: not readable; *h holds what can be said of it all the same. */
-static bool part_read(const struct ln_reply_part *p, struct ln_header *h)
+static bool part_read(const struct ln_reply_part *p, const struct ln_charset_policy *policy,
+                      struct ln_header *h)
 {
     *h = (struct ln_header){0};
-    return p->header && ln_header_read(ln_span(p->header, p->header_len), h, NULL) == LN_OK;
+    return p->header &&
+           ln_header_read_as(ln_span(p->header, p->header_len), policy, h, NULL) == LN_OK;
 }
 
-static void write_part(struct ln_hub *hub, struct ln_buf *out, const struct ln_reply_part *p)
+static void write_part(struct ln_channel *c, struct ln_buf *out, const struct ln_reply_part *p)
 {
     struct ln_header h;
     char id[24];
     struct ln_ack ack = {.code = p->code, .text = ln_span_str(p->text), .time_us = ln_now_us()};
     struct ln_ack_error errors[LN_ACK_ERRORS_MAX];
-    ack.control_id = ln_hub_control_id(hub, id, sizeof id);
+    ack.control_id = ln_hub_control_id(c->hub, id, sizeof id);
     if (p->errors && ack.code != LN_ACK_AA) {
         ack.errors = errors;
         ack.nerrors = ln_ack_errors_read(ln_span_str(p->errors), errors);
     }
-    if (!part_read(p, &h) && ack.code == LN_ACK_AA)
+    if (!part_read(p, &c->conf->charset, &h) && ack.code == LN_ACK_AA)
         ack.code = LN_ACK_AR; /* lost for lack of memory: never an AA built from nothing */
     if (ln_ack_write(out, &h, &ack) != LN_OK)
         out->failed = true;
 }
 
-static void write_owed(struct ln_hub *hub, struct ln_buf *out, struct ln_owed *o)
+static void write_owed(struct ln_channel *c, struct ln_buf *out, struct ln_owed *o)
 {
     struct ln_header h;
     char id[24];
     struct ln_ack ack = {.time_us = ln_now_us()};
     if (o->batch) {
-        (void)part_read(&o->own, &h);
-        ack.control_id = ln_hub_control_id(hub, id, sizeof id);
+        (void)part_read(&o->own, &c->conf->charset, &h);
+        ack.control_id = ln_hub_control_id(c->hub, id, sizeof id);
         if (ln_ack_batch_begin(out, &h, &ack, o->file) != LN_OK)
             out->failed = true;
     }
     for (unsigned i = 0; i < o->total; i++)
-        write_part(hub, out, &o->part[i]);
+        write_part(c, out, &o->part[i]);
     if (o->batch && ln_ack_batch_end(out, &h, o->total, o->file) != LN_OK)
         out->failed = true;
 }
@@ -90,7 +92,7 @@ void ln_owed_send(struct ln_conn *k)
     while ((o = TAILQ_FIRST(&k->owed)) && o->pending == 0) {
         ln_buf_clear(&text, 64 * 1024);
         if (c->conf->ack != LN_ACK_NONE)
-            write_owed(c->hub, &text, o);
+            write_owed(c, &text, o);
         ln_spread_time(&c->acked_us, now - o->from_us);
         if (text.len && !text.failed)
             ln_mllp_write(&frame, ln_buf_span(&text));

@@ -91,12 +91,15 @@ int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
 }
 
 static void acknowledge_receipt(struct ln_channel *c, uint64_t seq, uint8_t kind,
-                                struct ln_owed *owed, unsigned part)
+                                struct ln_span raw, struct ln_owed *owed, unsigned part)
 {
     if (!owed)
         return;
     if (kind == LN_R_UNREADABLE)
-        ln_owed_settle(owed, part, LN_ACK_AR, "not an HL7 v2 message");
+        ln_owed_settle(owed, part, LN_ACK_AR,
+                       ln_charset_wide(raw) ? "UTF-16 and UTF-32 cannot travel in MLLP: send "
+                                              "UNICODE UTF-8"
+                                            : "not an HL7 v2 message");
     else if (c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY)
         ln_waiter_add(&c->work, seq, owed, part);
     else
@@ -118,7 +121,7 @@ void ln_work_add(struct ln_channel *c, uint64_t seq, int64_t time_us, uint8_t ki
     } else {
         w->behind = true; /* read_next stays where memory ends */
     }
-    acknowledge_receipt(c, seq, kind, owed, part);
+    acknowledge_receipt(c, seq, kind, ln_span(raw->data, raw->len), owed, part);
 }
 
 /* Behind: reads on from the store, up to what is known to be committed. */

@@ -69,6 +69,20 @@ static struct ln_channel_fns take_fns(lua_State *L, int plan)
     return fns;
 }
 
+/* The charset that lua/channel.lua has checked; a "trust" when there is none. */
+static struct ln_charset_policy take_charset(lua_State *L, int plan)
+{
+    struct ln_charset_policy policy = {0};
+    struct ln_span s = {NULL, 0};
+    lua_getfield(L, plan, "charset");
+    if (lua_type(L, -1) == LUA_TSTRING)
+        s.ptr = lua_tolstring(L, -1, &s.len);
+    if (s.len && ln_charset_policy_read(s, &policy, NULL))
+        policy = (struct ln_charset_policy){0};
+    lua_pop(L, 1);
+    return policy;
+}
+
 /* The plan is on top. */
 static int take_plan(lua_State *L, struct ln_channel *ch)
 {
@@ -78,6 +92,7 @@ static int take_plan(lua_State *L, struct ln_channel *ch)
     if (!ch->dest)
         return LN_ENOMEM;
     ch->fns = take_fns(L, plan);
+    ch->charset = take_charset(L, plan);
     for (; ch->ndest < n; ch->ndest++) {
         struct ln_channel_dest *d = &ch->dest[ch->ndest];
         lua_rawgeti(L, plan, (int)ch->ndest + 1);
@@ -85,6 +100,7 @@ static int take_plan(lua_State *L, struct ln_channel *ch)
         snprintf(d->name, sizeof d->name, "%s", lua_tostring(L, -1));
         lua_pop(L, 1);
         d->fns = take_fns(L, lua_gettop(L));
+        d->charset = take_charset(L, lua_gettop(L));
         lua_pop(L, 1);
     }
     return LN_OK;

@@ -4,6 +4,7 @@
 #define LN_SCRIPT_CHANNEL_H
 
 #include "base/err.h"
+#include "hl7/charset.h"
 #include "script/sandbox.h"
 
 struct lua_State;
@@ -16,10 +17,12 @@ struct ln_channel_fns {
 struct ln_channel_dest {
     char name[65];
     struct ln_channel_fns fns;
+    struct ln_charset_policy charset; /* forced: messages go out in it; else as they are */
 };
 
 struct ln_channel {
     struct ln_channel_fns fns;
+    struct ln_charset_policy charset; /* of what comes in */
     unsigned ndest;
     struct ln_channel_dest *dest; /* in order of names */
 };

@@ -48,10 +48,11 @@ char *ln_lmessage_scratch(lua_State *L, size_t len)
  */
 
 /* string: stack index of a Lua string that holds the bytes, or 0. */
-static int push(lua_State *L, struct ln_span bytes, int string, struct ln_err *err)
+static int push(lua_State *L, struct ln_span bytes, int string,
+                const struct ln_charset_policy *policy, struct ln_err *err)
 {
     struct ln_scan scan;
-    int rc = ln_message_scan(bytes, &scan, err);
+    int rc = ln_message_scan_as(bytes, policy, &scan, err);
     if (rc)
         return rc;
     bool anchor = string && bytes.len >= ANCHOR_MIN;
@@ -62,6 +63,8 @@ static int push(lua_State *L, struct ln_span bytes, int string, struct ln_err *e
     memset(u, 0, sizeof *u);
     u->L = L;
     u->idx = lua_gettop(L);
+    if (policy)
+        memcpy(u->substitute, policy->substitute, sizeof u->substitute);
     u->m.arena =
         (struct ln_arena){.at = block + head, .end = block + head + room, .more = more, .arg = u};
     if (anchor) {
@@ -83,16 +86,18 @@ static int push(lua_State *L, struct ln_span bytes, int string, struct ln_err *e
     return LN_OK;
 }
 
-int ln_message_push(lua_State *L, struct ln_span bytes, struct ln_err *err)
+int ln_message_push(lua_State *L, struct ln_span bytes, const struct ln_charset_policy *policy,
+                    struct ln_err *err)
 {
-    return push(L, bytes, 0, err);
+    return push(L, bytes, 0, policy, err);
 }
 
-int ln_lmessage_parse(lua_State *L, int idx, struct ln_err *err)
+int ln_lmessage_parse(lua_State *L, int idx, const struct ln_charset_policy *policy,
+                      struct ln_err *err)
 {
     struct ln_span s;
     s.ptr = lua_tolstring(L, idx, &s.len);
-    return push(L, s, idx, err);
+    return push(L, s, idx, policy, err);
 }
 
 bool ln_message_is(lua_State *L, int idx)
@@ -153,12 +158,15 @@ void ln_message_push_copy(lua_State *L, int idx)
 {
     bool changed;
     struct ln_err err = {0};
+    struct ln_charset_policy policy = ln_lmessage_policy(ln_lmessage_check(L, idx));
+    bool named = ln_lmessage_check(L, idx)->m.named;
     ln_message_push_wire(L, idx, &changed);
-    int rc = ln_lmessage_parse(L, lua_gettop(L), &err);
+    int rc = ln_lmessage_parse(L, lua_gettop(L), &policy, &err);
     if (rc)
         ln_lmessage_raise(L, rc, &err);
     struct ln_lmessage *u = lua_touserdata(L, -1);
     u->changed = changed;
+    u->m.named = named;
     lua_remove(L, -2);
 }
 
@@ -261,11 +269,47 @@ static int l_newindex(lua_State *L)
 /* ---- hl7 ---------------------------------------------------------------------------------------
  */
 
+/* hl7.parse(bytes, { charset = ... }): the options at 2. */
+static struct ln_charset_policy parse_option(lua_State *L)
+{
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, 2)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING || strcmp(lua_tostring(L, -1), "charset") != 0)
+            luaL_error(L, "hl7.parse knows one option: charset");
+    }
+    lua_getfield(L, 2, "charset");
+    struct ln_charset_policy policy = ln_lmessage_policy_arg(L, -1);
+    lua_pop(L, 1);
+    return policy;
+}
+
+/* The message on top was UTF-16 or UTF-32, and is UTF-8 now: it must not say otherwise. */
+static void relabel(lua_State *L)
+{
+    struct ln_lmessage *u = ln_lmessage_check(L, -1);
+    struct ln_span name;
+    u->changed = true;
+    u->m.charset = (struct ln_charset){.escape = u->m.delims.escape};
+    if (ln_field_get(&u->m, u->m.first, &(struct ln_part){.field = 18}, &name) ||
+        (name.len && ln_field_put(&u->m, u->m.first, 18, ln_span_str("UNICODE UTF-8"))))
+        ln_lmessage_raise(L, LN_ENOMEM, NULL);
+}
+
 static int l_parse(lua_State *L)
 {
     struct ln_err err = {0};
+    struct ln_charset_policy policy;
     luaL_checktype(L, 1, LUA_TSTRING);
-    int rc = ln_lmessage_parse(L, 1, &err);
+    lua_settop(L, 2);
+    bool given = !lua_isnil(L, 2);
+    if (given)
+        policy = parse_option(L);
+    int rc = ln_lmessage_parse(L, 1, given ? &policy : NULL, &err);
+    if (rc == LN_EPARSE && ln_lmessage_push_wide(L, 1) &&
+        (rc = ln_lmessage_parse(L, lua_gettop(L), NULL, &err)) == LN_OK)
+        relabel(L);
     if (rc == LN_OK)
         return 1;
     lua_pushnil(L);
@@ -338,6 +382,8 @@ static const luaL_Reg methods[] = {
     {"copy", l_copy},
     {"delimiters", l_delimiters},
     {"ack", ln_lmessage_ack},
+    {"charset", ln_lmessage_charset},
+    {"convert", ln_lmessage_l_convert},
     {NULL, NULL},
 };
 

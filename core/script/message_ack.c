@@ -142,7 +142,7 @@ static void text_of_problems(lua_State *L, struct ln_ack *ack)
 
 int ln_lmessage_ack(lua_State *L)
 {
-    ln_lmessage_check(L, 1);
+    struct ln_charset_policy policy = ln_lmessage_policy(ln_lmessage_check(L, 1));
     lua_settop(L, 2);
     if (lua_isnil(L, 2)) {
         lua_newtable(L);
@@ -168,12 +168,12 @@ int ln_lmessage_ack(lua_State *L)
     struct ln_err err = {0};
     ln_message_push_wire(L, 1, NULL);
     wire.ptr = lua_tolstring(L, -1, &wire.len);
-    int rc = ln_header_read(wire, &header, &err);
+    int rc = ln_header_read_as(wire, &policy, &header, &err);
     if (rc)
         return ln_lmessage_raise(L, rc, &err);
     struct ln_buf *out = push_buf(L);
     rc = ln_ack_write(out, &header, &ack);
     if (rc == LN_OK)
-        rc = ln_message_push(L, ln_buf_span(out), &err);
+        rc = ln_message_push(L, ln_buf_span(out), &policy, &err);
     return rc ? ln_lmessage_raise(L, rc, &err) : 1;
 }

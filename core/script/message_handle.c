@@ -190,5 +190,5 @@ uint32_t ln_lhandle_count(lua_State *L, struct ln_lhandle *h)
              : h->part.component  ? d->subcomponent
              : h->part.repetition ? d->component
                                   : d->repetition;
-    return raw.len ? ln_field_pieces(raw, c) : 0;
+    return raw.len ? ln_field_pieces(&h->msg->m.charset, raw, c) : 0;
 }

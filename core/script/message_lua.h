@@ -19,6 +19,7 @@
 #include "hl7/field.h"
 #include "hl7/message.h"
 #include "hl7/path.h"
+#include "hl7/text.h"
 #include "script/message.h"
 
 #define LN_MT_MESSAGE "lunate.message"
@@ -31,6 +32,7 @@ struct ln_lmessage {
     int idx;
     bool env; /* has an environment table of its own */
     bool changed; /* it is a copy of a changed message */
+    char substitute[LN_CHARSET_GET]; /* for characters that its set lacks */
 };
 
 enum ln_kind { LN_SEGMENT = 1, LN_FIELD, LN_COMPONENT };
@@ -52,8 +54,30 @@ void ln_lmessage_push_env(lua_State *L, struct ln_lmessage *u);
 char *ln_lmessage_scratch(lua_State *L, size_t len);
 /* Raises err->text, or what code means, at the caller's line. */
 int ln_lmessage_raise(lua_State *L, int code, const struct ln_err *err);
-/* Pushes a message over the string at idx; 0, or a code with err filled and nothing pushed. */
-int ln_lmessage_parse(lua_State *L, int idx, struct ln_err *err);
+/* Pushes a message over the string at idx; 0, or a code with err filled and nothing pushed. policy
+ * may be NULL. */
+int ln_lmessage_parse(lua_State *L, int idx, const struct ln_charset_policy *policy,
+                      struct ln_err *err);
+
+/* ---- message_charset.c ---- */
+
+/* How the message reads and writes text. */
+struct ln_text ln_lmessage_text(const struct ln_lmessage *u);
+/* The policy that makes a message of its bytes what this one is. */
+struct ln_charset_policy ln_lmessage_policy(const struct ln_lmessage *u);
+/* The policy that the value at idx says: nil (trust), "trust", { default = } or { force = }, with
+ * substitute. Raises. */
+struct ln_charset_policy ln_lmessage_policy_arg(lua_State *L, int idx);
+/* Converts the message (at u->idx) to another set; MSH-18 stays as it is. Raises, and then nothing
+ * is changed. */
+void ln_lmessage_convert(lua_State *L, struct ln_lmessage *u, const struct ln_text *to);
+/* MSH-18 was set: the message goes to the set that it names now. old: its raw value before. */
+void ln_lmessage_renamed(lua_State *L, struct ln_lmessage *u, uint32_t slot, struct ln_span old);
+int ln_lmessage_charset(lua_State *L); /* msg:charset() */
+int ln_lmessage_l_convert(lua_State *L); /* msg:convert(name, options) */
+/* Pushes a UTF-16 or UTF-32 text as UTF-8 and returns true; false when the string at idx is none.
+ */
+bool ln_lmessage_push_wide(lua_State *L, int idx);
 
 /* ---- message_path.c: values by path ---- */
 

@@ -79,7 +79,7 @@ int ln_lmessage_new(lua_State *L)
         return luaL_error(L, "hl7.new needs a type: hl7.new { type = \"ADT\", event = \"A01\" }");
     option(L, "delimiters", "|^~\\&");
     lua_pushfstring(L, "MSH%s", lua_tostring(L, -1));
-    int rc = ln_lmessage_parse(L, lua_gettop(L), &err);
+    int rc = ln_lmessage_parse(L, lua_gettop(L), NULL, &err);
     if (rc)
         return luaL_error(L, "hl7.new: %s", err.text);
     int msg = lua_gettop(L);

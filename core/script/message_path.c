@@ -6,16 +6,34 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hl7/delims.h"
 #include "hl7/escape.h"
 
 #define STACK_BYTES 1024
 #define CREATE_MAX  1000u /* segments that one assignment may create */
+
+/* A leaf of a message that is not in UTF-8. */
+static void push_decoded(lua_State *L, struct ln_lmessage *u, struct ln_span leaf)
+{
+    char local[STACK_BYTES];
+    struct ln_text text = ln_lmessage_text(u);
+    size_t room = ln_text_room(leaf);
+    if (room <= sizeof local) {
+        lua_pushlstring(L, local, ln_text_read(&text, leaf, local));
+        return;
+    }
+    char *p = ln_lmessage_scratch(L, room);
+    lua_pushlstring(L, p, ln_text_read(&text, leaf, p));
+    lua_remove(L, -2);
+}
 
 void ln_lmessage_push_leaf(lua_State *L, struct ln_lmessage *u, struct ln_span leaf)
 {
     const struct ln_delims *d = &u->m.delims;
     if (leaf.len == 0) {
         lua_pushnil(L);
+    } else if (u->m.charset.kind > LN_CHARSET_ASCII) {
+        push_decoded(L, u, leaf);
     } else if (!d->escape || !memchr(leaf.ptr, d->escape, leaf.len)) {
         lua_pushlstring(L, leaf.ptr, leaf.len);
     } else if (leaf.len <= STACK_BYTES) {
@@ -136,7 +154,7 @@ static uint32_t repetitions(struct ln_lmessage *u, uint32_t slot, uint32_t field
     if (ln_field_get(&u->m, slot, &whole, &text) || !text.len)
         return 0;
     bool one = u->m.seg[slot].header && field <= 2;
-    return one ? 1 : ln_field_pieces(text, u->m.delims.repetition);
+    return one ? 1 : ln_field_pieces(&u->m.charset, text, u->m.delims.repetition);
 }
 
 /* Appends the values of one segment to the list on top. A field with many repetitions is walked
@@ -159,18 +177,19 @@ static void all_of(lua_State *L, struct ln_lmessage *u, uint32_t slot, const str
         return;
     }
     const struct ln_delims *d = &u->m.delims;
+    const struct ln_charset *cs = &u->m.charset;
     struct ln_span text, rep;
     struct ln_part whole = {.field = path->field};
     uint32_t left = repetitions(u, slot, path->field);
     if (!left || ln_field_get(&u->m, slot, &whole, &text))
         return;
     for (; left; left--) {
-        rep = left > 1 ? ln_field_piece(text, d->repetition, 1) : text;
+        rep = left > 1 ? ln_field_piece(cs, text, d->repetition, 1) : text;
         text = ln_span(rep.ptr + rep.len + 1, text.len - rep.len - (left > 1));
         if (!(u->m.seg[slot].header && path->field <= 2)) {
-            rep = ln_field_piece(rep, d->component, path->component ? path->component : 1);
+            rep = ln_field_piece(cs, rep, d->component, path->component ? path->component : 1);
             if (rep.ptr)
-                rep = ln_field_piece(rep, d->subcomponent,
+                rep = ln_field_piece(cs, rep, d->subcomponent,
                                      path->subcomponent ? path->subcomponent : 1);
         }
         if (!rep.len)
@@ -203,8 +222,8 @@ int ln_lmessage_all(lua_State *L)
 /* ---- writing -----------------------------------------------------------------------------------
  */
 
-static void set(lua_State *L, struct ln_lmessage *u, uint32_t slot, const struct ln_part *part,
-                struct ln_span v, bool escape)
+static void set_bytes(lua_State *L, struct ln_lmessage *u, uint32_t slot,
+                      const struct ln_part *part, struct ln_span v, bool escape)
 {
     struct ln_err err = {0};
     int rc = ln_field_set(&u->m, slot, part, v, escape, &err);
@@ -212,10 +231,75 @@ static void set(lua_State *L, struct ln_lmessage *u, uint32_t slot, const struct
         ln_lmessage_raise(L, rc, &err);
 }
 
+/* Text that a message's set writes in bytes of its own. */
+static void set_encoded(lua_State *L, struct ln_lmessage *u, uint32_t slot,
+                        const struct ln_part *part, struct ln_span v)
+{
+    struct ln_text text = ln_lmessage_text(u);
+    struct ln_err err = {0};
+    size_t len;
+    int rc = ln_text_write(&text, v, NULL, &len, &err);
+    if (rc)
+        ln_lmessage_raise(L, rc, &err);
+    char *p = ln_lmessage_scratch(L, len);
+    rc = ln_text_write(&text, v, p, &len, &err);
+    if (rc)
+        ln_lmessage_raise(L, rc, &err);
+    set_bytes(L, u, slot, part, ln_span(p, len), false);
+}
+
+static void set(lua_State *L, struct ln_lmessage *u, uint32_t slot, const struct ln_part *part,
+                struct ln_span v, bool escape)
+{
+    struct ln_span before = {0};
+    bool name = part->field == 18 && u->m.seg[slot].header && slot == u->m.first;
+    if (name) { /* kept, since the message may point elsewhere afterwards */
+        if (ln_field_get(&u->m, slot, &(struct ln_part){.field = 18}, &before))
+            ln_lmessage_raise(L, LN_ENOMEM, NULL);
+        lua_pushlstring(L, before.ptr ? before.ptr : "", before.len);
+        before.ptr = lua_tostring(L, -1);
+    }
+    if (escape && u->m.charset.kind != LN_CHARSET_UTF8 && !ln_text_is_plain(v))
+        set_encoded(L, u, slot, part, v);
+    else
+        set_bytes(L, u, slot, part, v, escape);
+    if (name)
+        ln_lmessage_renamed(L, u, slot, before);
+}
+
 /* Level of a part, 0 whole field to 3 subcomponent. */
 static int level(const struct ln_part *p)
 {
     return p->subcomponent ? 3 : p->component ? 2 : p->repetition ? 1 : 0;
+}
+
+static struct ln_span converted(lua_State *L, const struct ln_text *from, const struct ln_text *to,
+                                struct ln_span raw)
+{
+    struct ln_err err = {0};
+    size_t len;
+    int rc = ln_text_convert(from, to, raw, NULL, &len, &err);
+    char *p = rc ? NULL : ln_lmessage_scratch(L, len);
+    if (rc || (rc = ln_text_convert(from, to, raw, p, &len, &err)))
+        ln_lmessage_raise(L, rc, &err);
+    return ln_span(p, len);
+}
+
+/* Raw bytes of one message as another one writes them: by way of UTF-8, in which all delimiters can
+ * be told from characters. Pushes scratch. */
+static struct ln_span recoded(lua_State *L, const struct ln_lmessage *from,
+                              const struct ln_lmessage *to, struct ln_span raw)
+{
+    struct ln_text a = ln_lmessage_text(from), b = ln_lmessage_text(to);
+    struct ln_text plain_a = {.delims = a.delims}, plain_b = {.delims = b.delims};
+    struct ln_err err = {0};
+    size_t len;
+    raw = converted(L, &a, &plain_a, raw);
+    int rc = ln_reencode(&a.delims, &b.delims, raw, NULL, &len, &err);
+    char *p = rc ? NULL : ln_lmessage_scratch(L, len);
+    if (rc || (rc = ln_reencode(&a.delims, &b.delims, raw, p, &len, &err)))
+        ln_lmessage_raise(L, rc, &err);
+    return converted(L, &plain_b, &b, ln_span(p, len));
 }
 
 /* A part of a message as the value: structure and escapes come along, in the delimiters of the
@@ -238,7 +322,14 @@ static void assign_part(lua_State *L, struct ln_lmessage *u, uint32_t slot, stru
     if (!whole && !part.repetition)
         part.repetition = 1;
     for (int i = level(&from->part); i < level(&part); i++)
-        raw = ln_field_piece(raw, cut[i], 1);
+        raw = ln_field_piece(&from->msg->m.charset, raw, cut[i], 1);
+    bool foreign = !ln_charset_eq(from->msg->m.charset, u->m.charset) ||
+                   (ln_charset_steps(&u->m.charset) && !ln_delims_eq(fd, &u->m.delims));
+    if (foreign && !ln_text_is_plain(raw)) {
+        raw = recoded(L, from->msg, u, raw);
+        set(L, u, slot, &part, raw, false);
+        return;
+    }
     int rc = ln_reencode(fd, &u->m.delims, raw, NULL, &len, &err);
     if (rc)
         ln_lmessage_raise(L, rc, &err);
@@ -292,7 +383,7 @@ void ln_lmessage_assign_raw(lua_State *L, struct ln_lmessage *u, uint32_t slot, 
     struct ln_span v = {"", 0};
     if (!lua_isnil(L, idx))
         v.ptr = luaL_checklstring(L, idx, &v.len);
-    set(L, u, slot, &part, v, false);
+    set_bytes(L, u, slot, &part, v, false);
 }
 
 typedef void assigner(lua_State *L, struct ln_lmessage *u, uint32_t slot, struct ln_part part,

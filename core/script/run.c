@@ -163,9 +163,20 @@ static void take_returned(lua_State *L, int msg, bool *list)
     }
 }
 
-/* Makes the value on top (message or string) a string. */
-static void to_wire(lua_State *L)
+/* Makes the value on top (message or string) a string, in the destination's character set. */
+static void to_wire(struct ln_run *r, lua_State *L)
 {
+    const struct ln_charset_policy *out = &r->ch->dest[r->dest].charset;
+    struct ln_err err;
+    if (out->force && is_text(L, -1)) {
+        struct ln_span s;
+        s.ptr = lua_tolstring(L, -1, &s.len);
+        if (ln_message_push(L, s, &r->ch->charset, &err) != LN_OK)
+            luaL_error(L, "this destination's charset needs a message: %s", err.text);
+        lua_remove(L, -2);
+    }
+    if (out->force)
+        ln_message_convert(L, lua_gettop(L), out);
     if (!is_text(L, -1)) {
         ln_message_push_wire(L, lua_gettop(L), NULL);
         lua_remove(L, -2);
@@ -211,7 +222,7 @@ static int dest_step(lua_State *L)
     if (is_text(L, 1)) {
         struct ln_span s;
         s.ptr = lua_tolstring(L, 1, &s.len);
-        if (ln_message_push(L, s, &err) != LN_OK)
+        if (ln_message_push(L, s, &r->ch->charset, &err) != LN_OK)
             return luaL_error(L, "this destination's functions need a message: %s", err.text);
     } else if (r->last_use) {
         lua_pushvalue(L, 1);
@@ -226,7 +237,7 @@ static int dest_step(lua_State *L)
     }
     if (fns->transform == LN_NO_FN) {
         lua_pushvalue(L, msg);
-        to_wire(L);
+        to_wire(r, L);
         add_bytes(r, L);
         return 0;
     }
@@ -240,7 +251,7 @@ static int dest_step(lua_State *L)
             lua_rawgeti(L, value, i);
         else
             lua_pushvalue(L, value);
-        to_wire(L);
+        to_wire(r, L);
         add_bytes(r, L);
     }
     if (n == 0) {
@@ -275,7 +286,7 @@ static void run_dest(struct ln_run *r, lua_State *L)
 
 static bool has_fns(const struct ln_channel_dest *d)
 {
-    return d->fns.filter != LN_NO_FN || d->fns.transform != LN_NO_FN;
+    return d->fns.filter != LN_NO_FN || d->fns.transform != LN_NO_FN || d->charset.force;
 }
 
 /* The items are on top. */
@@ -296,7 +307,7 @@ static void run_dests(struct ln_run *r, lua_State *L)
                 add_reference(r, L, r->passed[i]);
             } else {
                 push_item(r, L, items, i);
-                to_wire(L);
+                to_wire(r, L);
                 r->passed[i] = add_bytes(r, L);
             }
         }
@@ -318,7 +329,7 @@ static int step(lua_State *L)
     struct ln_err err;
     luaL_checkstack(L, 20, NULL);
     ln_kv_begin(L);
-    if (ln_message_push(L, r->raw, &err) != LN_OK)
+    if (ln_message_push(L, r->raw, &r->ch->charset, &err) != LN_OK)
         return luaL_error(L, "the message does not parse: %s", err.text);
     if (fns->filter != LN_NO_FN && !filter_passes(L, fns->filter, 1)) {
         r->verdict = LN_V_FILTERED;

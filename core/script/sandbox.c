@@ -1,3 +1,4 @@
+#include "hl7/charset.h"
 #include "script/sandbox.h"
 
 #include <arpa/inet.h>
@@ -159,13 +160,26 @@ static int core_is_address(lua_State *L)
     return 1;
 }
 
+/* core.charset(text): nothing when it is a policy (hl7/charset.h), else what is wrong with it. */
+static int core_charset(lua_State *L)
+{
+    struct ln_charset_policy policy;
+    struct ln_err err = {0};
+    struct ln_span s;
+    s.ptr = luaL_checklstring(L, 1, &s.len);
+    if (ln_charset_policy_read(s, &policy, &err) == LN_OK)
+        return 0;
+    lua_pushstring(L, err.text);
+    return 1;
+}
+
 int ln_sandbox_push_core(lua_State *L)
 {
     static const luaL_Reg fns[] = {
-        {"load", core_load}, {"file", core_file},   {"paths", core_paths},
-        {"log", core_log},   {"where", core_where}, {"now", core_now},
-        {"time", core_time}, {"env", core_env},     {"is_address", core_is_address},
-        {NULL, NULL}};
+        {"load", core_load},       {"file", core_file},   {"paths", core_paths},
+        {"log", core_log},         {"where", core_where}, {"now", core_now},
+        {"time", core_time},       {"env", core_env},     {"is_address", core_is_address},
+        {"charset", core_charset}, {NULL, NULL}};
     lua_newtable(L);
     luaL_setfuncs(L, fns, 0);
     ln_state_push_module(L, "json");
