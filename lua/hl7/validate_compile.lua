@@ -18,6 +18,13 @@ local M = {}
 local open_tables = { ["0396"] = true, ["0301"] = true, ["0300"] = true, ["0361"] = true,
   ["0362"] = true, ["0363"] = true, ["0399"] = true, ["0125"] = true }
 
+-- Codes that the standard's text has and the dictionary's sources lack.
+local more_codes = { ["0211"] = { "ASCII" } }
+local coded = { CE = true, CWE = true, CNE = true, CF = true }
+-- Fields whose table is in doubt: 0287 in 2.7 and 0206 later, say the sources; senders of 2.8 write
+-- the codes of 0287.
+local doubtful = { PRT = { [2] = true } }
+
 local function is_open(t)
   if t.kind == "site" then return t.open end
   if t.open or open_tables[t.id] or #t.list == 0 then return true end
@@ -43,6 +50,12 @@ local function take_table(node, id, version, tables)
   node.all = all.codes
   node.codes = all.kind == "site" and all.codes or dictionary.table(id, version).codes
   if not next(node.codes) then node.codes = all.codes end
+  if more_codes[id] then
+    local codes = {}
+    for code, meaning in pairs(node.codes) do codes[code] = meaning end
+    for _, code in ipairs(more_codes[id]) do codes[code] = code end
+    node.codes = codes
+  end
 end
 
 -- An entry of the dictionary as a node without its type.
@@ -124,8 +137,12 @@ function Compiler:type_of(node, rules, level, owner)
     node.parts = self:parts(name, rules, level)
     if node.parts then node.wrong = nil end
   end
-  -- A table at a coded field is that of its first component.
-  if node.parts and node.codes then node.coded = true end
+  -- A table at a coded field is that of its first component; at other composites (the kind of
+  -- identifier at a CX, the units at a CQ) nobody knows of which one.
+  if node.parts and node.codes then
+    node.coded = coded[name] or false
+    if not coded[name] then node.codes = nil end
+  end
 end
 
 --- The node for a field whose type is named in the message (OBX-5): nil when there is none.
@@ -184,7 +201,10 @@ function Compiler:segment(name)
   if endless[name] then made.count = math.huge end
   if type(entries) == "table" then
     for n, entry in pairs(entries) do
-      made.fields[n] = plain(entry, self.version, self.tables)
+      local node = plain(entry, self.version, self.tables)
+      if doubtful[name] and doubtful[name][n] then node.codes = nil end
+      if endless[name] then node.max = math.huge end
+      made.fields[n] = node
     end
   end
   for n, rule in pairs(rules and rules.parts or {}) do
@@ -201,6 +221,14 @@ function Compiler:segment(name)
   table.sort(made.required)
   if made.known or rules then self.segments[name] = made end -- names come from messages: are many
   return made
+end
+
+--- Does any version have this data type?
+function M.is_type(name)
+  for _, version in ipairs(dictionary.versions) do
+    if dictionary.type(name, version) then return true end
+  end
+  return false
 end
 
 local standard = {} -- version -> compiler

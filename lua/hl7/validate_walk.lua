@@ -5,6 +5,7 @@
 -- of (codes that are not in HL7's tables, repetitions of fields that have none) is a warning; what
 -- the standard itself calls advice, or leaves to the user (lengths, user tables, parts that a later
 -- version may have added) is info. What a profile says is an error unless it says otherwise.
+local compile = require "lunate.hl7.validate_compile"
 local report = require "lunate.hl7.validate_report"
 local add, characters = report.add, report.characters
 local find, sub, byte = string.find, string.sub, string.byte
@@ -314,8 +315,9 @@ local function varied(w, node)
   local made = w.compiler:of_type(node, name)
   if made then return made end
   w.field = node.varies
-  wrong(w, { own = nil, title = nil }, 1, "table", "table", "warning", "103",
-    "no such data type in this version", name)
+  local other = find(name, "^%u[%u%d]*$") and compile.is_type(name)
+  wrong(w, { own = nil, title = nil }, 1, "table", "table", other and "info" or "warning", "103",
+    other and "a data type of another version" or "no such data type", name)
   w.field = node.number
   return node
 end

@@ -125,6 +125,17 @@ describe("script/validate", function()
     assert.same(0, #found(m, { severity = "warning" }))
   end)
 
+  it("leaves alone what was found to be no mistake in real messages", function()
+    local m = adt({ PID, PV1 .. ("|"):rep(48) .. "4^^^A" }, "2.8")
+    m["MSH-18"] = "ASCII"
+    assert.same({}, found(m, { severity = "warning" })) -- table 0203 is not for PV1-50.1
+    m = message({ PID, "OBR|1|||A^B^L", "OBX|1|CWE|A&IMP^B^L||A^B^L||||||F" }, "ORU^R01", "2.3")
+    assert.same({}, found(m, { severity = "warning" }))
+    m = message({ "MSA|AA|1", "QAK|1|OK", "QPD|Z34^A^L|1|a^b|c~d|e", "PID|||1||DOE", "OBX|1" },
+      "RSP^K11^RSP_K11", "2.5.1")
+    for _, p in ipairs(m:validate { severity = "warning" }) do assert.matches("^OBX%-", p.path) end
+  end)
+
   it("repetitions, extra parts, lengths", function()
     assert.same({ "warning PID-8 repeat" }, found(adt { PID .. "|||F~M", PV1 }))
     assert.same({ "info PID-40 extra" }, found(adt({ PID .. ("|"):rep(35) .. "x", PV1 }, "2.5.1")))
