@@ -41,6 +41,8 @@ static void tell(struct ln_asker *k, const struct ln_dest *d, const char *member
  * ------------------------------------------------------------------------------------------------
  */
 
+static const double STEP_WAIT_S = 3;
+
 struct step {
     struct ln_dest *dest;
 };
@@ -53,9 +55,9 @@ static bool step_ended(struct ln_asker *k, void *arg, bool late)
     if (d->step && !late)
         return false;
     if (d->step) {
-        d->step = false;
-        ln_asker_fail(k, 1, "%s/%llu has no outcome yet: see lunate show %s/%llu", d->channel->name,
-                      seq, d->channel->name, seq);
+        snprintf(text, sizeof text, "on its way, no reply yet: see lunate show %.64s/%llu",
+                 d->channel->name, seq);
+        tell(k, d, "seq", seq, text);
         return true;
     }
     snprintf(text, sizeof text, "%s%s%s",
@@ -70,7 +72,8 @@ static bool step_ended(struct ln_asker *k, void *arg, bool late)
     return true;
 }
 
-/* step CHANNEL/DEST: one try of the first message; the answer is what came of it. */
+/* step CHANNEL/DEST: one try of the first message; the answer is what came of it, or within
+ * STEP_WAIT_S that it is on its way. */
 void ln_verb_step(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_dest *d = ln_asker_dest(k, word[1]);
@@ -95,7 +98,7 @@ void ln_verb_step(struct ln_asker *k, char **word, unsigned n)
     arg->dest = d;
     ln_log(LN_WARN, "control", "step", "channel=%s dest=%s seq=%llu", d->channel->name,
            d->conf.name, (unsigned long long)d->step_seq);
-    ln_asker_wait(k, d->conf.timeout_s + 12, step_ended, arg);
+    ln_asker_wait(k, STEP_WAIT_S, step_ended, arg);
 }
 
 /* skip CHANNEL/DEST REASON */
