@@ -210,6 +210,16 @@ static int messages(lua_State *L)
     return rc == LN_ENOMEM ? luaL_error(L, "not enough memory") : 1;
 }
 
+/* modified(path): when it was changed last, in seconds since 1970; nil when it is not there. */
+static int modified(lua_State *L)
+{
+    struct stat st;
+    if (stat(luaL_checkstring(L, 1), &st) != 0)
+        return failed(L);
+    lua_pushnumber(L, (lua_Number)st.st_mtim.tv_sec + (lua_Number)st.st_mtim.tv_nsec / 1e9);
+    return 1;
+}
+
 static volatile sig_atomic_t interrupts;
 
 static void on_interrupt(int sig)
@@ -246,12 +256,15 @@ static int pause_for(lua_State *L)
 int ln_cli_sys_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"site", site},          {"version", version},   {"isatty", is_terminal},
-        {"width", width},        {"now", now},           {"iso", iso},
-        {"realpath", real_path}, {"kind", kind},         {"mkdir", make_folder},
-        {"list", list},          {"create", create},     {"quote", quote},
-        {"base64", base64},      {"messages", messages}, {"interrupted", interrupted},
-        {"sleep", pause_for},    {NULL, NULL},
+        {"modified", modified}, {"site", site},
+        {"version", version},   {"isatty", is_terminal},
+        {"width", width},       {"now", now},
+        {"iso", iso},           {"realpath", real_path},
+        {"kind", kind},         {"mkdir", make_folder},
+        {"list", list},         {"create", create},
+        {"quote", quote},       {"base64", base64},
+        {"messages", messages}, {"interrupted", interrupted},
+        {"sleep", pause_for},   {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

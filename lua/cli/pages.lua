@@ -23,9 +23,12 @@ return {
     about = "Runs filter and transform in a worker, as the engine does. Sends and stores nothing.",
   },
   test = {
-    examples = { "lunate -C hospital_a test", "lunate test spec/adt_to_lab_spec.lua" },
-    about = "Specs are busted's, with the globals hl7, json and lunate:\n" ..
-      "lunate.channel(NAME):run(message), lunate.sample(NAME). Needs busted (lua-busted).",
+    examples = { "lunate -C hospital_a test", "lunate test spec/adt_to_lab_spec.lua",
+      "lunate test --watch", "lunate test --coverage --lcov lcov.info",
+      "lunate test --output junit > report.xml" },
+    about = "Specs are busted's, with the globals hl7, json, lunate, messages and for_all:\n" ..
+      "lunate.channel(NAME):run(message), lunate.sample(NAME), lunate.golden(NAME, output),\n" ..
+      "assert.field, assert.sends, assert.filtered, assert.fails. Needs busted (lua-busted).",
   },
   replay = {
     examples = { "lunate replay -c adt_to_lab --last 10000",

@@ -42,21 +42,27 @@ M.sample = table.concat({
 
 M.spec = [[
 -- Run with `lunate test`. lunate.channel runs the script in a worker, as the engine does.
+-- What else there is (golden files, a fixed clock, coverage): `lunate help test`, docs/testing.md.
 describe("@NAME@", function()
   local channel = lunate.channel "@NAME@"
 
   it("upper-cases the family name", function()
     local r = channel:run(lunate.sample "@NAME@")
-    assert.equal("done", r.state)
-    assert.equal("SAMPLE", r:to("receiver")["PID-5.1"])
+    assert.sends(r, "receiver")
+    assert.field(r:to "receiver", "PID-5.1", "SAMPLE")
   end)
 
   it("filters what is not an ADT", function()
     local msg = hl7.parse(lunate.sample "@NAME@")
     msg["MSH-9.1"] = "ORU"
-    local r = channel:run(msg)
-    assert.equal("filtered", r.state)
-    assert.equal("not an ADT", r.reason)
+    assert.filtered(channel:run(msg), "not an ADT")
+  end)
+
+  -- Whatever the sender writes: 100 messages made at random, the smallest that fails is shown.
+  it("takes any ADT", function()
+    for_all(messages { type = "ADT" }, function(msg)
+      assert.sends(channel:run(msg), "receiver")
+    end)
   end)
 end)
 ]]

@@ -1,13 +1,25 @@
--- `lunate test [SPEC...]`: runs the site's busted specs in this state, with the globals hl7, json
--- and lunate (lunate.cli.spec) there for them, and lib/ on the path.
+-- `lunate test [SPEC...]`: runs the site's busted specs in this state, with the globals hl7, json,
+-- lunate (lunate.cli.spec), messages and for_all there for them, and lib/ on the path.
 local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 
 local M = {}
 
+-- What busted calls them.
+local outputs = { plain = "plainTerminal", terminal = "utfTerminal", tap = "TAP", junit = "junit",
+  json = "json" }
+
 function M.define(parser)
   parser:argument("specs", "spec files; all of spec/*_spec.lua when left out"):args "*"
+  parser:option("--filter", "only tests whose name has this pattern"):argname "PATTERN"
+  parser:option("--output", "terminal (default), plain, tap, junit, json")
+    :choices { "terminal", "plain", "tap", "junit", "json" }
+  parser:flag("--update", "write golden files anew (spec/golden)")
+  parser:option("--seed", "for for_all: the same messages again"):argname "N"
+  parser:flag("--coverage", "show which lines of the site's Lua ran")
+  parser:option("--lcov", "write the coverage to FILE, for genhtml and editors"):argname "FILE"
+  parser:flag("--watch", "run again whenever a file of the site changes")
 end
 
 local function specs(args)
@@ -26,21 +38,123 @@ local function specs(args)
   return list
 end
 
+local function seed(args)
+  if not args.seed then return math.floor(sys.now() * 1000) % 1000000 + 1 end
+  local n = args.seed:match "^%d+$" and tonumber(args.seed)
+  if not n or n < 1 then fail.usage "--seed is a number above 0" end
+  return n
+end
+
+-- Counts lines of lib/ that specs call in this state, not in a worker. Returns what calls a
+-- function of Lunate's own without looking, which would be slow.
+local function watch_here(counts)
+  local folder = site.file ""
+  local function look(_, line)
+    local source = debug.getinfo(2, "S").source
+    local path = source:sub(1, 1) == "@" and source:sub(2, #folder + 1) == folder
+      and source:sub(#folder + 2):gsub("^/+", "")
+    if path and path:match "^lib/" then
+      counts[path] = counts[path] or {}
+      counts[path][line] = (counts[path][line] or 0) + 1
+    end
+  end
+  debug.sethook(look, "l")
+  local function back(...)
+    debug.sethook(look, "l")
+    return ...
+  end
+  return function(f, ...)
+    debug.sethook()
+    return back(f(...))
+  end
+end
+
+local function texts()
+  local list = {}
+  local function add(folder)
+    for _, name in ipairs(sys.list(site.file(folder)) or {}) do
+      local path = folder .. "/" .. name
+      if sys.kind(site.file(path)) == "folder" then
+        add(path)
+      elseif name:match "%.lua$" then
+        list[path] = site.read(site.file(path))
+      end
+    end
+  end
+  add "channels"
+  add "lib"
+  return list
+end
+
+local function tell_coverage(args, spec)
+  debug.sethook()
+  local coverage = require "lunate.cli.coverage"
+  local list = coverage.summary(spec.collect(), texts())
+  if args.lcov then coverage.lcov(list, args.lcov, sys.realpath(site.path())) end
+  if args.coverage then
+    coverage.print(list, (args.output or "terminal") == "terminal" and io.stdout or io.stderr)
+  end
+end
+
+local function set_up(args)
+  package.path = site.file "lib/?.lua" .. ";" .. site.file "lib/?/init.lua" .. ";" .. package.path
+  local spec, property = require "lunate.cli.spec", require "lunate.spec.for_all"
+  _G.hl7, _G.json, _G.lunate = require "hl7", require "json", spec
+  _G.messages, _G.for_all = require("lunate.spec.generate").messages, property.for_all
+  property.seed = seed(args)
+  require("lunate.spec.golden").update = args.update
+  require("lunate.spec.asserts").register(require "luassert")
+  if args.coverage or args.lcov then
+    spec.watch = "lines"
+    property.quietly = watch_here(spec.counts)
+    spec.quietly = property.quietly
+  end
+  return spec
+end
+
+local function busted_words(args, list)
+  -- a .busted file of the folder may name another Lua; these specs need this one
+  local words = { [0] = "lunate test", "--ignore-lua" }
+  local function add(...)
+    for i = 1, select("#", ...) do words[#words + 1] = (select(i, ...)) end
+  end
+  if args.output then add("--output", outputs[args.output]) end
+  if args.filter then add("--filter", args.filter) end
+  add "--"
+  add(unpack(list))
+  return words
+end
+
+-- The words of this call again, for a child, without --watch.
+local function again(args)
+  local words = { "-C", site.path(), "test" }
+  local function add(name, value)
+    if value then words[#words + 1] = name end
+    if type(value) == "string" then words[#words + 1] = value end
+  end
+  for _, name in ipairs { "filter", "output", "seed", "lcov", "coverage", "update" } do
+    add("--" .. name, args[name])
+  end
+  for _, file in ipairs(args.specs) do words[#words + 1] = file end
+  return words
+end
+
 function M.run(args)
+  if args.watch then
+    seed(args)
+    return require("lunate.cli.watch").loop(again(args))
+  end
   local list = specs(args)
   local found, runner = pcall(require, "busted.runner")
   if not found then
     fail.fail(1, "busted is not installed: apt-get install lua-busted, or luarocks install busted")
   end
-  package.path = site.file "lib/?.lua" .. ";" .. site.file "lib/?/init.lua" .. ";" .. package.path
-  _G.hl7, _G.json, _G.lunate = require "hl7", require "json", require "lunate.cli.spec"
-  -- a .busted file of the folder may name another Lua; these specs need this one
-  local words = { [0] = "lunate test", "--ignore-lua", "--" }
-  for _, file in ipairs(list) do words[#words + 1] = file end
-  _G.arg = words
+  local spec = set_up(args)
+  _G.arg = busted_words(args, list)
   -- busted ends with error() when a test failed, and returns otherwise
   local ok, err = pcall(runner, { standalone = false })
   if not ok and err ~= nil then fail.fail(1, "%s", tostring(err)) end
+  if spec.watch then tell_coverage(args, spec) end
   return ok and 0 or 1
 end
 

@@ -98,12 +98,17 @@ local function result(w, payload, input)
     trace = trace, outputs = list or {}, kv = behind and kv_writes(payload, behind) or {} }
 end
 
+--- What scripts are told of the time from now on, in microseconds; 0 = the real one.
+function Worker:set_clock(us)
+  self.clock = us
+  self.stream:send(wire.CLOCK, wire.pack("8", us))
+end
+
 --- Hands the worker a message, and does not wait: answers come in the same order (Worker:take).
 function Worker:give(bytes, clock)
   self.seq = self.seq + 1
   if clock and clock ~= self.clock then
-    self.clock = clock
-    self.stream:send(wire.CLOCK, wire.pack("8", clock))
+    self:set_clock(clock)
   end
   return self.stream:send(wire.MESSAGE, wire.pack("88b", self.seq, clock or 0, bytes))
 end
@@ -161,6 +166,7 @@ function Worker:trace()
 end
 
 function Worker:close()
+  self.closed = true
   self.stream:close()
 end
 
