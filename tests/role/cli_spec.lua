@@ -236,7 +236,7 @@ describe("command line", function()
       assert.same({ 0, "2 channels, all well\n", "" }, { ok, text, err })
       ok, text, err = lunate("-C", dir, "test")
       assert.equal(0, ok, text .. err)
-      assert.matches("4 successes / 0 failures / 0 errors", text)
+      assert.matches("6 successes / 0 failures / 0 errors", text)
       local ports = {}
       for _, name in ipairs { "adt_in", "results" } do
         ports[#ports + 1] = tmp.read(dir .. "/channels/" .. name .. ".lua"):match "port = (%d+)"
