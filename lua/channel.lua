@@ -2,6 +2,7 @@
 -- its description from, and the check of what it returns. The list of settings that come out stands
 -- in core/ipc/proto.h; every one of them is given, defaults filled in.
 local schema = require "lunate.schema"
+local tls = require "lunate.tls"
 local type, error, ipairs, pairs, setmetatable = type, error, ipairs, pairs, setmetatable
 local number, choice = schema.number, schema.choice
 
@@ -26,7 +27,6 @@ end
 M.name_of = name_of
 
 local action = choice("park", "retry", "stop")
-local later = { check = schema.later }
 
 -- charset: "trust", a name, { default = name } or { force = name }, with substitute = character. A
 -- name alone means `plain`. Destinations take a name only: what goes out is in that set.
@@ -68,7 +68,7 @@ local function listen_keys(core)
     max_message = { check = number(64, 268435456, true), default = "52428800" },
     max_connections = { check = number(1, 1000000, true), default = "1000" },
     allow = { check = schema.list(address), default = "" },
-    tls = later,
+    tls = {},
     charset = { check = charset(core, "default"), default = "trust" },
   }
 end
@@ -94,7 +94,7 @@ local send_keys = with_script {
     attempts = { check = number(1, 1000000, true), default = "0" },
   } },
   stop_after_parks = { check = number(0, 1000000, true), default = "0" },
-  tls = later,
+  tls = {},
 }
 
 -- CE is treated as AE is and CR as AR, unless they are set.
@@ -172,6 +172,7 @@ local function check_source(ctx, source)
   elseif what.kind == "mllp.listen" then
     ctx.set("source.kind", "mllp")
     schema.check(ctx, M.listen_keys, what.args, { "source" }, "mllp.listen", "source.")
+    tls.listen(ctx, what.args.tls, { "source", "tls" }, "source.")
   else
     ctx.set("source.kind", "channel")
     schema.check(ctx, from_keys, what.args, { "source" }, "channel.from", "source.")
@@ -189,6 +190,7 @@ local function check_destination(ctx, name, dest)
   ctx.set(prefix .. "kind", mllp and "mllp" or "channel")
   if mllp then send_keys.on_reply = { keys = reply_keys(what.args.on_reply) } end
   schema.check(ctx, mllp and send_keys or to_keys, what.args, where, what.kind, prefix)
+  if mllp then tls.send(ctx, what.args.tls, schema.extend(where, "tls"), prefix) end
   return { name = name, filter = what.args.filter, transform = what.args.transform,
     charset = charset_of(ctx.settings, prefix .. "charset") }
 end

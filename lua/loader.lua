@@ -5,6 +5,7 @@ local channel = require "lunate.channel"
 local lookup = require "lunate.lookup"
 local locate = require "lunate.locate"
 local nearest = require "lunate.nearest"
+local tls_files = require "lunate.tls_files"
 
 local sort, concat, format = table.sort, table.concat, string.format
 
@@ -80,6 +81,7 @@ local function read_channel(core, c, shared, defaults, fail)
   if #errors == 0 then
     c.settings = by_key(settings)
     core.emit_settings(c.name, settings)
+    tls_files(core, c, fail)
   end
 end
 

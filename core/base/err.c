@@ -21,6 +21,7 @@ static const char *const texts[] = {
     [-LN_ETIMEOUT] = "timed out",
     [-LN_ELIMIT] = "limit reached",
     [-LN_ESCRIPT] = "script error",
+    [-LN_ETLS] = "TLS failed",
 };
 
 const char *ln_strerror(int code)

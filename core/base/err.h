@@ -25,6 +25,7 @@ enum ln_code {
     LN_ETIMEOUT = -13, /* took too long */
     LN_ELIMIT = -14, /* a script's limit was reached */
     LN_ESCRIPT = -15, /* a script's error */
+    LN_ETLS = -16, /* no secure connection with this peer */
 };
 
 struct ln_err {

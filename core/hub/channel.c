@@ -115,6 +115,7 @@ static int set_source(struct ln_channel *c, const struct ln_conf_channel *conf, 
         return LN_OK;
     if (c->source && c->mode != LN_MODE_STOPPED && ln_source_is(c->source, conf)) {
         int rc = ln_source_unmute(c->source, err);
+        ln_source_renew(c->source, conf);
         if (rc == LN_OK)
             hear(c);
         return rc;

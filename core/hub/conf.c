@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+
 enum { CHANNELS_MAX = 20000, FILES_MAX = 20000, DESTS_MAX = 1000, ALLOW_MAX = 1000 };
 
 static char *dup_span(struct ln_span s)
@@ -50,6 +52,9 @@ static void channel_fini(struct ln_conf_channel *ch)
     for (unsigned i = 0; i < ch->nallow; i++)
         free(ch->allow[i]);
     free(ch->allow);
+    for (unsigned i = 0; i < ch->ndest; i++)
+        ln_conf_tls_fini(&ch->dest[i].tls);
+    ln_conf_tls_fini(&ch->tls);
     free(ch->dest);
     ln_blob_unref(ch->settings);
     files_free(ch->file, ch->nfile);
@@ -262,6 +267,8 @@ static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
         return set_unsigned(&d->attempts, v, 1e9);
     if (strcmp(key, "stop_after_parks") == 0)
         return set_unsigned(&d->stop_after_parks, v, 1e9);
+    if (strncmp(key, "tls", 3) == 0)
+        return ln_conf_tls_set(&d->tls, key + 3, v);
     if (strncmp(key, "on_reply.", 9) == 0)
         return set_choice(&i, ln_span_str(key + 9), codes) && set_policy(&d->on_reply[i], v);
     return true; /* a key of the script side */
@@ -292,6 +299,8 @@ static bool set_source(struct ln_conf_channel *ch, const char *key, struct ln_sp
     }
     if (strcmp(key, "max_connections") == 0)
         return set_unsigned(&ch->max_connections, v, 1e6);
+    if (strncmp(key, "tls", 3) == 0)
+        return ln_conf_tls_set(&ch->tls, key + 3, v);
     if (strcmp(key, "allow") == 0)
         return set_list(&ch->allow, &ch->nallow, v);
     if (strcmp(key, "charset") == 0)
@@ -344,6 +353,13 @@ static bool set_channel(struct ln_conf_channel *ch, const char *key, struct ln_s
     return true;
 }
 
+static uint64_t fnv1a(uint64_t h, const struct ln_wire_in *in)
+{
+    for (const char *p = in->ptr; p < in->end; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211u;
+    return h;
+}
+
 static int take_settings(struct ln_conf *c, struct ln_wire_in *in, struct ln_err *err)
 {
     char name[LN_CONF_NAME], key[256];
@@ -353,9 +369,7 @@ static int take_settings(struct ln_conf *c, struct ln_wire_in *in, struct ln_err
         return ln_err_set(err, LN_EPARSE, "settings for a channel that was not announced");
     ln_blob_unref(ch->settings);
     ch->settings = ln_blob_new(ln_span(in->ptr, (size_t)(in->end - in->ptr)));
-    ch->settings64 = 14695981039346656037u; /* FNV-1a */
-    for (const char *p = in->ptr; p < in->end; p++)
-        ch->settings64 = (ch->settings64 ^ (unsigned char)*p) * 1099511628211u;
+    ch->settings64 = fnv1a(14695981039346656037u, in);
     while (!in->bad && in->ptr < in->end) {
         struct ln_span k = ln_wire_get_bytes(in), v = ln_wire_get_bytes(in);
         copy_span(key, sizeof key, k);
@@ -427,6 +441,39 @@ static int take_file(struct ln_conf *c, bool shared, struct ln_wire_in *in)
     return add_file(&ch->file, &ch->nfile, path, b);
 }
 
+/* A certificate, key or list; a renewed one counts as a change of the settings. */
+static int take_tls(struct ln_conf *c, struct ln_wire_in *in)
+{
+    char name[LN_CONF_NAME], key[256];
+    copy_span(name, sizeof name, ln_wire_get_bytes(in));
+    struct ln_conf_channel *ch = ln_conf_find(c, name);
+    if (!ch)
+        return LN_EPARSE;
+    ch->tls64 = fnv1a(ch->tls64, in);
+    ch->settings64 = fnv1a(ch->settings64, in);
+    copy_span(key, sizeof key, ln_wire_get_bytes(in));
+    struct ln_span path = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
+    if (in->bad)
+        return LN_EPARSE;
+    if (strncmp(key, "source.tls", 10) == 0)
+        return ln_conf_tls_take(&ch->tls, key + 10, path, text);
+    const char *dot = strncmp(key, "dest.", 5) == 0 ? strchr(key + 5, '.') : NULL;
+    if (!dot || strncmp(dot, ".tls", 4) != 0)
+        return LN_EPARSE;
+    struct ln_conf_dest *d = dest_named(ch, ln_span(key + 5, (size_t)(dot - key - 5)));
+    return d ? ln_conf_tls_take(&d->tls, dot + 4, path, text) : LN_EPARSE;
+}
+
+static int take_warning(struct ln_wire_in *in)
+{
+    struct ln_span name = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
+    (void)ln_wire_get_bytes(in);
+    if (!in->bad)
+        ln_log(LN_WARN, "conf", "warning", "channel=%.*s text=\"%.*s\"", (int)name.len,
+               name.len ? name.ptr : "", (int)text.len, text.len ? text.ptr : "");
+    return in->bad ? LN_EPARSE : LN_OK;
+}
+
 int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in, struct ln_err *err)
 {
     struct ln_conf_channel *ch;
@@ -439,6 +486,8 @@ int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in, struct 
             ch->script = dup_span(ln_wire_get_bytes(in));
         rc = ch && !in->bad ? LN_OK : LN_EPARSE;
         break;
+    case LN_P_TLS: rc = take_tls(c, in); break;
+    case LN_P_WARNING: rc = take_warning(in); break;
     case LN_P_SETTINGS: return take_settings(c, in, err);
     case LN_P_ERROR: rc = take_error(c, in); break;
     case LN_P_FILE: rc = take_file(c, false, in); break;
@@ -475,8 +524,25 @@ static int version_of(struct ln_conf_channel *ch)
     return LN_OK;
 }
 
+static void make_tls(struct ln_conf_channel *ch)
+{
+    struct ln_err err = {0};
+    char text[700];
+    int rc = ln_conf_tls_make(&ch->tls, true, &err);
+    const char *who = "source";
+    for (unsigned i = 0; rc == LN_OK && i < ch->ndest; i++) {
+        rc = ln_conf_tls_make(&ch->dest[i].tls, false, &err);
+        who = ch->dest[i].name;
+    }
+    if (rc == LN_OK)
+        return;
+    snprintf(text, sizeof text, "%s: %s: %s", ch->script, who, err.text);
+    ch->error = strdup(text);
+}
+
 int ln_conf_finish(struct ln_conf *c)
 {
+    ln_tls_forget_system();
     for (unsigned i = 0; i < c->nchannel; i++) {
         struct ln_conf_channel *ch = &c->channel[i];
         if (ch->error)
@@ -489,6 +555,7 @@ int ln_conf_finish(struct ln_conf *c)
         }
         if (version_of(ch) != LN_OK)
             return LN_ENOMEM;
+        make_tls(ch);
         for (unsigned k = 0; k < i && !ch->from_channel && !ch->error; k++) {
             struct ln_conf_channel *o = &c->channel[k];
             if (o->error || o->from_channel || o->port != ch->port ||

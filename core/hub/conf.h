@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "hl7/charset.h"
 #include "hub/blob.h"
+#include "hub/conf_tls.h"
 #include "ipc/proto.h"
 
 #define LN_CONF_NAME 65
@@ -35,6 +36,7 @@ struct ln_conf_dest {
     unsigned attempts; /* 0 = for ever */
     unsigned stop_after_parks; /* in a row; 0 = never */
     enum ln_reply_policy on_reply[LN_REFUSALS];
+    struct ln_conf_tls tls;
 };
 
 struct ln_conf_channel {
@@ -50,6 +52,7 @@ struct ln_conf_channel {
     char **allow;
     unsigned nallow;
     struct ln_charset_policy charset; /* of what senders send */
+    struct ln_conf_tls tls;
     enum ln_ack_mode ack;
     bool stop_on_error, jit;
     double seconds;
@@ -62,6 +65,7 @@ struct ln_conf_channel {
     struct ln_conf_file *file; /* the channel's own files, then the site's shared ones */
     char version[65]; /* SHA-256 over all files, hex */
     uint64_t version64; /* its first 8 bytes */
+    uint64_t tls64; /* hash of the certificates, keys and lists */
     uint64_t settings64; /* hash of the settings, to see whether they changed */
     struct ln_blob *settings; /* as they came: pairs of key and value */
 };

@@ -52,7 +52,7 @@ void ln_conn_read_on(struct ln_conn *k)
  * destroy it: so we end our side and read on, to nowhere, until the peer ends its own. */
 static void linger(struct ln_conn *k)
 {
-    shutdown(k->stream.fd, SHUT_WR);
+    ln_stream_end(&k->stream);
     ln_stream_resume(&k->stream);
 }
 
@@ -237,6 +237,12 @@ static void wait_for_end(struct ln_conn *k)
         evtimer_add(k->late_end, &tv);
 }
 
+/* A TLS client's first record where none is expected. */
+static bool is_hello(const struct ln_conn *k, const char *data, size_t len)
+{
+    return !k->stream.tls && data[0] == 0x16 && (len < 2 || data[1] == 0x03);
+}
+
 static void on_data(void *owner, const char *data, size_t len)
 {
     struct ln_conn *k = owner;
@@ -245,6 +251,14 @@ static void on_data(void *owner, const char *data, size_t len)
     if (k->refused)
         return;
     k->last_us = ln_mono_us();
+    if (!k->spoke && is_hello(k, data, len)) {
+        ln_source_tls_failed(k,
+                             "the peer speaks TLS, this listener does not: give mllp.listen a tls, "
+                             "or switch TLS off at the sender");
+        ln_conn_free(k);
+        return;
+    }
+    k->spoke = true;
     if (k->late_end)
         evtimer_del(k->late_end);
     k->nowed++; /* holds the connection: replies sent from within must not free it */
@@ -278,6 +292,8 @@ static void on_closed(void *owner, int code, const char *why)
 {
     struct ln_conn *k = owner;
     struct ln_span frame;
+    if (code == LN_ETLS)
+        ln_source_tls_failed(k, why);
     k->nowed++;
     if (code == LN_ECLOSED && ln_mllp_pending_end(&k->mllp) &&
         ln_mllp_finish(&k->mllp, &frame) == LN_MLLP_FRAME)
@@ -298,4 +314,5 @@ static void on_drained(void *owner)
     ln_conn_settled(owner);
 }
 
-const struct ln_stream_ops ln_conn_ops = {on_data, on_closed, on_drained};
+const struct ln_stream_ops ln_conn_ops = {
+    .data = on_data, .closed = on_closed, .drained = on_drained};

@@ -250,7 +250,7 @@ static void on_closed(void *owner, int code, const char *why)
     client_free(k);
 }
 
-static const struct ln_stream_ops client_ops = {on_data, on_closed, NULL};
+static const struct ln_stream_ops client_ops = {.data = on_data, .closed = on_closed};
 
 static void on_accept(void *owner, int fd, const char *peer)
 {

@@ -118,7 +118,7 @@ static void disconnect(struct ln_dest *d)
     ln_stream_fini(&d->stream);
     ln_mllp_fini(&d->mllp);
     ln_mllp_init(&d->mllp, REPLY_MAX);
-    d->connected = d->inflight = d->used = false;
+    d->connected = d->inflight = d->used = d->greeting = false;
 }
 
 /* Twice as long each time, with a fifth of jitter so that many do not come back at once. */
@@ -345,11 +345,15 @@ static void on_data(void *owner, const char *data, size_t len)
 static void on_closed(void *owner, int code, const char *why)
 {
     struct ln_dest *d = owner;
-    bool was = d->inflight, worn = d->used && !d->answered;
-    char text[120];
-    (void)code;
+    bool was = d->inflight, worn = d->used && !d->answered, greeting = d->greeting;
+    char text[900];
     disconnect(d);
-    if (was && worn) {
+    if (greeting) {
+        snprintf(text, sizeof text, "no TLS with %.100s port %d: %s", d->conf.host, d->conf.port,
+                 why);
+        evtimer_del(&d->timer);
+        fail_try(d, text, ln_span(NULL, 0), false);
+    } else if (was && worn) {
         /* Many receivers close after each reply, and our next message was faster than their end of
          * file. A new connection, at once; there it counts. */
         evtimer_del(&d->timer);
@@ -357,7 +361,7 @@ static void on_closed(void *owner, int code, const char *why)
         ln_dest_pump(d);
     } else if (was) {
         snprintf(text, sizeof text, "connection closed before the reply (%s)", why);
-        fail_try(d, text, ln_span(NULL, 0), true);
+        fail_try(d, text, ln_span(NULL, 0), code != LN_ETLS);
     } else {
         ln_log(LN_INFO, "dest", "closed_by_peer", "channel=%s dest=%s", d->channel->name,
                d->conf.name);
@@ -365,10 +369,36 @@ static void on_closed(void *owner, int code, const char *why)
     }
 }
 
-static const struct ln_stream_ops dest_ops = {on_data, on_closed, NULL};
+static void on_secured(void *owner)
+{
+    struct ln_dest *d = owner;
+    char session[120], peer[200];
+    d->peer_not_after = ln_tls_peer(d->stream.tls, peer, sizeof peer);
+    d->greeting = false;
+    d->connected = true;
+    evtimer_del(&d->timer);
+    ln_log(LN_INFO, "dest", "connected", "channel=%s dest=%s to=%s:%d tls=\"%s\" peer=\"%s\"",
+           d->channel->name, d->conf.name, d->conf.host, d->conf.port,
+           ln_tls_describe(d->stream.tls, session, sizeof session), peer);
+    ln_dest_pump(d);
+}
+
+static const struct ln_stream_ops dest_ops = {
+    .data = on_data, .closed = on_closed, .secured = on_secured};
 
 /* ---- sending
  * ---------------------------------------------------------------------------------------------- */
+
+static void greet(struct ln_dest *d)
+{
+    d->greeting = true;
+    if (ln_stream_secure(&d->stream, d->tls, d->conf.host) == LN_OK) {
+        arm(d, CONNECT_MS / 1e3);
+        return;
+    }
+    disconnect(d);
+    fail_try(d, "out of memory", ln_span(NULL, 0), false);
+}
 
 static void on_dialled(void *owner, int fd, int code, const char *why)
 {
@@ -376,6 +406,10 @@ static void on_dialled(void *owner, int fd, int code, const char *why)
     char text[200];
     d->dial = NULL;
     if (fd >= 0 && ln_stream_init(&d->stream, d->channel->hub->base, fd, &dest_ops, d) == LN_OK) {
+        if (d->tls) {
+            greet(d);
+            return;
+        }
         d->connected = true;
         ln_log(LN_INFO, "dest", "connected", "channel=%s dest=%s to=%s:%d", d->channel->name,
                d->conf.name, d->conf.host, d->conf.port);
@@ -428,7 +462,7 @@ static void send_head(struct ln_dest *d)
 static bool may_send(const struct ln_dest *d)
 {
     const struct ln_channel *c = d->channel;
-    return d->configured && !d->inflight && !d->retrying && !d->dial &&
+    return d->configured && !d->inflight && !d->retrying && !d->dial && !d->greeting &&
            d->uncommitted < UNCOMMITTED_MAX && (!d->held || d->step) &&
            c->mode != LN_MODE_STOPPED && c->halt != LN_HALT_STOP && !c->removed &&
            !c->hub->finished;
@@ -470,6 +504,12 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
                  d->last_error[0] ? "; " : "", d->last_error);
         disconnect(d); /* a late reply cannot be taken for that of another message */
         fail_try(d, why, ln_span(NULL, 0), true);
+        return;
+    }
+    if (d->greeting) {
+        disconnect(d);
+        fail_try(d, "the receiver did not finish the TLS handshake within 10 s: does it speak TLS?",
+                 ln_span(NULL, 0), false);
         return;
     }
     d->retrying = false;
@@ -518,7 +558,7 @@ int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq)
     if (d->count == 0)
         return LN_ENOTFOUND;
     *seq = head(d)->pos.seq;
-    if (d->inflight)
+    if (d->inflight || d->greeting)
         disconnect(d); /* its reply, should one come, is nobody's any more */
     d->retrying = false;
     evtimer_del(&d->timer);
@@ -544,6 +584,15 @@ static void take_state(struct ln_dest *d)
         }
 }
 
+static void take_conf(struct ln_dest *d, const struct ln_conf_dest *conf)
+{
+    ln_tls_unref(d->tls);
+    d->tls = ln_tls_ref(conf->tls.made);
+    d->conf = *conf;
+    d->conf.tls = (struct ln_conf_tls){.on = conf->tls.on}; /* all else is conf's */
+    d->configured = true;
+}
+
 struct ln_dest *ln_dest_open(struct ln_channel *c, const struct ln_conf_dest *conf)
 {
     struct ln_dest *d = calloc(1, sizeof *d);
@@ -555,8 +604,7 @@ struct ln_dest *ln_dest_open(struct ln_channel *c, const struct ln_conf_dest *co
     evtimer_assign(&d->timer, c->hub->base, on_timer, d);
     ln_mllp_init(&d->mllp, REPLY_MAX);
     take_state(d);
-    d->conf = *conf;
-    d->configured = true;
+    take_conf(d, conf);
     LIST_INSERT_HEAD(&c->dests, d, link);
     return d;
 }
@@ -564,9 +612,8 @@ struct ln_dest *ln_dest_open(struct ln_channel *c, const struct ln_conf_dest *co
 void ln_dest_set(struct ln_dest *d, const struct ln_conf_dest *conf)
 {
     bool moved = strcmp(d->conf.host, conf->host) != 0 || d->conf.port != conf->port ||
-                 d->conf.to_channel != conf->to_channel;
-    d->conf = *conf;
-    d->configured = true;
+                 d->conf.to_channel != conf->to_channel || d->conf.tls.on != conf->tls.on;
+    take_conf(d, conf);
     if (moved)
         ln_dest_close(d);
     ln_dest_pump(d);
@@ -598,7 +645,7 @@ const char *ln_dest_state(const struct ln_dest *d)
         return "stopped";
     if (d->retrying)
         return "retrying";
-    if (d->dial)
+    if (d->dial || d->greeting)
         return "connecting";
     return d->inflight || d->count || d->behind ? "sending" : "idle";
 }

@@ -59,6 +59,8 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
 void ln_source_close(struct ln_source *s, bool keep_replies);
 /* True when s listens where conf says. */
 bool ln_source_is(const struct ln_source *s, const struct ln_conf_channel *conf);
+/* Connections to come use the certificates of conf; those that are open keep theirs. */
+void ln_source_renew(struct ln_source *s, const struct ln_conf_channel *conf);
 /* Gives its port back, keeping the connections; s may be NULL. */
 void ln_source_mute(struct ln_source *s);
 /* Takes it again, when it was muted. */
@@ -67,6 +69,8 @@ int ln_source_unmute(struct ln_source *s, struct ln_err *err) LN_MUST;
  * be NULL. */
 void ln_source_quiet(struct ln_source *s);
 unsigned ln_source_connections(const struct ln_channel *c);
+/* What its listener shows of itself; NULL: in clear. */
+const struct ln_tls *ln_source_tls(const struct ln_channel *c);
 void ln_source_tick(struct ln_hub *h, int64_t mono_us);
 void ln_source_status(struct ln_channel *c, struct ln_buf *json);
 /* One part of a reply is settled; text may be NULL. */
@@ -202,8 +206,11 @@ struct ln_dest {
     size_t cap, head, count, bytes;
     bool behind;
     struct ln_pos read_pos;
+    struct ln_tls *tls; /* NULL: in clear */
+    int64_t peer_not_after; /* of the receiver's certificate, seconds since 1970; 0: unknown */
     struct ln_stream stream;
     bool connected, inflight;
+    bool greeting; /* connected, but the TLS handshake is not done */
     bool used; /* this connection has carried a reply */
     bool answered; /* bytes came since the message was sent */
     struct ln_mllp mllp;
@@ -221,7 +228,7 @@ struct ln_dest {
     int64_t retry_since_us, last_sent_us;
     struct ln_spread delivered_us; /* from receipt */
     unsigned uncommitted;
-    char last_error[200];
+    char last_error[400];
     struct ln_buf frame;
 };
 

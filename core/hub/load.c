@@ -124,7 +124,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     stopped(arg, "took longer than 30 s");
 }
 
-static const struct ln_stream_ops load_ops = {on_data, on_closed, NULL};
+static const struct ln_stream_ops load_ops = {.data = on_data, .closed = on_closed};
 
 int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *err)
 {

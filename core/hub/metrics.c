@@ -92,7 +92,8 @@ enum of_channel {
     PEERS,
     RESTARTS,
     OVER_LIMIT,
-    DENIED
+    DENIED,
+    TLS_FAILED
 };
 
 static uint64_t of_channel(const struct row *r, enum of_channel what)
@@ -111,6 +112,7 @@ static uint64_t of_channel(const struct row *r, enum of_channel what)
     case RESTARTS: return r->c->worker.restarts;
     case OVER_LIMIT: return s ? s->over_limit : 0;
     case DENIED: return s ? s->denied : 0;
+    case TLS_FAILED: return s ? s->tls_failed : 0;
     }
     return 0;
 }
@@ -132,6 +134,7 @@ static void channel_families(struct page *p)
         {"lunate_peers", "gauge", "Addresses that have connected since the start.", PEERS},
         {"lunate_connections_over_limit", "counter", "Connections refused: too many.", OVER_LIMIT},
         {"lunate_connections_denied", "counter", "Connections refused: not allowed.", DENIED},
+        {"lunate_tls_failures", "counter", "Senders that no TLS could be agreed with.", TLS_FAILED},
         {"lunate_worker_restarts", "counter", "Workers started again.", RESTARTS},
     };
     char labels[LN_CONF_NAME + 16];
@@ -275,6 +278,35 @@ static void dest_families(struct page *p)
     }
 }
 
+static void certificate(struct page *p, const char *channel, const char *dest, int64_t ends)
+{
+    char labels[2 * LN_CONF_NAME + 40];
+    snprintf(labels, sizeof labels, "{channel=\"%s\",destination=\"%s\"}", channel, dest);
+    if (ends)
+        count(p, labels, (uint64_t)ends);
+}
+
+static void certificates(struct page *p)
+{
+    const struct ln_dest *d;
+    family(p, "lunate_certificate_expiry_timestamp_seconds", "gauge",
+           "When our own certificate ends; a listener's has no destination.");
+    for (unsigned i = 0; i < p->n; i++) {
+        const struct ln_channel *c = p->row[i].c;
+        const struct ln_tls *own = ln_source_tls(c);
+        certificate(p, c->name, "", own ? ln_tls_not_after(own) : 0);
+        LIST_FOREACH (d, &c->dests, link)
+            if (d->configured && d->tls)
+                certificate(p, c->name, d->conf.name, ln_tls_not_after(d->tls));
+    }
+    family(p, "lunate_peer_certificate_expiry_timestamp_seconds", "gauge",
+           "When the receiver's certificate ends, as last seen.");
+    for (unsigned i = 0; i < p->n; i++)
+        LIST_FOREACH (d, &p->row[i].c->dests, link)
+            if (d->configured && d->tls)
+                certificate(p, d->channel->name, d->conf.name, d->peer_not_after);
+}
+
 /* ---- the engine ---- */
 
 void ln_metrics_commit(struct ln_hub *h)
@@ -369,6 +401,7 @@ void ln_metrics(struct ln_hub *h, enum ln_metrics_format format, struct ln_buf *
     channel_times(&p);
     peers(&p);
     dest_families(&p);
+    certificates(&p);
     store(&p);
     process(&p);
     if (p.open)

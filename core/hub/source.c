@@ -12,6 +12,7 @@ enum {
     FRAME_IDLE_S = 60, /* between the bytes of one frame */
     HALF_CLOSED_S = 60, /* how long a reply is kept for a peer that has ended its side, or whose
                            listener is gone */
+    HANDSHAKE_S = 10, /* for TLS, from the first byte */
     LINGER_S = 10, /* how long a refused peer may go on sending */
     REFUSED_MAX = 256,
     PEERS_MAX = 256,
@@ -83,6 +84,18 @@ static unsigned in_use(const struct ln_source *s)
     return s->nconn - s->nrefused;
 }
 
+void ln_source_tls_failed(struct ln_conn *k, const char *why)
+{
+    struct ln_source *s = k->source;
+    int64_t now = ln_mono_us();
+    s->tls_failed++;
+    if (s->tls_logged_us && now - s->tls_logged_us < 1000000)
+        return;
+    s->tls_logged_us = now;
+    ln_log(LN_ERROR, "source", "tls_failed", "channel=%s peer=%s total=%llu why=\"%s\"",
+           s->channel->name, k->name, (unsigned long long)s->tls_failed, why);
+}
+
 static void on_accept(void *owner, int fd, const char *name)
 {
     struct ln_source *s = owner;
@@ -97,10 +110,16 @@ static void on_accept(void *owner, int fd, const char *name)
     bool full = in_use(s) >= c->conf->max_connections;
     if (full)
         log_refusal(s, name, "too_many_connections", ++s->over_limit);
-    struct ln_conn *k = full && s->nrefused >= REFUSED_MAX ? NULL : calloc(1, sizeof *k);
+    struct ln_conn *k =
+        full && (s->tls || s->nrefused >= REFUSED_MAX) ? NULL : calloc(1, sizeof *k);
     if (!k || ln_stream_init(&k->stream, c->hub->base, fd, &ln_conn_ops, k) != LN_OK) {
         if (!k)
             close(fd);
+        free(k);
+        return;
+    }
+    if (s->tls && ln_stream_secure(&k->stream, s->tls, NULL) != LN_OK) {
+        ln_stream_fini(&k->stream);
         free(k);
         return;
     }
@@ -134,6 +153,7 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
         free(s);
         return rc;
     }
+    s->tls = ln_tls_ref(conf->tls.made);
     snprintf(s->host, sizeof s->host, "%s", conf->host);
     s->port = conf->port;
     LIST_INSERT_HEAD(&c->hub->sources, s, link);
@@ -143,7 +163,14 @@ int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, str
 
 bool ln_source_is(const struct ln_source *s, const struct ln_conf_channel *conf)
 {
-    return !conf->from_channel && s->port == conf->port && strcmp(s->host, conf->host) == 0;
+    return !conf->from_channel && s->port == conf->port && strcmp(s->host, conf->host) == 0 &&
+           (s->tls != NULL) == conf->tls.on;
+}
+
+void ln_source_renew(struct ln_source *s, const struct ln_conf_channel *conf)
+{
+    ln_tls_unref(s->tls);
+    s->tls = ln_tls_ref(conf->tls.made);
 }
 
 void ln_source_mute(struct ln_source *s)
@@ -180,6 +207,7 @@ void ln_source_quiet(struct ln_source *s)
 void ln_source_free(struct ln_source *s)
 {
     LIST_REMOVE(s, link);
+    ln_tls_unref(s->tls);
     free(s->peer);
     free(s);
 }
@@ -209,11 +237,19 @@ unsigned ln_source_connections(const struct ln_channel *c)
     return c->source ? in_use(c->source) : 0;
 }
 
+const struct ln_tls *ln_source_tls(const struct ln_channel *c)
+{
+    return c->source ? c->source->tls : NULL;
+}
+
 static void conn_tick(struct ln_conn *k, int64_t mono_us)
 {
     const struct ln_channel *c = k->source->channel;
     double idle = (double)(mono_us - k->last_us) / 1e6;
-    if (k->refused ? idle > LINGER_S : (k->eof || k->closing) && idle > HALF_CLOSED_S) {
+    if (k->stream.greeting && idle > HANDSHAKE_S) {
+        ln_source_tls_failed(k, "no TLS handshake within 10 s");
+        ln_conn_free(k);
+    } else if (k->refused ? idle > LINGER_S : (k->eof || k->closing) && idle > HALF_CLOSED_S) {
         ln_conn_free(k);
     } else if (k->eof || k->closing || k->stopped || k->nowed > 0) {
         return; /* it waits for us */

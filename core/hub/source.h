@@ -22,6 +22,7 @@ struct ln_conn {
     struct event *late_end;
     int64_t last_us; /* last bytes, last reply, or when it began to close */
     bool eof, closing;
+    bool spoke; /* its first bytes were looked at */
     bool stopped; /* not read for now */
     bool refused; /* answered AR for good: what more comes is thrown away until the peer closes */
     struct ln_peer *peer;
@@ -32,18 +33,21 @@ struct ln_source {
     LIST_ENTRY(ln_source) link; /* in the hub's list, until the last connection is gone */
     struct ln_channel *channel;
     struct ln_listener *listener;
+    struct ln_tls *tls; /* for connections to come; NULL: in clear */
     LIST_HEAD(, ln_conn) conns;
     unsigned nconn, nrefused; /* the latter are among the former */
     bool closing;
     char host[LN_CONF_HOST];
     int port;
-    uint64_t over_limit, denied;
-    int64_t limit_logged_us;
+    uint64_t over_limit, denied, tls_failed;
+    int64_t limit_logged_us, tls_logged_us;
     struct ln_peer *peer;
     unsigned npeer;
 };
 
 void ln_source_free(struct ln_source *s);
+/* A connection could not be made secure, or should have been: counted, and logged once a second. */
+void ln_source_tls_failed(struct ln_conn *k, const char *why);
 
 /* ---- reply.c */
 /* A reply of `total` parts, due behind those before it. NULL when out of memory. */

@@ -102,7 +102,7 @@ void ln_specs_exited(struct ln_hub *h, pid_t pid, int status)
     finish_if_done(h->specs);
 }
 
-static const struct ln_stream_ops specs_ops = {on_data, on_closed, NULL};
+static const struct ln_stream_ops specs_ops = {.data = on_data, .closed = on_closed};
 
 static int spawn(const char *site, pid_t *pid, int *fd)
 {

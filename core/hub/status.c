@@ -46,6 +46,22 @@ static void time_or_null(struct ln_buf *b, const char *key, int64_t us)
         ln_json_null(b);
 }
 
+/* Certificates: when they end. The receiver's is known once it was connected to. */
+static void tls_json(struct ln_buf *b, const struct ln_tls *own, int64_t peer_not_after)
+{
+    int64_t not_after = own ? ln_tls_not_after(own) : 0;
+    ln_json_key(b, "tls");
+    if (!own) {
+        ln_json_null(b);
+        return;
+    }
+    ln_json_open(b, '{');
+    str(b, "subject", ln_tls_subject(own));
+    time_or_null(b, "expires", not_after * 1000000);
+    time_or_null(b, "peer_expires", peer_not_after * 1000000);
+    ln_json_close(b, '}');
+}
+
 static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln_channel_state *cs)
 {
     const struct ln_dest_state *ds = ln_status_dest(cs, d->id);
@@ -66,6 +82,7 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     time_or_null(b, "last_sent", d->last_sent_us);
     time_or_null(b, "retrying_since", d->retry_since_us);
     str(b, "last_error", d->last_error);
+    tls_json(b, d->tls, d->peer_not_after);
     ln_json_close(b, '}');
 }
 
@@ -110,6 +127,7 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
         if (!d->configured && ln_status_dest(&cs, d->id)->queued)
             dest_json(b, d, &cs);
     ln_json_close(b, ']');
+    tls_json(b, ln_source_tls(c), 0);
     ln_source_status(c, b);
     ln_json_close(b, '}');
 }

@@ -316,7 +316,8 @@ static void on_drained(void *owner)
     ln_work_pump(owner);
 }
 
-static const struct ln_stream_ops worker_ops = {on_data, on_closed, on_drained};
+static const struct ln_stream_ops worker_ops = {
+    .data = on_data, .closed = on_closed, .drained = on_drained};
 
 /* ---- life and death
  * --------------------------------------------------------------------------------------- */

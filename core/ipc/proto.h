@@ -45,6 +45,11 @@ enum ln_proto {
     LN_P_ERROR, /* bytes channel name or "" for the site, bytes text with file:line */
     LN_P_SHARED, /* bytes path, bytes content: lib/ and tables/, the same for all channels */
     LN_P_DONE, /* nothing */
+    LN_P_TLS, /* bytes channel name, bytes key ("source.tls.cert", "dest.NAME.tls.ca": cert, key, ca
+                 or crl), bytes path, bytes content: after the channel's SETTINGS; never to a worker
+               */
+    LN_P_WARNING, /* bytes channel name, bytes text with file:line, bytes "true" when `check` is to
+                     count it as a mistake; the channel is started all the same */
 
     /* control */
     LN_P_REQUEST, /* u32 n, n x bytes: verb and arguments */
@@ -94,7 +99,7 @@ enum ln_line {
  * 1000 [3] retention.days, .mb      0 = no limit [0]; days may have a fraction source.kind
  * mllp|channel mllp:  source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none
  * [0], .max_message bytes [52428800], .max_connections [1000], .allow addresses or nets
- * "192.0.2.0/24", empty = all [empty], .charset as in hl7/charset.h [trust] channel: source.from
+ * "192.0.2.0/24", empty = all [empty], .tls true|false [false] with .tls.cert, .key, .ca, .crl (paths), .client, .allow_subject, .min_version; .charset as in hl7/charset.h [trust] channel: source.from
  * channel names, at least one destinations             names, sorted by bytes, may be empty: their
  * numbers on the wire dest.NAME.kind           mllp|channel dest.NAME.filter, .transform true|false
  * [false] dest.NAME.charset        empty, or a policy that forces one [empty] mllp:  .host, .port,

@@ -122,7 +122,7 @@ static const char *reason(int status)
  * destroy it: so our side ends first, and what more comes is thrown away. */
 static void linger(struct ln_http_conn *k)
 {
-    shutdown(k->stream.fd, SHUT_WR);
+    ln_stream_end(&k->stream);
     enter(k, LINGER, LINGER_MS);
     ln_buf_fini(&k->in);
     k->in = (struct ln_buf){0};
@@ -438,7 +438,8 @@ static void on_drained(void *owner)
     pump(k);
 }
 
-static const struct ln_stream_ops stream_ops = {on_data, on_closed, on_drained};
+static const struct ln_stream_ops stream_ops = {
+    .data = on_data, .closed = on_closed, .drained = on_drained};
 
 static void on_deadline(evutil_socket_t fd, short what, void *arg)
 {

@@ -18,10 +18,54 @@ static void report(struct ln_stream *s, int code, const char *why)
     s->ops->closed(s->owner, code, why);
 }
 
+static void want_write(struct ln_stream *s, bool on);
+
+/* One more step of the handshake; true when it is done now. */
+static bool greet(struct ln_stream *s)
+{
+    int code = ln_tls_handshake(s->tls);
+    if (code == LN_OK) {
+        s->greeting = false;
+        ln_stream_flush(s);
+        if (s->reading && ln_tls_pending(s->tls))
+            event_active(&s->rd, EV_READ, 0);
+        if (s->ops->secured)
+            s->ops->secured(s->owner); /* may free s */
+        return true;
+    }
+    want_write(s, code == LN_EAGAIN && ln_tls_wants_write(s->tls));
+    if (code != LN_EAGAIN)
+        report(s, code, ln_tls_why(s->tls));
+    return false;
+}
+
+static void read_tls(struct ln_stream *s)
+{
+    if (s->greeting) {
+        greet(s);
+        return;
+    }
+    long n = ln_tls_read(s->tls, scratch, sizeof scratch);
+    if (n > 0) {
+        /* what TLS holds the socket does not announce again */
+        if (ln_tls_pending(s->tls))
+            event_active(&s->rd, EV_READ, 0);
+        s->ops->data(s->owner, scratch, (size_t)n); /* may free s */
+    } else if (n == 0) {
+        report(s, LN_ECLOSED, "end of file");
+    } else if (n != LN_EAGAIN) {
+        report(s, (int)n, ln_tls_why(s->tls));
+    }
+}
+
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     struct ln_stream *s = arg;
     (void)what;
+    if (s->tls) {
+        read_tls(s);
+        return;
+    }
     ssize_t n = recv(fd, scratch, sizeof scratch, 0);
     if (n > 0)
         s->ops->data(s->owner, scratch, (size_t)n); /* may free s */
@@ -41,6 +85,10 @@ static void on_writable(evutil_socket_t fd, short what, void *arg)
         event_del(&s->wr);
         s->writing = false;
         report(s, LN_ECLOSED, "connection lost while writing");
+        return;
+    }
+    if (s->greeting) {
+        greet(s);
         return;
     }
     ln_stream_flush(s);
@@ -73,10 +121,29 @@ int ln_stream_init(struct ln_stream *s, struct event_base *base, int fd,
     return LN_OK;
 }
 
+int ln_stream_secure(struct ln_stream *s, struct ln_tls *tls, const char *host)
+{
+    s->tls = ln_tls_open(tls, s->fd, host);
+    if (!s->tls)
+        return LN_ENOMEM;
+    s->greeting = true;
+    want_write(s, host != NULL); /* a client speaks first */
+    return LN_OK;
+}
+
+void ln_stream_end(struct ln_stream *s)
+{
+    if (s->tls)
+        ln_tls_end(s->tls);
+    shutdown(s->fd, SHUT_WR);
+}
+
 void ln_stream_fini(struct ln_stream *s)
 {
     if (s->fd < 0)
         return;
+    ln_tls_close(s->tls);
+    s->tls = NULL;
     if (s->reading)
         event_del(&s->rd);
     if (s->writing)
@@ -97,8 +164,11 @@ void ln_stream_pause(struct ln_stream *s)
 
 void ln_stream_resume(struct ln_stream *s)
 {
-    if (s->fd >= 0 && !s->reading && !s->ended && event_add(&s->rd, NULL) == 0)
+    if (s->fd >= 0 && !s->reading && !s->ended && event_add(&s->rd, NULL) == 0) {
         s->reading = true;
+        if (s->tls && ln_tls_pending(s->tls))
+            event_active(&s->rd, EV_READ, 0);
+    }
 }
 
 size_t ln_stream_kept(const struct ln_stream *s)
@@ -119,6 +189,13 @@ static void want_write(struct ln_stream *s, bool on)
 static size_t send_some(struct ln_stream *s, const char *data, size_t len)
 {
     size_t done = 0;
+    if (s->tls) {
+        long n = ln_tls_write(s->tls, data, len);
+        s->broken = n < 0;
+        if (s->broken)
+            want_write(s, true);
+        return n > 0 ? (size_t)n : 0;
+    }
     while (done < len) {
         ssize_t n = send(s->fd, data + done, len - done, MSG_NOSIGNAL);
         if (n < 0 && errno == EINTR)
@@ -140,19 +217,20 @@ int ln_stream_write(struct ln_stream *s, struct ln_span data)
     size_t done = 0;
     if (s->fd < 0 || s->broken)
         return LN_ECLOSED;
-    if (ln_stream_kept(s) == 0)
+    if (ln_stream_kept(s) == 0 && !s->greeting)
         done = send_some(s, data.ptr, data.len);
     if (s->broken || done == data.len)
         return s->broken ? LN_ECLOSED : LN_OK;
     if (ln_buf_add(&s->out, data.ptr + done, data.len - done) != LN_OK)
         return LN_ENOMEM;
-    want_write(s, true);
+    if (!s->greeting)
+        want_write(s, true);
     return LN_OK;
 }
 
 void ln_stream_flush(struct ln_stream *s)
 {
-    if (s->fd < 0 || s->broken)
+    if (s->fd < 0 || s->broken || s->greeting)
         return;
     s->out_done += send_some(s, s->out.data + s->out_done, s->out.len - s->out_done);
     if (s->out_done == s->out.len) {

@@ -11,6 +11,7 @@
 #include <event2/event_struct.h>
 
 #include "base/buf.h"
+#include "net/tls.h"
 
 struct ln_stream_ops {
     /* Bytes arrived; data is valid during the call only. */
@@ -20,6 +21,8 @@ struct ln_stream_ops {
     void (*closed)(void *owner, int code, const char *why);
     /* All that was kept has been written. May be NULL. */
     void (*drained)(void *owner);
+    /* The TLS handshake is done. May be NULL. */
+    void (*secured)(void *owner);
 };
 
 struct ln_stream {
@@ -29,8 +32,10 @@ struct ln_stream {
     void *owner;
     struct ln_buf out;
     size_t out_done;
+    struct ln_tls_session *tls; /* NULL: in clear */
     int fd; /* -1: not open */
     bool reading, writing, broken, ended;
+    bool greeting; /* the TLS handshake is not done: what is written waits */
 };
 
 /* What every TCP connection of ours has: no delay, and keepalive that finds a dead peer in 90 s. */
@@ -39,6 +44,11 @@ void ln_stream_tune_tcp(int fd);
 /* Takes over fd, which must be non-blocking. */
 int ln_stream_init(struct ln_stream *s, struct event_base *base, int fd,
                    const struct ln_stream_ops *ops, void *owner) LN_MUST;
+/* Right after init: TLS from the first byte on. host: whom we connect to, NULL on a server. The
+ * owner sees to a deadline; a handshake that fails is told through ops->closed with LN_ETLS. */
+int ln_stream_secure(struct ln_stream *s, struct ln_tls *tls, const char *host) LN_MUST;
+/* Ends our side: what was written before arrives, the peer may go on. */
+void ln_stream_end(struct ln_stream *s);
 /* Closes at once; what was not written is gone. Safe to call twice. */
 void ln_stream_fini(struct ln_stream *s);
 

@@ -265,6 +265,7 @@ static const struct {
     {"MATCHES", LN_P_MATCHES},   {"REMEMBER", LN_P_REMEMBER},
     {"HISTORY", LN_P_HISTORY},   {"INTERRUPT", LN_P_INTERRUPT},
     {"WATCH", LN_P_WATCH},       {"TRACE", LN_P_TRACE},
+    {"WARNING", LN_P_WARNING},
 };
 
 int ln_cli_wire_open(lua_State *L)

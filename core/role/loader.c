@@ -15,6 +15,7 @@
 
 #include "base/proc.h"
 #include "ipc/proto.h"
+#include "net/tls.h"
 #include "role/confine.h"
 #include "role/role.h"
 #include "script/evaluate.h"
@@ -45,7 +46,8 @@ static void flush(void)
 
 static const char *path_of(lua_State *L, int idx)
 {
-    return lua_pushfstring(L, "%s/%s", site, luaL_checkstring(L, idx));
+    const char *path = luaL_checkstring(L, idx);
+    return path[0] == '/' ? path : lua_pushfstring(L, "%s/%s", site, path);
 }
 
 static const char *kind_of(const char *path)
@@ -194,6 +196,58 @@ static int emit_done(lua_State *L)
     return emit(L, LN_P_DONE, 0);
 }
 
+static int emit_tls(lua_State *L)
+{
+    return emit(L, LN_P_TLS, 4);
+}
+
+static int emit_warning(lua_State *L)
+{
+    return emit(L, LN_P_WARNING, 3);
+}
+
+/* mode(path) -> its permission bits, or nil. */
+static int core_mode(lua_State *L)
+{
+    struct stat st;
+    if (stat(path_of(L, 1), &st) != 0)
+        return 0;
+    lua_pushinteger(L, st.st_mode & 07777);
+    return 1;
+}
+
+static void take_tls_file(lua_State *L, const char *name, struct ln_tls_file *f)
+{
+    lua_getfield(L, 1, name); /* stays in its table */
+    f->text.ptr = lua_tolstring(L, -1, &f->text.len);
+    lua_pop(L, 1);
+    lua_getfield(L, 1, lua_pushfstring(L, "%s_path", name));
+    f->path = lua_tostring(L, -1);
+    lua_pop(L, 2);
+}
+
+/* check_tls { server =, cert =, cert_path =, key =, ... } -> when its certificate ends (seconds
+ * since 1970, 0 without one) and its subject; nil and why it cannot be used. */
+static int core_check_tls(lua_State *L)
+{
+    struct ln_tls_options opt = {0};
+    struct ln_tls *t;
+    struct ln_err err = {0};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    take_tls_file(L, "cert", &opt.cert);
+    take_tls_file(L, "key", &opt.key);
+    take_tls_file(L, "ca", &opt.ca);
+    take_tls_file(L, "crl", &opt.crl);
+    lua_getfield(L, 1, "server");
+    opt.server = lua_toboolean(L, -1);
+    if (ln_tls_new(&opt, &t, &err) != LN_OK)
+        return refuse(L, err.text);
+    lua_pushnumber(L, (lua_Number)ln_tls_not_after(t));
+    lua_pushstring(L, ln_tls_subject(t));
+    ln_tls_unref(t);
+    return 2;
+}
+
 static int load_site(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"kind", core_kind},
@@ -206,6 +260,10 @@ static int load_site(lua_State *L)
                                    {"emit_error", emit_error},
                                    {"emit_shared", emit_shared},
                                    {"emit_done", emit_done},
+                                   {"emit_tls", emit_tls},
+                                   {"emit_warning", emit_warning},
+                                   {"mode", core_mode},
+                                   {"check_tls", core_check_tls},
                                    {NULL, NULL}};
     ln_state_push_module(L, "lunate.loader");
     ln_sandbox_push_core(L);

@@ -80,6 +80,25 @@ local function look_at_channel(note, c)
   c.level = level
 end
 
+-- A certificate that ends soon: in words, with the level.
+local function look_at_cert(note, doc, name, whose, iso, command)
+  local us = type(iso) == "string" and time.parse(iso)
+  local left = us and us / 1e6 - doc.now
+  if not left or left > 30 * 86400 then return 0 end
+  if left < 0 then
+    return note(2, ("%s: %s certificate expired %s ago"):format(name, whose, term.age(-left)), command)
+  end
+  return note(left < 7 * 86400 and 2 or 1,
+    ("%s: %s certificate expires in %s"):format(name, whose, term.age(left)), command)
+end
+
+local function look_at_tls(note, doc, name, tls)
+  if type(tls) ~= "table" then return 0 end
+  return math.max(
+    look_at_cert(note, doc, name, "its", tls.expires, "renew it, then lunate reload"),
+    look_at_cert(note, doc, name, "the receiver's", tls.peer_expires, "tell those who run it"))
+end
+
 local function look_at_dest(note, doc, c, d)
   local name = c.name .. "/" .. d.name
   d.level = note(blocked(doc, c, d, name))
@@ -103,9 +122,11 @@ function M.look(doc)
   end
   for _, c in ipairs(doc.channels) do
     look_at_channel(note, c)
+    c.level = math.max(c.level, look_at_tls(note, doc, c.name, c.tls))
     c.worst = c.level
     for _, d in ipairs(c.destinations or {}) do
       look_at_dest(note, doc, c, d)
+      d.level = math.max(d.level, look_at_tls(note, doc, c.name .. "/" .. d.name, d.tls))
       c.worst = math.max(c.worst, d.level)
     end
   end

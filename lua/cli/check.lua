@@ -11,15 +11,18 @@ function M.define(parser)
 end
 
 local function print_json(s)
-  local channels, errors = {}, {}
+  local channels, errors, warnings = {}, {}, {}
   for i, c in ipairs(s.channels) do
     channels[i] = json.object("name", c.name, "script", c.script, "ok", not c.failed)
   end
   for i, e in ipairs(s.errors) do
     errors[i] = json.object("channel", e.channel ~= "" and e.channel or nil, "text", e.text)
   end
+  for i, w in ipairs(s.warnings) do
+    warnings[i] = json.object("channel", w.channel ~= "" and w.channel or nil, "text", w.text)
+  end
   print(json.encode(json.object("ok", #s.errors == 0, "channels", json.list(channels),
-    "errors", json.list(errors))))
+    "errors", json.list(errors), "warnings", json.list(warnings))))
 end
 
 function M.run(args)
@@ -28,6 +31,7 @@ function M.run(args)
     print_json(s)
     return #s.errors == 0 and 0 or 1
   end
+  for _, w in ipairs(s.warnings) do io.stderr:write("warning: ", w.text, "\n") end
   for _, e in ipairs(s.errors) do io.stderr:write(e.text, "\n") end
   if #s.errors > 0 then
     fail.fail(1, "%s in %s", term.count(#s.errors, "mistake"), term.count(#s.channels, "channel"))

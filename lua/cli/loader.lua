@@ -37,6 +37,11 @@ local handlers = {
     s.errors[#s.errors + 1] = { channel = name, text = text }
     if s.by_name[name] then s.by_name[name].failed = true end
   end,
+  [wire.WARNING] = function(s, payload)
+    local _, name, text, mistake = wire.unpack("bbb", payload)
+    local list = mistake == "true" and s.errors or s.warnings
+    list[#list + 1] = { channel = name, text = text }
+  end,
   [wire.SHARED] = function(s, payload)
     local _, path, text = wire.unpack("bb", payload)
     s.shared[#s.shared + 1] = { path, text }
@@ -57,12 +62,12 @@ local function receive(stream, s)
 end
 
 --- The site as the engine would load it: { settings, channels = { { name, script, files, settings,
--- failed } }, by_name, shared, errors = { { channel, text } } }.
+-- failed } }, by_name, shared, errors, warnings = { { channel, text } } }.
 function M.load()
   if not sys.kind(site.path()) then fail.fail(1, "there is no folder %s", site.path()) end
   local stream, err = wire.spawn "loader"
   if not stream then fail.fail(1, "cannot start the loader: %s", err) end
-  local s = { settings = {}, channels = {}, by_name = {}, shared = {}, errors = {} }
+  local s = { settings = {}, channels = {}, by_name = {}, shared = {}, errors = {}, warnings = {} }
   local kind, build = stream:receive(10)
   local _, text = nil, nil
   if kind == wire.HELLO then _, text = wire.unpack("b", build) end
