@@ -86,7 +86,8 @@ local function look_at_cert(note, doc, name, whose, iso, command)
   local left = us and us / 1e6 - doc.now
   if not left or left > 30 * 86400 then return 0 end
   if left < 0 then
-    return note(2, ("%s: %s certificate expired %s ago"):format(name, whose, term.age(-left)), command)
+    return note(2, ("%s: %s certificate expired %s ago"):format(name, whose, term.age(-left)),
+      command)
   end
   return note(left < 7 * 86400 and 2 or 1,
     ("%s: %s certificate expires in %s"):format(name, whose, term.age(left)), command)

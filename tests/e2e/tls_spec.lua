@@ -331,7 +331,8 @@ describe("TLS destination", function()
     local one, two, sink = net.free_port(), net.free_port(), net.receiver {}
     local s1 = site.new { ["channels/in.lua"] = traffic.channel(one, two,
       { dest = ("tls = { ca = %q, %s }"):format(file "ca.pem", pair "hub") }) }
-    local s2 = site.new { ["channels/in.lua"] = listen(two, pair "lab" .. (", ca = %q"):format(file "ca.pem"), sink.port) }
+    local s2 = site.new { ["channels/in.lua"] = listen(two,
+      pair "lab" .. (", ca = %q"):format(file "ca.pem"), sink.port) }
     s1:start()
     local e2 = s2:start()
     local conn = net.connect(one)
@@ -371,7 +372,8 @@ describe("check of tls", function()
       { 1, "{ }", "in.lua:3: tls needs a cert" },
       { 1, '{ cert = "nowhere.pem" }', "in.lua:3: nowhere.pem: No such file" },
       { 1, '{ cert = "garbage.pem" }', "in.lua:3: garbage.pem: no certificate in PEM form in it" },
-      { 1, ('{ cert = "%s", key = "%s" }'):format(file "hub.pem", file "lab.key"), "is not the key of the certificate in" },
+      { 1, ('{ cert = "%s", key = "%s" }'):format(file "hub.pem", file "lab.key"),
+        "is not the key of the certificate in" },
       { 1, hub:format('ca = "garbage.pem"'), "garbage.pem: no CA certificate in PEM form in it" },
       { 1, hub:format('client = "require"'), 'client = "require" needs ca' },
       { 1, hub:format('allow_subject = "CN=x"'), 'allow_subject needs client = "require"' },
