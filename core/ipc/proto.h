@@ -99,17 +99,18 @@ enum ln_line {
  * 1000 [3] retention.days, .mb      0 = no limit [0]; days may have a fraction source.kind
  * mllp|channel mllp:  source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none
  * [0], .max_message bytes [52428800], .max_connections [1000], .allow addresses or nets
- * "192.0.2.0/24", empty = all [empty], .tls true|false [false] with .tls.cert, .key, .ca, .crl (paths), .client, .allow_subject, .min_version; .charset as in hl7/charset.h [trust] channel: source.from
- * channel names, at least one destinations             names, sorted by bytes, may be empty: their
- * numbers on the wire dest.NAME.kind           mllp|channel dest.NAME.filter, .transform true|false
- * [false] dest.NAME.charset        empty, or a policy that forces one [empty] mllp:  .host, .port,
- * .timeout seconds [10], .retry.first seconds [1], .retry.factor [2], .retry.max seconds [60],
- * .retry.attempts 0 = for ever [0], .stop_after_parks [0], .on_reply.AE [park] .AR [retry] .CE [as
- * AE] .CR [as AR]: park|retry|stop channel: .to            channel name An ERROR may follow a
- * channel's SETTINGS (what only the site as a whole shows: ports taken twice, links that lead
- * nowhere): a channel with an ERROR is not to be started. A script that does not load has a BEGIN,
- * FILEs and ERRORs but no SETTINGS. SITE always comes, with defaults when lunate.lua is wrong (an
- * ERROR without a channel then says so). */
+ * "192.0.2.0/24", empty = all [empty], .tls true|false [false] with .tls.cert, .key, .ca, .crl
+ * (paths), .client, .allow_subject, .min_version; .charset as in hl7/charset.h [trust] channel:
+ * source.from channel names, at least one destinations             names, sorted by bytes, may be
+ * empty: their numbers on the wire dest.NAME.kind           mllp|channel dest.NAME.filter,
+ * .transform true|false [false] dest.NAME.charset        empty, or a policy that forces one [empty]
+ * mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
+ * .retry.max seconds [60], .retry.attempts 0 = for ever [0], .stop_after_parks [0], .on_reply.AE
+ * [park] .AR [retry] .CE [as AE] .CR [as AR]: park|retry|stop channel: .to            channel name
+ * An ERROR may follow a channel's SETTINGS (what only the site as a whole shows: ports taken twice,
+ * links that lead nowhere): a channel with an ERROR is not to be started. A script that does not
+ * load has a BEGIN, FILEs and ERRORs but no SETTINGS. SITE always comes, with defaults when
+ * lunate.lua is wrong (an ERROR without a channel then says so). */
 
 #ifndef LN_CDEF
 #include "ipc/wire.h"
