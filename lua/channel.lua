@@ -68,6 +68,8 @@ local function listen_keys(core)
     max_message = { check = number(64, 268435456, true), default = "52428800" },
     max_connections = { check = number(1, 1000000, true), default = "1000" },
     allow = { check = schema.list(address), default = "" },
+    duplicates = { check = choice("process", "ack", "flag"), default = "process" },
+    duplicate_window = { check = number(1, 31536000), default = "86400" },
     tls = {},
     charset = { check = charset(core, "default"), default = "trust" },
   }

@@ -297,6 +297,15 @@ static bool set_source(struct ln_conf_channel *ch, const char *key, struct ln_sp
         ch->max_message = (uint64_t)d;
         return true;
     }
+    if (strcmp(key, "duplicates") == 0) {
+        static const char *const modes[] = {"process", "ack", "flag", NULL};
+        if (!set_choice(&i, v, modes))
+            return false;
+        ch->duplicates = (enum ln_duplicates)i;
+        return true;
+    }
+    if (strcmp(key, "duplicate_window") == 0)
+        return set_number(&ch->duplicate_window_s, v, 0, 1e9);
     if (strcmp(key, "max_connections") == 0)
         return set_unsigned(&ch->max_connections, v, 1e6);
     if (strncmp(key, "tls", 3) == 0)

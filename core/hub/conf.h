@@ -19,6 +19,7 @@
 enum ln_ack_mode { LN_ACK_COMMIT, LN_ACK_TRANSFORM, LN_ACK_DELIVERY, LN_ACK_NONE };
 /* Refusals, in the order of ln_conf_dest.on_reply. */
 enum ln_refusal { LN_REFUSED_AE, LN_REFUSED_AR, LN_REFUSED_CE, LN_REFUSED_CR, LN_REFUSALS };
+enum ln_duplicates { LN_DUPLICATES_PROCESS, LN_DUPLICATES_ACK, LN_DUPLICATES_FLAG };
 enum ln_reply_policy { LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_STOP };
 
 struct ln_conf_file {
@@ -49,6 +50,8 @@ struct ln_conf_channel {
     double idle_s;
     uint64_t max_message;
     unsigned max_connections;
+    enum ln_duplicates duplicates;
+    double duplicate_window_s;
     char **allow;
     unsigned nallow;
     struct ln_charset_policy charset; /* of what senders send */

@@ -113,6 +113,29 @@ static void log_not_stored(struct ln_conn *k, size_t len, int rc)
            ln_strerror(rc));
 }
 
+/* Counts it, and says so with the message: nobody has to guess why it was not, or was, processed.
+ */
+static void note_duplicate(struct ln_channel *c, enum ln_duplicate d, uint64_t seq, uint64_t origin)
+{
+    char text[200];
+    if (d == LN_DUPLICATE_NO)
+        return;
+    c->duplicates += d == LN_DUPLICATE_SAME;
+    c->reused_ids += d == LN_DUPLICATE_OTHER;
+    ln_log(d == LN_DUPLICATE_SAME ? LN_INFO : LN_WARN, "source",
+           d == LN_DUPLICATE_SAME ? "duplicate" : "control_id_reused",
+           "channel=%s seq=%llu of=%llu", c->name, (unsigned long long)seq,
+           (unsigned long long)origin);
+    if (d == LN_DUPLICATE_SAME && c->conf->duplicates == LN_DUPLICATES_ACK)
+        return; /* its receipt says so */
+    snprintf(text, sizeof text,
+             d == LN_DUPLICATE_SAME ? "duplicate of %s/%llu: same sender, control id and content"
+                                    : "control id of %s/%llu used again for other content",
+             c->name, (unsigned long long)origin);
+    struct ln_event e = {.kind = LN_EV_NOTE, .time_us = ln_now_us(), .text = ln_span_str(text)};
+    (void)!ln_store_event(c->hub->store, c->id, seq, &e, NULL, NULL);
+}
+
 /* Stores one message of a frame; its part of the reply is settled now or when it is committed. */
 static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln_header *h,
                           bool readable, struct ln_owed *o, unsigned part)
@@ -123,11 +146,24 @@ static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln
                            .time_us = ln_now_us(),
                            .peer = ln_span_str(k->name),
                            .raw = raw};
-    if (h->kind == LN_HEADER_MSH) {
+    if (h->kind == LN_HEADER_MSH)
         ln_receipt_fill(&r, h, type, sizeof type);
+    bool watched = readable && c->conf->duplicates != LN_DUPLICATES_PROCESS;
+    enum ln_duplicate d = LN_DUPLICATE_NO;
+    uint64_t seq, origin = 0;
+    if (watched)
+        d = ln_duplicate_look(c, h, raw, r.time_us, &origin);
+    if (d == LN_DUPLICATE_SAME && c->conf->duplicates == LN_DUPLICATES_ACK) {
+        r.kind = LN_R_DUPLICATE;
+        r.origin_chan = c->id;
+        r.origin_seq = origin;
     }
-    uint64_t seq;
     int rc = ln_work_append(c, &r, false, o, part, &seq);
+    if (rc == LN_OK && watched) {
+        if (d == LN_DUPLICATE_NO || d == LN_DUPLICATE_OTHER)
+            ln_duplicate_remember(c, h, raw, seq);
+        note_duplicate(c, d, seq, origin);
+    }
     if (rc == LN_OK)
         return;
     log_not_stored(k, raw.len, rc);

@@ -146,6 +146,29 @@ void ln_receipt_fill(struct ln_receipt *r, const struct ln_header *h, char *type
 int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
                    struct ln_owed *owed, unsigned part, uint64_t *seq) LN_MUST;
 
+/* ---- duplicate.c
+ * --------------------------------------------------------------------------------------------- */
+
+struct ln_recent_entry {
+    uint64_t key, content, seq;
+};
+
+struct ln_recent { /* appended and not known to be committed, in order */
+    struct ln_recent_entry *entry;
+    size_t count, cap;
+};
+
+enum ln_duplicate { LN_DUPLICATE_NO, LN_DUPLICATE_SAME, LN_DUPLICATE_OTHER /* content */ };
+/* Whether c has had this sender's control id within its window; *origin: which message that was. */
+enum ln_duplicate ln_duplicate_look(struct ln_channel *c, const struct ln_header *h,
+                                    struct ln_span raw, int64_t now_us, uint64_t *origin);
+void ln_duplicate_remember(struct ln_channel *c, const struct ln_header *h, struct ln_span raw,
+                           uint64_t seq);
+/* When its turn is: LN_OK, it is one of *origin, which has had its effect; LN_ENOTFOUND: it is to
+ * be processed. */
+int ln_duplicate_of(struct ln_channel *c, uint64_t seq, struct ln_span raw,
+                    uint64_t *origin) LN_MUST;
+
 /* ---- worker.c: the process ---------------------------------------------------------------------
  */
 
@@ -260,6 +283,8 @@ struct ln_channel {
     struct ln_conf_channel *prev; /* reload: goes on when the new one's script does not start */
     struct ln_source *source;
     struct ln_work work;
+    struct ln_recent recent;
+    uint64_t duplicates, reused_ids; /* since the start */
     struct ln_worker worker;
     LIST_HEAD(, ln_dest) dests;
     struct ln_dest **by_index; /* destinations as the worker numbers them */

@@ -165,7 +165,7 @@ static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_des
                                  .time_us = ln_now_us(),
                                  .duration_us = oc->duration_us,
                                  .attempts = w->attempts,
-                                 .script = c->conf->version64,
+                                 .script = e->kind == LN_R_DUPLICATE ? 0 : c->conf->version64,
                                  .reason = oc->reason,
                                  .where = oc->where,
                                  .trace = oc->trace,
@@ -327,10 +327,29 @@ static void resend(struct ln_channel *c, struct ln_entry *e)
     ln_reader_end(c->hub->reader);
 }
 
+/* LN_R_DUPLICATE: filtered when its original has had its effect, else an ordinary message. */
+static void drop_duplicate(struct ln_channel *c, struct ln_entry *e)
+{
+    uint64_t origin;
+    char text[160];
+    int rc = ln_duplicate_of(c, e->seq, ln_blob_span(e->raw), &origin);
+    if (rc == LN_ENOTFOUND)
+        e->kind = LN_R_RECEIVED;
+    if (rc != LN_OK)
+        return; /* another error: tried again at the next pump */
+    snprintf(text, sizeof text, "duplicate of %s/%llu: same sender, control id and content",
+             c->name, (unsigned long long)origin);
+    struct outcome oc = {.state = LN_S_FILTERED, .reason = ln_span_str(text)};
+    if (commit_result(c, &oc, NULL) != LN_OK)
+        ln_log(LN_ERROR, "work", "no_memory", "channel=%s", c->name);
+}
+
 void ln_result_without_script(struct ln_channel *c, struct ln_entry *e)
 {
     struct outcome oc = {.state = LN_S_REJECTED, .reason = ln_span_str("not an HL7 v2 message")};
-    if (e->kind == LN_R_RESENT)
+    if (e->kind == LN_R_DUPLICATE)
+        drop_duplicate(c, e);
+    else if (e->kind == LN_R_RESENT)
         resend(c, e);
     else if (commit_result(c, &oc, NULL) != LN_OK)
         ln_log(LN_ERROR, "work", "no_memory", "channel=%s", c->name);

@@ -113,6 +113,8 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
     num(b, "errors", cs.errors);
     num(b, "parked", cs.parked);
     num(b, "rejected", cs.rejected);
+    num(b, "duplicates", c->duplicates);
+    num(b, "reused_ids", c->reused_ids);
     uint64_t done = results + cs.errors + cs.rejected;
     num(b, "pending", cs.received > done ? cs.received - done : 0);
     num(b, "worker_restarts", c->worker.restarts);

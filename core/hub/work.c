@@ -298,7 +298,7 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r)
 
 static bool without_script(const struct ln_entry *e)
 {
-    return e->kind == LN_R_UNREADABLE || e->kind == LN_R_RESENT;
+    return e->kind == LN_R_UNREADABLE || e->kind == LN_R_RESENT || e->kind == LN_R_DUPLICATE;
 }
 
 static bool may_give(const struct ln_channel *c)
@@ -338,13 +338,16 @@ void ln_work_pump(struct ln_channel *c)
         if (without_script(e)) {
             if (w->given != w->answered)
                 break; /* in order: those before it first */
+            if (e->kind == LN_R_DUPLICATE && w->answered > 0)
+                break; /* what became of its original must be on disk */
             w->waiting_bytes -= e->raw->len;
             w->given++;
             ln_result_without_script(c, e);
-            if (w->given != w->answered) { /* out of memory: later */
+            if (w->given != w->answered) {
                 w->given--;
                 w->waiting_bytes += e->raw->len;
-                break;
+                if (without_script(e)) /* out of memory: later */
+                    break;
             }
             continue;
         }

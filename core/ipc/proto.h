@@ -13,7 +13,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-4" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-6" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -88,29 +88,44 @@ enum ln_line {
     LN_LINE_PASTED, /* a message, pasted: as the terminal gave it */
 };
 
-/* Keys of SITE and their defaults: data "data" (relative to the site, or absolute),
- * reload_tests and watch true|false [false], log.level
- * "info" (debug|info|warn|error); admin.host, .port and .allow (lines), when there is an admin
- * address; limits.* and retention.* as below: already in the channels'
- * settings. Keys of SETTINGS, [default]: script                   path, as in BEGIN ack
- * commit|transform|delivery|none [commit] on_error                 park|stop [park] jit, filter,
- * transform   true|false [false]; the latter two: the script has such a function limits.seconds 0.1
- * to 3600, may have a fraction [5] limits.memory_mb         8 to 16384 [128] limits.attempts 1 to
- * 1000 [3] retention.days, .mb      0 = no limit [0]; days may have a fraction source.kind
- * mllp|channel mllp:  source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none
- * [0], .max_message bytes [52428800], .max_connections [1000], .allow addresses or nets
- * "192.0.2.0/24", empty = all [empty], .tls true|false [false] with .tls.cert, .key, .ca, .crl
- * (paths), .client, .allow_subject, .min_version; .charset as in hl7/charset.h [trust] channel:
- * source.from channel names, at least one destinations             names, sorted by bytes, may be
- * empty: their numbers on the wire dest.NAME.kind           mllp|channel dest.NAME.filter,
- * .transform true|false [false] dest.NAME.charset        empty, or a policy that forces one [empty]
- * mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
- * .retry.max seconds [60], .retry.attempts 0 = for ever [0], .stop_after_parks [0], .on_reply.AE
- * [park] .AR [retry] .CE [as AE] .CR [as AR]: park|retry|stop channel: .to            channel name
+/* clang-format off */
+/* Keys of SITE, [default]:
+ *   data ["data"]            relative to the site, or absolute
+ *   reload_tests, watch      true|false [false]
+ *   log.level                debug|info|warn|error [info]
+ *   admin.host, .port, .allow (lines), when there is an admin address
+ *   limits.*, retention.*    as below: already in the channels' settings
+ * Keys of SETTINGS:
+ *   script                   path, as in BEGIN
+ *   ack                      commit|transform|delivery|none [commit]
+ *   on_error                 park|stop [park]
+ *   jit, filter, transform   true|false [false]; the latter two: the script has such a function
+ *   limits.seconds           0.1 to 3600, may have a fraction [5]
+ *   limits.memory_mb         8 to 16384 [128]
+ *   limits.attempts          1 to 1000 [3]
+ *   retention.days, .mb      0 = no limit [0]; days may have a fraction
+ *   source.kind              mllp|channel
+ *    mllp: source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none [0],
+ *          .max_message bytes [52428800], .max_connections [1000],
+ *          .allow addresses or nets "192.0.2.0/24", empty = all [empty],
+ *          .charset as in hl7/charset.h [trust],
+ *          .tls true|false [false] with .tls.cert, .key, .ca, .crl (paths), .client,
+ *          .allow_subject, .min_version,
+ *          .duplicates process|ack|flag [process], .duplicate_window seconds [86400]
+ *    channel: source.from    channel names, at least one
+ *   destinations             names, sorted by bytes, may be empty: their numbers on the wire
+ *   dest.NAME.kind           mllp|channel
+ *   dest.NAME.filter, .transform   true|false [false]
+ *   dest.NAME.charset        empty, or a policy that forces one [empty]
+ *    mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
+ *           .retry.max seconds [60], .retry.attempts 0 = for ever [0], .stop_after_parks [0],
+ *           .on_reply.AE [park] .AR [retry] .CE [as AE] .CR [as AR]: park|retry|stop
+ *    channel: .to            channel name
  * An ERROR may follow a channel's SETTINGS (what only the site as a whole shows: ports taken twice,
  * links that lead nowhere): a channel with an ERROR is not to be started. A script that does not
  * load has a BEGIN, FILEs and ERRORs but no SETTINGS. SITE always comes, with defaults when
  * lunate.lua is wrong (an ERROR without a channel then says so). */
+/* clang-format on */
 
 #ifndef LN_CDEF
 #include "ipc/wire.h"

@@ -131,11 +131,11 @@ static int reader_channels(lua_State *L)
 
 static void push_receipt(lua_State *L, uint64_t seq, const struct ln_receipt *p, bool raw)
 {
-    static const char *const kinds[] = {"?",         "received", "unreadable",
-                                        "forwarded", "resent",   "reprocess"};
+    static const char *const kinds[] = {"?",      "received",  "unreadable", "forwarded",
+                                        "resent", "reprocess", "duplicate"};
     lua_newtable(L);
     set_num(L, "seq", (double)seq);
-    set_name(L, "kind", kinds[p->kind <= LN_R_REPROCESS ? p->kind : 0]);
+    set_name(L, "kind", kinds[p->kind <= LN_R_DUPLICATE ? p->kind : 0]);
     set_num(L, "time_us", (double)p->time_us);
     set_num(L, "origin_chan", p->origin_chan);
     set_num(L, "origin_seq", (double)p->origin_seq);
@@ -263,7 +263,7 @@ static int reader_outcome(lua_State *L)
 /* reader:events(channel, seq): list of { kind, time_us, dest, text }. */
 static int reader_events(lua_State *L)
 {
-    static const char *const kinds[] = {"?", "attempt", "ack", "log", "operator", "retry"};
+    static const char *const kinds[] = {"?", "attempt", "ack", "log", "operator", "retry", "note"};
     struct ln_event e = {0};
     uint32_t chan = check_channel(L, 2);
     uint64_t seq = check_seq(L, 3);
@@ -272,7 +272,7 @@ static int reader_events(lua_State *L)
     lua_newtable(L);
     for (uint32_t i = 0; (rc = ln_read_event(r, chan, seq, &i, &e)) == LN_OK;) {
         lua_newtable(L);
-        set_name(L, "kind", kinds[e.kind <= LN_EV_RETRY ? e.kind : 0]);
+        set_name(L, "kind", kinds[e.kind <= LN_EV_NOTE ? e.kind : 0]);
         set_num(L, "time_us", (double)e.time_us);
         set_num(L, "dest", e.dest);
         set_str(L, "text", e.text);

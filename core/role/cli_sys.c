@@ -60,6 +60,15 @@ static int width(lua_State *L)
     return 1;
 }
 
+/* height(): lines of the terminal, 24 when unknown. */
+static int height(lua_State *L)
+{
+    struct winsize w;
+    bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row > 0;
+    lua_pushinteger(L, known ? w.ws_row : 24);
+    return 1;
+}
+
 /* now(): seconds since 1970 with microseconds. */
 static int now(lua_State *L)
 {
@@ -264,7 +273,8 @@ int ln_cli_sys_open(lua_State *L)
         {"list", list},         {"create", create},
         {"quote", quote},       {"base64", base64},
         {"messages", messages}, {"interrupted", interrupted},
-        {"sleep", pause_for},   {NULL, NULL},
+        {"sleep", pause_for},   {"height", height},
+        {NULL, NULL},
     };
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -37,6 +37,7 @@ enum ln_receipt_kind {
     LN_R_FORWARDED, /* from channel origin_chan, message origin_seq */
     LN_R_RESENT, /* copy of an origin: its outputs go out again, no script runs */
     LN_R_REPROCESS, /* copy of an origin: runs through the script again */
+    LN_R_DUPLICATE, /* from a peer: it has sent message origin_seq before, byte for byte */
 };
 
 struct ln_receipt {
@@ -125,6 +126,7 @@ enum ln_event_kind {
     LN_EV_LOG, /* a script's log line; text = "level where: text" */
     LN_EV_OPERATOR, /* somebody did something to it; text = what, who, why */
     LN_EV_RETRY, /* a delivery try that failed; text = why, reply in brief */
+    LN_EV_NOTE, /* something the engine noticed about it; text = what */
 };
 
 struct ln_event {

@@ -46,6 +46,10 @@ return {
   status = {
     examples = { "lunate -C hospital_a status", "lunate status --json" },
   },
+  top = {
+    examples = { "lunate top", "lunate -C hospital_a top --interval 5" },
+    about = "Ctrl-C ends it and gives the screen back.",
+  },
   reload = {
     examples = { "lunate reload --plan", "lunate reload", "lunate reload adt_to_lab" },
     about = "Scripts, modules, tables, settings, new and deleted channels. What does not load\n" ..
@@ -100,6 +104,11 @@ return {
     examples = { "lunate show adt_to_lab/17", "lunate show adt_to_lab/17 --full",
       "lunate show adt_to_lab/17 --raw > a01.hl7", "lunate show adt_to_lab/17 --json" },
     about = "On a terminal long fields (documents, images) are cut; --full shows them whole.",
+  },
+  trace = {
+    examples = { "lunate trace adt_to_lab/17", "lunate trace MSG0001" },
+    about = "From where the message came in: scripts, deliveries, hand-overs to other\n" ..
+      "channels, what operators sent again, with the time since receipt.",
   },
   resend = {
     examples = { "lunate resend adt_to_lab/17", "lunate resend adt_to_lab/17 --dest lab",

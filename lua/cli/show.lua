@@ -27,6 +27,9 @@ local function reception(h, receipt)
   if receipt.kind == "forwarded" then return "handed over by " .. (from or "a channel") end
   if receipt.kind == "resent" then return "resent, a copy of " .. (from or "?") end
   if receipt.kind == "reprocess" then return "to be processed again, copy of " .. (from or "?") end
+  if receipt.kind == "duplicate" then
+    return ("received from %s, the same as %s"):format(receipt.peer, from or "?")
+  end
   if receipt.kind == "unreadable" then return "received from " .. receipt.peer .. ", not HL7" end
   return "received from " .. receipt.peer
 end

@@ -13,6 +13,7 @@ return {
 
   { group = "A running engine" },
   { "status", "channels and queues, what needs a hand first", lua = "lunate.cli.status" },
+  { "top", "the same live, with rates", lua = "lunate.cli.top" },
   { "reload", "swaps in changed scripts, or says why not", lua = "lunate.cli.control" },
   { "start", "opens a channel again", lua = "lunate.cli.control" },
   { "stop", "stops a channel, within a grace period", lua = "lunate.cli.control" },
@@ -30,6 +31,7 @@ return {
     lua = "lunate.cli.messages" },
   { "tail", "the newest messages, and with -f what comes", lua = "lunate.cli.messages" },
   { "show", "one message: as received, what happened, what was sent", lua = "lunate.cli.show" },
+  { "trace", "a message through all channels and destinations", lua = "lunate.cli.follow" },
   { "resend", "sends or processes messages again", lua = "lunate.cli.again" },
   { "settle", "takes parked messages off the list, with a reason", lua = "lunate.cli.again" },
 

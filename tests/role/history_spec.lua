@@ -213,6 +213,41 @@ describe("messages of an engine", function()
     assert.matches("is no condition", err)
   end)
 
+  it("are traced through channels, destinations and resends, by number and by control id", function()
+    s:write("channels/adt.lua", (s:read("channels/adt.lua"):gsub("destinations = {",
+      'destinations = { onward = channel.to "next",')))
+    s:write("channels/next.lua", [[return channel { source = channel.from "adt",
+      filter = function() return false, "not wanted" end }]])
+    assert.equal(0, (s:run "reload"))
+    send(adt "T1")
+    wait_for(1, "sent")
+    assert.equal(0, (s:run("resend", "adt/1", "--dest", "lab")))
+    wait_for(2, "sent")
+    for _, id in ipairs { "adt/1", "adt/2", "next/1", "T1" } do
+      local _, text = s:run("trace", id)
+      for _, part in ipairs { "^adt/1  ADT%^A01  control id T1", "lab: sent", "onward: handed over, next/1",
+        "filtered: not wanted", "resent, adt/2 %(sent%)" } do
+        assert.truthy(text:find(part), part .. " in\n" .. text)
+      end
+    end
+    local tree = s:json("trace", "T1")
+    assert.same({ "adt", 1, "sent" }, { tree.channel, tree.seq, tree.state })
+    assert.equal(1, (s:run("trace", "nothing")))
+  end)
+
+  it("are counted a second by top, in a pipe and in 80 columns", function()
+    send(adt "M1")
+    wait_for(1, "sent")
+    local status, text = s:run("top", "--count", "3", "--interval", "0.1")
+    assert.equal(0, status)
+    assert.is_nil(text:find("\27", 1, true))
+    assert.equal(3, select(2, text:gsub("in/s", "")))
+    local _, wide = text:gsub("[^\n]+", function(line)
+      if #(line:gsub("[\128-\191]", "")) > 80 then error(line) end
+    end)
+    assert.truthy(wide > 0)
+  end)
+
   it("are followed by tail, which ends with Ctrl-C", function()
     send(adt "M1", adt "M2")
     wait_for(2, "sent")

@@ -38,6 +38,7 @@ describe("role/loader", function()
       ["dest.lab.kind"] = "mllp", ["dest.lab.host"] = "127.0.0.1", ["dest.lab.port"] = "6662",
       ["dest.lab.timeout"] = "10", ["dest.lab.filter"] = "false", ["dest.lab.transform"] = "false",
       ["dest.lab.retry.first"] = "1", ["dest.lab.retry.factor"] = "2",
+      ["source.duplicates"] = "process", ["source.duplicate_window"] = "86400",
       ["dest.lab.retry.max"] = "60",
       ["dest.lab.retry.attempts"] = "0", ["dest.lab.stop_after_parks"] = "0", ["dest.lab.on_reply.AE"] = "park",
       ["dest.lab.on_reply.AR"] = "retry", ["dest.lab.on_reply.CE"] = "park",
