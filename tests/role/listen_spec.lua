@@ -76,15 +76,15 @@ describe("lunate listen", function()
   end)
 
   it("waits --delay before each answer, and does not hold up other connections", function()
-    local _, port = listen("--delay", "200")
+    local _, port = listen("--delay", "1000")
     local conns, began = {}, require("support.sys").now()
     for i = 1, 5 do
       conns[i] = net.connect(port)
       conns[i]:send(net.frame(adt))
     end
-    for i = 1, 5 do assert.truthy(conns[i]:recv_frame(2)) end
+    for i = 1, 5 do assert.truthy(conns[i]:recv_frame(10)) end
     local took = require("support.sys").now() - began
-    assert.is_true(took >= 0.2 and took < 0.9, "took " .. took)
+    assert.is_true(took >= 1 and took < 4, "took " .. took)
   end)
 
   it("takes two frames in one write, one in pieces, and one without its last CR", function()

@@ -93,6 +93,26 @@ function M.patience(seconds)
   return seconds * slow
 end
 
+--- Raises unless fn(4 * n) takes about four times the processor time of fn(n): what grows with the
+-- square takes sixteen times. Processor time, so that a busy machine does not matter.
+function M.linear(n, fn)
+  local function cost(size)
+    local best = math.huge
+    for _ = 1, 2 do
+      collectgarbage()
+      local began = os.clock()
+      fn(size)
+      best = math.min(best, os.clock() - began)
+    end
+    return best
+  end
+  local once, four = cost(n), cost(4 * n)
+  if four > 9 * once + 0.2 then
+    error(("not linear: %.3f s of processor time for %d, %.3f s for four times that"):format(once, n,
+      four), 2)
+  end
+end
+
 --- Waits until fn() is truthy and returns its values; after `seconds` (more under sanitizers) it
 -- raises "WHAT did not happen within N s". `what` may be a function that tells the state then.
 function M.wait_until(fn, seconds, what)
