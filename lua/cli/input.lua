@@ -2,6 +2,7 @@
 -- MLLP frames; from standard input without a file. Files are read in blocks, so that their size
 -- does not matter. What cannot be read is one line on stderr with file and byte; the rest goes on.
 local hl7 = require "hl7"
+local sys = require "lunate.sys"
 local tools = require "lunate.tools"
 
 local M = {}
@@ -98,6 +99,13 @@ function Source:read(f, take)
   end
 end
 
+--- Opens a file of the folder one works in; else, with -C, one of the site.
+function M.open(file)
+  local f, err = io.open(file, "rb")
+  if f or file:sub(1, 1) == "/" then return f, err end
+  return io.open(sys.site() .. "/" .. file, "rb") or nil, err
+end
+
 --- Calls take(piece) for each message of the files ("-", or none: standard input):
 -- { msg, text, file, name, offset, n }, and with o.envelopes for each segment of a batch header or
 -- trailer { envelope = line, ... }. Returns the exit status: 1 when something could not be read.
@@ -108,7 +116,7 @@ function M.each(verb, files, take, o)
     local source = setmetatable({ verb = verb, file = file, count = 0, status = 0,
       name = file == "-" and "standard input" or file, envelopes = o and o.envelopes }, Source)
     local f, err
-    if file == "-" then f = io.stdin else f, err = io.open(file, "rb") end
+    if file == "-" then f = io.stdin else f, err = M.open(file) end
     local why = f and select(2, f:read(0)) -- a folder can be opened, but not read
     if why then f, err = nil, ("%s: %s"):format(source.name, why) end
     if f then

@@ -169,8 +169,17 @@ return {
     about = "Moves are seen as moves. Several messages are paired by control id. Exit status 0\n" ..
       "when they are the same, 1 when they differ, 2 when a file cannot be read.",
   },
+  json = {
+    examples = { "lunate json results.hl7 | jq '.segments[] | select(.[0] == \"OBX\") | .[5]'",
+      "lunate json in.hl7 | jq -c '.segments[1][5] = \"DOE\"' | lunate json --back",
+      "lunate json --named results.hl7 | jq '.segments[1].patient_name'" },
+    about = "A line per message, byte for byte there and back: row[5] is field 5. --named\n" ..
+      "has the dictionary's names instead, for reading only. docs/json.md has the form.",
+  },
   query = {
     examples = { "lunate query PID-5.1 PID-3 samples/adt_a01.hl7",
+      "lunate query --rows --header MSH-10 'OBX[*]-3.1' 'OBX[*]-5' results.hl7",
+      "lunate query MSH-10 --where 'OBX[*]-8=H' archive/*.hl7",
       "lunate query 'OBX[*]-5' --json < results.hl7" },
     about = "Words that read as paths are paths, the rest are files. \"\" is HL7's explicit null.",
   },

@@ -41,6 +41,7 @@ return {
   { "fmt", "messages for people: names, values, meanings; or back to the wire form",
     lua = "lunate.cli.fmt" },
   { "diff", "what differs between messages, by segment and field", lua = "lunate.cli.diff" },
+  { "json", "messages as JSON, and back", lua = "lunate.cli.tojson" },
   { "query", "values of messages by path", lua = "lunate.cli.query" },
   { "validate", "checks messages against the standard and a site's profile",
     lua = "lunate.cli.validate" },
