@@ -15,6 +15,11 @@ return {
       "message, ?PID-3 explains. Scripts run in a process of their own; nothing is sent.\n" ..
       "Without a terminal it reads lines and prints results; status 1 when one was an error.",
   },
+  tutor = {
+    examples = { "lunate tutor", "lunate tutor 8" },
+    about = "Each lesson says what to do and looks whether it was done. Needs no site. Goes on\n" ..
+      "where it was left.",
+  },
   eval = {
     examples = { "lunate eval -c adt_to_lab samples/adt_a01.hl7",
       "lunate eval -c adt_to_lab --diff samples/*.hl7",

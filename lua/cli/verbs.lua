@@ -5,6 +5,7 @@ return {
   { "new", "makes a site, or a channel in one", lua = "lunate.cli.new" },
   { "check", "loads every script, says what is wrong, changes nothing", lua = "lunate.cli.check" },
   { "repl", "messages and scripts by hand: evaluate, run, explain", lua = "lunate.cli.repl" },
+  { "tutor", "twelve short lessons at the REPL's prompt", lua = "lunate.cli.tutor" },
   { "eval", "runs a channel's script on files, sends nothing", lua = "lunate.cli.eval" },
   { "test", "runs the site's specs", lua = "lunate.cli.test" },
   { "replay", "runs a changed script on what was received, says what would change",

@@ -6,6 +6,7 @@ local nearest = require "lunate.nearest"
 local text = require "lunate.repl.text"
 local messages = require "lunate.repl.messages"
 local outcome = require "lunate.repl.outcome"
+local record = require "lunate.repl.record"
 
 local M = {}
 
@@ -86,6 +87,14 @@ local list = {
     s:say(outcome.text(r, bytes, { filter = settings.filter == "true" }))
   end },
 
+  { "spec", "NAME", "writes spec/NAME_spec.lua: this sample, and what .run made of it",
+    function(s, rest)
+      if rest == "" then return s:wrong "which name? .spec NAME" end
+      local path, why = record.spec(s, rest)
+      if not path then return s:wrong(why) end
+      s:say("%s written; run it with: lunate test %s", path, path)
+    end },
+
   { "edit", "", "opens the channel's script in $EDITOR, then takes what was saved", function(s)
     local c = s.channel and s.site and s.site.by_name[s.channel]
     if not c then return s:wrong "no channel is at hand: .channel NAME" end
@@ -145,6 +154,8 @@ end
 
 --- Runs the command of that name. A beginning that fits only one will do.
 function M.run(s, name, rest)
+  local own = s.commands and s.commands[name]
+  if own then return own(s, rest) end
   local c = by_name[name]
   if not c then
     local found

@@ -140,6 +140,8 @@ return function(core)
     return table.concat(list, text.plain and "\t" or "\n")
   end
 
+  local last -- the values of the line before
+
   local function finish(typed, ok, ...)
     if not ok then
       local kind, reason, where, trace = ...
@@ -147,6 +149,7 @@ return function(core)
         typed)
     end
     local n = select("#", ...)
+    last = { n = n, ... }
     if n == 0 then return "done", "" end
     return "value", results(n, ...)
   end
@@ -217,6 +220,22 @@ return function(core)
   --- fault(reason, where, trace) of `.run` -> its text.
   function asked.fault(reason, where, trace)
     return fault_text { kind = "error", reason = reason, where = where, trace = trace }
+  end
+
+  --- check(code, typed): "yes" when the code (of a lesson) says so. It sees the names at the
+  -- prompt, `values` of the last line and `line`, that line.
+  function asked.check(code, typed)
+    local values = last or { n = 0 }
+    last = nil
+    for i = 1, values.n do
+      local _, kind = show.path(values[i])
+      if kind and kind ~= "segment" then values[i] = values[i].value end
+    end
+    local names = { line = typed, values = values, _G = env }
+    local f = core.load(code, "=check", setmetatable(names, { __index = env }))
+    if not f then error("a check does not load: " .. code) end
+    local ok, done = call(f)
+    return ok and done and "yes" or "no"
   end
 
   function asked.explain(topic)

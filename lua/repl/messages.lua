@@ -57,14 +57,16 @@ end
 --- The newest messages of a channel as text.
 function M.recent(channel, most)
   return with_store(function(h)
-    h:channel(channel)
-    local rows = {}
-    local search = require "lunate.cli.messages".search
-    search(h, { channel = channel, limit = most }, function(c, receipt, state)
+    local c = h:channel(channel)
+    local rows, seq = {}, c.next_seq - 1
+    while seq >= 0 and #rows < most do
+      local receipt = h.reader:receipt(c.id, seq, -1)
+      if not receipt then break end
       rows[#rows + 1] = { ("%s/%.0f"):format(c.name, receipt.seq),
-        time.text(receipt.time_us):sub(1, 19), state,
+        time.text(receipt.time_us):sub(1, 19), (h:state(c, receipt.seq)),
         text.printable(("%s  %s"):format(receipt.type, receipt.control_id)) }
-    end)
+      seq = receipt.seq - 1
+    end
     if #rows == 0 then return "no messages yet" end
     return text.rows(rows, { "cyan", "dim" }) .. "\n" .. text.paint("dim", ".get takes one of them")
   end)

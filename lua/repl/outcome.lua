@@ -17,8 +17,8 @@ local function split(s, separator)
   end
 end
 
--- The delimiters of a message: field, then repetition, component, subcomponent.
-local function delimiters(raw)
+--- The delimiters of a message: field, then repetition, component, subcomponent.
+function M.delimiters(raw)
   local f, c, r, _, s = raw:match "^%w%w%w(.)(.?)(.?)(.?)(.?)"
   return { f or "|", r or "~", c or "^", s or "&" }
 end
@@ -91,11 +91,13 @@ end
 
 --- The difference of two messages as lines of text.
 function M.diff(before, after)
-  local lines, d = {}, delimiters(before)
+  local lines, d = {}, M.delimiters(before)
   for _, e in ipairs(M.compare(before, after)) do
     local what, a, b, label = e[1], e[2], e[3], e[4]
     if what == "same" then
-      lines[#lines + 1] = paint("dim", "    " .. text.cut(printable(a), text.width - 5))
+      local line = printable(a)
+      lines[#lines + 1] = paint("dim", "    " .. (text.plain and line or
+        text.cut(line, text.width - 5)))
     elseif what == "removed" then
       lines[#lines + 1] = paint("red", "  - " .. printable(a))
     elseif what == "added" then

@@ -51,7 +51,8 @@ local function child_options(self)
   local c = self.channel and self.site and self.site.by_name[self.channel]
   local settings = c and c.settings or {}
   return {
-    site = self.site and assert(sys.realpath(site.path())) or "", name = self.channel,
+    site = self.site and not self.no_site and assert(sys.realpath(site.path())) or "",
+    name = self.channel,
     script = c and c.script or "", files = c and c.files, shared = self.site and self.site.shared,
     seconds = tonumber(settings["limits.seconds"]), jit = settings.jit == "true",
     memory_mb = math.max(tonumber(settings["limits.memory_mb"]) or 0, 256),
@@ -230,6 +231,7 @@ end
 
 function Session:evaluate(typed)
   follow(self)
+  self.typed = typed
   local answer = self:ask("eval", typed)
   self.chunk = nil
   if not answer then return end
@@ -259,6 +261,7 @@ function Session:message_line(line)
 end
 
 function Session:line(line)
+  self.typed = line
   if self.lines and self:message_line(line) then return end
   if self.chunk then return self:evaluate(self.chunk .. "\n" .. line) end
   if line:find "^%s*$" then return end
@@ -304,7 +307,7 @@ function Session:loop()
       self:take_text(line, "pasted")
     else
       self:line(line)
-      if self.after then self:after(line) end
+      if self.after and not self.chunk and not self.quit then self:after(self.typed) end
     end
   end
   if self.lines then self:message_line "" end
@@ -315,17 +318,21 @@ end
 
 -- ---- beginning and end -------------------------------------------------------------------------
 
--- The file of this site's history: in the user's folder for state, since a site is in git.
-local function history_path()
+--- A file of the user's folder for state; nil when there is none.
+function M.state(name)
   local home = os.getenv "HOME"
   local state = os.getenv "XDG_STATE_HOME"
   if not state or state:sub(1, 1) ~= "/" then
     if not home or home == "" then return nil end
     state = home .. "/.local/state"
   end
+  return ("%s/lunate/%s"):format(state, name)
+end
+
+-- The file of this site's history: not in the site, which is in git.
+local function history_path()
   local folder = is_site() and sys.realpath(site.path()) or nil
-  local name = folder and folder:gsub("[^%w%-_]", "_"):sub(-150) or "no-site"
-  return ("%s/lunate/history/%s"):format(state, name)
+  return M.state("history/" .. (folder and folder:gsub("[^%w%-_]", "_"):sub(-150) or "no-site"))
 end
 
 local function complete(self, line)

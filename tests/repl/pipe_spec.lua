@@ -2,6 +2,7 @@
 local site = require "support.site"
 local proc = require "support.proc"
 local tmp = require "support.tmp"
+local net = require "support.net"
 
 local message = table.concat({
   "MSH|^~\\&|EHR|HOSP A|LAB|CITY LAB|20261123231922||ORU^R01^ORU_R01|MSG00001|P|2.5.1",
@@ -162,6 +163,53 @@ msg["PID-30"]
       status, _, err = run("=1\n", tmp.file("hello", "h.hl7"))
       assert.equal(1, status)
       assert.matches("no message found: no line starts with MSH\n$", err)
+    end)
+
+    it("turns a run into a spec that passes, and fails when the script changes", function()
+      local status, out, err = run(".run\n.spec first\n.spec first\n")
+      assert.equal(1, status)
+      assert.matches("spec/first_spec.lua written", out)
+      assert.matches("first_spec.lua: File exists", err)
+      local text = s:read "spec/first_spec.lua"
+      assert.matches('assert.equal%("X%-female", to_a%["PID%-5.1.1"%]%)', text)
+      assert.matches('assert.is_nil%(r:to "b"%) %-%- filtered: never', text)
+      assert.is_nil(text:find("4711", 1, true))
+      assert.equal(0, (s:run("test", { timeout = 60 })))
+      s:write("channels/oru.lua", (script:gsub("X%-", "Y-")))
+      assert.equal(1, (s:run("test", { timeout = 60 })))
+    end)
+
+    it("makes no spec of a message that is no sample, or was changed", function()
+      local file = tmp.file(message, "m.hl7")
+      local status, _, err = run(".spec x\n.run\n.spec x\n", file)
+      assert.equal(1, status)
+      assert.matches("%.run comes first", err)
+      assert.matches("a spec must not hold a patient's message", err)
+      status, _, err = run('msg["PID-3"] = "1"\n.run\n.spec x\n')
+      assert.equal(1, status)
+      assert.matches("msg is not as it stands in .-oru.hl7: %.next 1 loads it again", err)
+      assert.is_nil(s:read "spec/x_spec.lua")
+    end)
+
+    it("reads what the engine received, in its store", function()
+      s:write("channels/oru.lua", (script:gsub("6661", tostring(net.free_port()))))
+      local e = s:start()
+      local port = e:channel("oru").listen:match ":(%d+)$"
+      assert.equal(0, (s:run("send", "127.0.0.1:" .. port, "-", { input = message })))
+      local received = s:json_lines("messages")[1]
+      local words = ('.recent\n.get %d\n=msg["PID-3"]\n.run\n.get oru/%d\n.get oru/99\n.recent no\n')
+        :format(received.seq, received.seq)
+      for _ = 1, 2 do -- with the engine, and without
+        local status, out, err = run(words)
+        assert.equal(1, status)
+        assert.matches("oru/%d+ .-ORU", out, err)
+        assert.matches("\n4711\n", out)
+        assert.matches("passed the filter", out)
+        assert.matches("there is no message oru/99", err)
+        assert.matches('no channel "no"', err)
+        if e then e:stop() end
+        e = nil
+      end
     end)
 
     it("steps through a file", function()
