@@ -192,9 +192,10 @@ return function(core)
 
   -- ---- the message at hand ---------------------------------------------------------------------
 
-  --- message(bytes): it becomes msg. -> "value", one line on it; "error", why.
-  function asked.message(bytes)
-    local msg, why = core.hl7.parse(bytes)
+  --- message(bytes [, "default" or "force", charset]): it becomes msg. -> "value", one line on it;
+  -- "error", why.
+  function asked.message(bytes, how, charset)
+    local msg, why = core.hl7.parse(bytes, how and { charset = { [how] = charset } })
     if not msg then return "error", "not an HL7 message: " .. why end
     env.msg, env.out, env.outs = msg, nil, nil
     return "value", show.summary(msg)

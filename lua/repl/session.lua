@@ -72,7 +72,7 @@ function Session:start()
   if not new then return nil, why end
   if self.child then self.child:close() end
   self.child = new
-  if self.bytes then new:ask("message", self.bytes) end
+  if self.bytes then new:ask("message", self.bytes, self:charset()) end
   return true
 end
 
@@ -82,6 +82,12 @@ function Session:revive(why)
   local ok, broken = self:start()
   if not ok then self:wrong(broken) end
   self:say(text.paint("dim", "what was set at the prompt is gone; msg is as it was loaded"))
+end
+
+-- What the channel's source says of character sets: "default" or "force", and the set.
+function Session:charset()
+  local c = self.channel and self.site and self.site.by_name[self.channel]
+  return (c and c.settings["source.charset"] or ""):match "^(%a+) ([^\t]+)"
 end
 
 --- Asks the child: a list of texts; nil when that failed, which has been said.
@@ -186,7 +192,7 @@ end
 --- Takes a message (bytes) from a source { label, list, at }.
 function Session:take(source)
   local bytes = source.list[source.at]
-  local answer = self:ask("message", bytes)
+  local answer = self:ask("message", bytes, self:charset())
   if not answer then return end
   if answer[1] == "error" then return self:wrong("%s: %s", source.label, answer[2]) end
   self.bytes, self.source, self.last_run = bytes, source, nil

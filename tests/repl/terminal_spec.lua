@@ -269,8 +269,10 @@ adt>
     t:wait "PID|1||7||MÜLLER^Jörg||·[2Jx·|"
     t:line 'print(msg["PID-7"])'
     t:wait "\n·[2Jx·\n"
-    t:type 'msg["PID-5.2"] = "ß" msg["PID-5.2"]'
-    t:press("Home", "C-k")
+    local cyrillic = tmp.file("MSH|^~\\&|A||||||ADT|1|P|2.5||||||8859/5\rPID|1||7||\184\210\208\221\208\r", "c.hl7")
+    t:line(".load " .. cyrillic)
+    t:line "msg"
+    t:wait "PID|1||7||Ивана"
     t:line 'x = "größer"'
     t:line "x"
     t:wait '"größer"'
