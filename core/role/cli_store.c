@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "role/cli.h"
+#include "role/cli_keep.h"
 #include "store/store.h"
 
 #define READER    "lunate.reader"
@@ -384,5 +385,6 @@ int ln_cli_store_open(lua_State *L)
     lua_setfield(L, -2, "__index");
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    ln_cli_keep_register(L);
     return 1;
 }

@@ -122,9 +122,9 @@ int ln_index_flush(const struct ln_env *e, MDB_txn *txn, struct ln_tail *t, uint
             rc = write_block(t->e[kind - 1] + at, left < LN_INDEX_BLOCK ? left : LN_INDEX_BLOCK,
                              scratch);
             struct ln_key k = block_key(kind, ++no);
-            MDB_val key = ln_key_val(&k), val = {scratch->len, scratch->data};
+            MDB_val key = ln_key_val(&k);
             if (!rc)
-                rc = mdb_put(txn, e->db[LN_DB_IDX], &key, &val, 0);
+                rc = ln_part_seal(txn, e->db[LN_DB_IDX], &key, ln_buf_span(scratch), 0);
         }
         if (rc)
             return rc;

@@ -170,10 +170,16 @@ struct ln_at {
     bool last; /* a put likely to be the last key of all: packs pages fully */
 };
 
+/* Puts a record with its sum behind it: all that stands in the store, but meta, is put so. LMDB's
+ * codes. */
+int ln_part_seal(MDB_txn *txn, MDB_dbi db, MDB_val *key, struct ln_span rec, unsigned flags);
+/* Whether a value of `part` is what was put. */
+bool ln_part_sound(struct ln_span part);
 /* Puts; adds what it takes to *bytes. LMDB's codes. */
 int ln_part_put(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span rec,
                 uint64_t *bytes);
-/* First bytes of a record: all of it when *total == body->len. Lunate's codes. */
+/* First bytes of a record: all of it when *total == body->len. LN_EPARSE when they are not what was
+ * put. Lunate's codes. */
 int ln_part_get(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span *body,
                 uint64_t *total);
 /* Copies the whole body of a chunked record, whose first bytes are `body`, to `to` (total bytes).

@@ -136,8 +136,8 @@ int ln_write_load(struct ln_committer *c)
 
 static int put(struct ln_committer *c, enum ln_db db, struct ln_key k, struct ln_span rec)
 {
-    MDB_val key = ln_key_val(&k), val = ln_span_val(rec);
-    return mdb_put(c->txn, c->env->db[db], &key, &val, 0);
+    MDB_val key = ln_key_val(&k);
+    return ln_part_seal(c->txn, c->env->db[db], &key, rec, 0);
 }
 
 static int park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n, uint16_t dest)
@@ -262,11 +262,11 @@ static int write_kv(struct ln_committer *c, struct ln_op *op)
         struct ln_key chan = ln_key_chan(op->chan);
         memcpy(k, chan.b, 4);
         memcpy(k + 4, name.ptr, name.len);
-        MDB_val key = {4 + name.len, k}, val = ln_span_val(rec);
+        MDB_val key = {4 + name.len, k};
         if (deleted)
             rc = mdb_del(c->txn, c->env->db[LN_DB_KV], &key, NULL);
         else
-            rc = mdb_put(c->txn, c->env->db[LN_DB_KV], &key, &val, 0);
+            rc = ln_part_seal(c->txn, c->env->db[LN_DB_KV], &key, rec, 0);
         if (deleted && rc == MDB_NOTFOUND)
             rc = 0;
     }
@@ -302,10 +302,10 @@ static int result(struct ln_committer *c, struct ln_op *op)
         rc = place(c, op, &at.pos);
     if (rc || op->code != LN_OK)
         return rc;
-    if ((op->code = ln_part_get(c->env, c->txn, at, &body, &total)) != LN_OK)
-        return 0;
+    /* A damaged input is no reason to lose its result, which came of a sound copy. */
+    int code = ln_part_get(c->env, c->txn, at, &body, &total);
     struct ln_span input = ln_span("", 0);
-    if (queued.len > 64)
+    if (code == LN_OK && queued.len > 64)
         input = input_of(c, at, body, total);
     c->scratch.len = 0;
     if (ln_record_result_pack(queued, input, &c->scratch) != LN_OK)

@@ -159,6 +159,16 @@ static int runs_of(MDB_val val, struct ln_span *runs)
     return ln_record_open(ln_val_span(val), runs, &total);
 }
 
+static bool head(struct ln_buf *out, size_t more)
+{
+    if (ln_buf_reserve(out, LN_RECORD_HEAD + more) != LN_OK)
+        return false;
+    struct ln_enc e = {out->data};
+    ln_enc_head(&e, 0);
+    out->len = LN_RECORD_HEAD;
+    return true;
+}
+
 int ln_map_flush(const struct ln_env *e, MDB_txn *txn, uint32_t chan, struct ln_map *m)
 {
     struct ln_dec d = ln_dec_of(ln_buf_span(&m->runs));
@@ -166,15 +176,17 @@ int ln_map_flush(const struct ln_env *e, MDB_txn *txn, uint32_t chan, struct ln_
     if (!ln_map_next(&d, &first))
         return 0;
     struct ln_key k = ln_key_msg(chan, first.seq);
-    MDB_val key = ln_key_val(&k), val = {LN_RECORD_HEAD + m->runs.len, NULL};
-    int rc = mdb_put(txn, e->db[LN_DB_MAP], &key, &val, MDB_RESERVE);
-    if (rc)
-        return rc;
-    struct ln_enc enc = {val.mv_data};
-    ln_enc_head(&enc, 0);
-    ln_enc_raw(&enc, ln_buf_span(&m->runs));
-    empty(m);
-    return 0;
+    MDB_val key = ln_key_val(&k);
+    struct ln_buf rec = {0};
+    int rc = head(&rec, m->runs.len) ? 0 : ENOMEM;
+    if (!rc && ln_buf_add_span(&rec, ln_buf_span(&m->runs)) != LN_OK)
+        rc = ENOMEM;
+    if (!rc)
+        rc = ln_part_seal(txn, e->db[LN_DB_MAP], &key, ln_buf_span(&rec), 0);
+    ln_buf_fini(&rec);
+    if (!rc)
+        empty(m);
+    return rc;
 }
 
 /* Rewrites the block at the cursor. LMDB's codes. */
@@ -184,23 +196,20 @@ static int shrink(MDB_cursor *cur, MDB_val key, MDB_val val, uint64_t from, uint
     struct ln_buf out = {0};
     struct ln_key k = {.len = key.mv_size};
     memcpy(k.b, key.mv_data, k.len);
-    if (ln_buf_reserve(&out, LN_RECORD_HEAD) != LN_OK)
+    if (!head(&out, 0))
         return ENOMEM;
-    struct ln_enc e = {out.data};
-    ln_enc_head(&e, 0);
-    out.len = LN_RECORD_HEAD;
     int rc = runs_of(val, &runs) != LN_OK ? MDB_CORRUPTED : 0;
     if (!rc) {
         int code = without(runs, from, to, &out);
         rc = code == LN_OK ? 0 : code == LN_ENOMEM ? ENOMEM : MDB_CORRUPTED;
     }
-    bool same = out.len == val.mv_size && memcmp(out.data, val.mv_data, out.len) == 0;
+    bool same = !rc && out.len == LN_RECORD_HEAD + runs.len &&
+                memcmp(out.data + LN_RECORD_HEAD, runs.ptr, runs.len) == 0;
     if (!rc && out.len == LN_RECORD_HEAD) {
         rc = mdb_cursor_del(cur, 0);
     } else if (!rc && !same) {
         key = ln_key_val(&k);
-        val = (MDB_val){out.len, out.data};
-        rc = mdb_cursor_put(cur, &key, &val, 0);
+        rc = ln_part_seal(mdb_cursor_txn(cur), mdb_cursor_dbi(cur), &key, ln_buf_span(&out), 0);
     }
     ln_buf_fini(&out);
     return rc;

@@ -1,8 +1,9 @@
 #include "store/record.h"
 
+#include "base/crc.h"
 #include "store/delta.h"
 
-enum { NUM_MAX = 10, KNOWN_FLAGS = LN_RECORD_CHUNKED };
+enum { NUM_MAX = 10, KNOWN_FLAGS = LN_RECORD_CHUNKED | LN_RECORD_SUMMED };
 
 void ln_enc_u8(struct ln_enc *e, uint8_t v)
 {
@@ -109,7 +110,10 @@ int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total)
     uint8_t flags = (uint8_t)rec.ptr[1];
     if ((uint8_t)rec.ptr[0] != LN_RECORD_VERSION || (flags & ~KNOWN_FLAGS))
         return LN_EVERSION;
-    *body = ln_span(rec.ptr + LN_RECORD_HEAD, rec.len - LN_RECORD_HEAD);
+    size_t around = LN_RECORD_HEAD + (flags & LN_RECORD_SUMMED ? LN_RECORD_SUM : 0);
+    if (rec.len < around)
+        return LN_EPARSE;
+    *body = ln_span(rec.ptr + LN_RECORD_HEAD, rec.len - around);
     *total = body->len;
     if (flags & LN_RECORD_CHUNKED) {
         struct ln_dec d = ln_dec_of(*body);
@@ -119,6 +123,22 @@ int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total)
         *body = ln_dec_rest(&d);
     }
     return LN_OK;
+}
+
+void ln_record_sum(char *at, size_t len)
+{
+    uint32_t sum = ln_crc32c(at, len);
+    for (unsigned i = 0; i < LN_RECORD_SUM; i++, sum >>= 8)
+        at[len + i] = (char)(sum & 0xff);
+}
+
+bool ln_record_sound(struct ln_span rec)
+{
+    if (rec.len < LN_RECORD_HEAD + LN_RECORD_SUM || !((uint8_t)rec.ptr[1] & LN_RECORD_SUMMED))
+        return false;
+    const unsigned char *p = (const unsigned char *)rec.ptr + rec.len - LN_RECORD_SUM;
+    uint32_t sum = (uint32_t)p[3] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[1] << 8 | p[0];
+    return ln_crc32c(rec.ptr, rec.len - LN_RECORD_SUM) == sum;
 }
 
 /* ---- receipts ------------------------------------------------------------------------------ */

@@ -13,6 +13,8 @@
 #define LN_RECORD_VERSION 1u
 #define LN_RECORD_HEAD    2u
 #define LN_RECORD_CHUNKED 0x01u /* u64 length of the whole body, then only its first bytes */
+#define LN_RECORD_SUMMED  0x02u /* ends with a u32, little-endian: CRC-32C of all before it */
+#define LN_RECORD_SUM     4u
 
 #ifndef LN_CDEF
 
@@ -43,6 +45,11 @@ struct ln_span ln_dec_rest(struct ln_dec *d);
 /* Checks the two bytes at the front. *body is what follows them; *total the length of the whole
  * body, which is more than body->len when the rest stands in parts. LN_EVERSION, LN_EPARSE. */
 int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total) LN_MUST;
+
+/* Whether a record's sum is there and right. */
+bool ln_record_sound(struct ln_span rec);
+/* Writes the sum of `len` bytes behind them. */
+void ln_record_sum(char *at, size_t len);
 
 size_t ln_record_receipt_bound(const struct ln_receipt *r);
 size_t ln_record_receipt_write(char *at, uint32_t chan, uint64_t seq, const struct ln_receipt *r);

@@ -241,6 +241,31 @@ void ln_store_stat(struct ln_store *s, struct ln_store_stat *out);
 /* Consistent copy into DIR (created; must be empty), while running. Blocks; call it from a process
  * of its own with a reader. */
 int ln_store_backup(const char *path, const char *dir, struct ln_err *err) LN_MUST;
+/* Puts such a copy into data folder `path`, which no engine may have (LN_EBUSY). LN_EEXIST when
+ * there is a store, unless force: then that is kept beside it, under a name that `aside` (of cap
+ * bytes) tells; "" = there was none. */
+int ln_store_restore(const char *dir, const char *path, bool force, char *aside, size_t cap,
+                     struct ln_err *err) LN_MUST;
+
+/* ---- checking ------------------------------------------------------------------------------ */
+
+struct ln_verify {
+    uint64_t channels, messages, records, bytes; /* looked at */
+    uint64_t problems; /* found */
+    unsigned unchecked; /* channels whose counts could not be compared: an engine wrote meanwhile */
+};
+
+struct ln_verify_ops {
+    /* What is wrong; channel "" and seq 0 where it is no channel's or no message's. */
+    void (*found)(void *arg, const char *channel, uint64_t seq, const char *what);
+    void (*progress)(void *arg, uint64_t done, uint64_t of); /* may be NULL */
+};
+
+/* Looks at everything in the store at `path`, whether an engine runs or not, in short transactions.
+ * LN_OK: it could be looked at, out->problems says how it is. A file that is cut off or whose pages
+ * lead astray can end the process with a signal: call it in a child. */
+int ln_store_verify(const char *path, const struct ln_verify_ops *ops, void *arg,
+                    struct ln_verify *out, struct ln_err *err) LN_MUST;
 
 /* ---- reading ------------------------------------------------------------------------------- */
 

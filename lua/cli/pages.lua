@@ -128,6 +128,22 @@ return {
       'lunate settle adt_to_lab --since 2h --reason "all of the test patient" --yes' },
     about = "For parked messages that were dealt with outside of the engine.",
   },
+  verify = {
+    examples = { "lunate verify", "lunate verify /backup/2026-11-25 --json" },
+    about = "Every record against its checksum, every cursor, count, map and index against\n" ..
+      "the records; a line for each thing that is wrong, and exit status 1. While an engine\n" ..
+      "writes, counts of channels that change are not compared: verify a backup instead.",
+  },
+  backup = {
+    examples = { "lunate -C hospital_a backup /backup/2026-11-25" },
+    about = "The store alone: the site's text belongs in version control. The engine goes on.\n" ..
+      "The folder must be empty, or not there.",
+  },
+  restore = {
+    examples = { "lunate -C hospital_a restore /backup/2026-11-25 --force" },
+    about = "Only while no engine runs. What was queued when the copy was made goes out\n" ..
+      "(again) when it does; what was received later is not in the copy.",
+  },
   send = {
     examples = { "lunate send 127.0.0.1:6661 samples/adt_a01.hl7",
       "lunate send 127.0.0.1:6661 adt.hl7 --count 100000 --connections 16 --unique-ids",

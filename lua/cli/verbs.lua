@@ -36,6 +36,11 @@ return {
   { "resend", "sends or processes messages again", lua = "lunate.cli.again" },
   { "settle", "takes parked messages off the list, with a reason", lua = "lunate.cli.again" },
 
+  { group = "The store" },
+  { "verify", "looks at every record and count of a store", lua = "lunate.cli.keep" },
+  { "backup", "a consistent copy of the store, while the engine runs", lua = "lunate.cli.keep" },
+  { "restore", "puts a copy back, when no engine runs", lua = "lunate.cli.keep" },
+
   { group = "Tools" },
   { "send", "MLLP client and load generator" },
   { "listen", "MLLP receiver for tests" },
