@@ -33,6 +33,27 @@ static void say(struct ln_buf *report, const char *name, const char *what, const
         ln_buf_addf(report, "%s: %s%s%s\n", name, what, detail[0] ? ": " : "", detail);
 }
 
+/* Destinations that the script no longer names and that have a queue all the same: they stay in
+ * sight and can be skipped or named again. Until then retention trims nothing behind their head. */
+static void keep_removed(struct ln_channel *c)
+{
+    struct ln_channel_state cs;
+    if (ln_store_channel_state(c->hub->store, c->id, &cs) != LN_OK)
+        return;
+    for (unsigned i = 0; i < cs.ndest; i++) {
+        struct ln_conf_dest conf = {.name = ""};
+        if (cs.dest[i].queued == 0 || ln_channel_dest(c, cs.dest[i].name))
+            continue;
+        snprintf(conf.name, sizeof conf.name, "%s", cs.dest[i].name);
+        struct ln_dest *d = ln_dest_open(c, &conf);
+        if (d)
+            d->configured = false;
+        ln_log(LN_WARN, "channel", "destination_removed",
+               "channel=%s dest=%s queue=kept queued=%llu", c->name, conf.name,
+               (unsigned long long)cs.dest[i].queued);
+    }
+}
+
 /* The destinations of c->conf: new ones are opened, changed ones set, others put to rest. */
 static int set_dests(struct ln_channel *c)
 {
@@ -66,6 +87,7 @@ static int set_dests(struct ln_channel *c)
             ln_dest_close(d);
         }
     }
+    keep_removed(c);
     return LN_OK;
 }
 

@@ -567,7 +567,7 @@ describe("store", function()
     while true do
       at = all:find("\1\1\0\0\4PEER", at + 1, true)
       if not at then break end
-      assert.equal("\1\0\1", all:sub(at - 11, at - 9))
+      assert.equal("\1\2\1", all:sub(at - 11, at - 9))
       f:seek("set", at - 12)
       f:write "\2"
       n = n + 1
