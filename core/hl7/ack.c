@@ -15,7 +15,12 @@ struct writer {
     char msh2_own[5];
 };
 
-static const char *const codes[] = {"AA", "AE", "AR"};
+static const char *const codes[] = {"AA", "AE", "AR", "CA", "CE", "CR"};
+
+static bool positive(enum ln_ack_code code)
+{
+    return code == LN_ACK_AA || code == LN_ACK_CA;
+}
 
 static void begin(struct writer *w, struct ln_buf *out, const struct ln_header *h)
 {
@@ -376,7 +381,7 @@ static void write_errors(struct writer *w, const struct ln_header *h, const stru
     size_t n = ack->nerrors ? ack->nerrors : 1;
     if (!one.code.len)
         one.code = ln_span_str(h->kind == LN_HEADER_NONE ? "100" : "207");
-    if (ack->code == LN_ACK_AA && (version < 250 || !ack->nerrors))
+    if (positive(ack->code) && (version < 250 || !ack->nerrors))
         return;
     if (version < 250) {
         write_err_old(w, errors, n);
@@ -389,10 +394,10 @@ static void write_errors(struct writer *w, const struct ln_header *h, const stru
 int ln_ack_write(struct ln_buf *out, const struct ln_header *h, const struct ln_ack *ack)
 {
     struct writer w;
-    if ((unsigned)ack->code > LN_ACK_AR)
+    if ((unsigned)ack->code > LN_ACK_CR)
         return LN_EINVAL;
-    if (ack->code == LN_ACK_AA && (h->kind == LN_HEADER_NONE || !h->delims.component))
-        return LN_EINVAL; /* never an AA for what could not be read */
+    if (positive(ack->code) && (h->kind == LN_HEADER_NONE || !h->delims.component))
+        return LN_EINVAL; /* never an AA or CA for what could not be read */
     int version = version_of(h);
     begin(&w, out, h);
     write_msh(&w, h, ack, version);

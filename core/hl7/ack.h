@@ -1,12 +1,33 @@
-/* Acknowledgements, original mode (HL7 v2 chapter 2.9.2; MSA 2.14.8, ERR 2.14.5). The one place
- * that knows what an acknowledgement looks like; enhanced mode will be added here. */
+/* Acknowledgements, original and enhanced mode (HL7 v2 chapters 2.9.2 and 2.9.3; MSA 2.14.8, ERR
+ * 2.14.5, tables 0008 and 0155). The one place that knows what an acknowledgement looks like and
+ * when one is wanted. */
 #ifndef LN_HL7_ACK_H
 #define LN_HL7_ACK_H
 
 #include "base/buf.h"
 #include "hl7/header.h"
 
-enum ln_ack_code { LN_ACK_AA, LN_ACK_AE, LN_ACK_AR };
+/* Application acknowledgements, then accept acknowledgements in the same order. */
+enum ln_ack_code { LN_ACK_AA, LN_ACK_AE, LN_ACK_AR, LN_ACK_CA, LN_ACK_CE, LN_ACK_CR };
+
+/* Table 0155: when an acknowledgement is wanted. */
+enum ln_ack_when { LN_ACK_ALWAYS, LN_ACK_NEVER, LN_ACK_ON_ERROR, LN_ACK_ON_SUCCESS };
+
+/* What a sender wants. Original mode: MSH-15 and MSH-16 are both empty. In enhanced mode an empty
+ * one means NE; a value that is unknown means AL, since too many answers hurt less than none. */
+struct ln_ack_wish {
+    bool enhanced;
+    enum ln_ack_when accept, application; /* original mode: NEVER and ALWAYS */
+};
+
+struct ln_ack_wish ln_ack_wish_read(const struct ln_header *h);
+/* True when an acknowledgement with this code (its kind does not matter) is wanted. */
+bool ln_ack_is_due(enum ln_ack_when when, enum ln_ack_code code);
+/* The accept acknowledgement that says what an application code says: AA CA, AE and AR CE: CR would
+ * blame MSH-9, MSH-11 or MSH-12, which nobody here rejects. */
+enum ln_ack_code ln_ack_accept(enum ln_ack_code code);
+/* A code by its name ("CA"); false when it is none. */
+bool ln_ack_code_read(struct ln_span name, enum ln_ack_code *code);
 
 /* What is wrong in one place: an ERR segment from 2.5 on, a repetition of ERR-1 before. */
 struct ln_ack_error {

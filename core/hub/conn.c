@@ -226,21 +226,19 @@ static void on_frame(struct ln_conn *k, struct ln_span frame)
         on_batch(k, frame, &h, n);
         return;
     }
-    struct ln_owed *o = ln_owed_new(k, 1);
+    struct ln_owed *o = ln_owed_message(k, &h);
     if (!o)
         return;
-    ln_owed_header(&o->part[0], &h);
     store_message(k, frame, &h, readable, o, 0);
 }
 
 void ln_conn_refuse(struct ln_conn *k, struct ln_span start, const char *text)
 {
     struct ln_header h;
-    struct ln_owed *o = ln_owed_new(k, 1);
+    (void)!ln_header_read_as(start, &k->source->channel->conf->charset, &h, NULL);
+    struct ln_owed *o = ln_owed_message(k, &h);
     if (!o)
         return;
-    (void)!ln_header_read_as(start, &k->source->channel->conf->charset, &h, NULL);
-    ln_owed_header(&o->part[0], &h);
     k->closing = k->refused = true;
     k->source->nrefused++;
     ln_stream_pause(&k->stream);

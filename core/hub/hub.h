@@ -46,6 +46,10 @@ struct ln_owed {
     int64_t from_us; /* when its last bytes came (monotonic) */
     unsigned total, pending;
     bool batch, file;
+    /* Enhanced mode, for single messages: an accept acknowledgement that is owed before this one,
+     * due when the message is stored; NULL when there is none, or once it is settled. */
+    struct ln_owed *accept;
+    bool is_accept, silent; /* it is such a one; nothing is to be sent */
     struct ln_reply_part own; /* batch: the header of the batch */
     struct ln_reply_part part[];
 };
@@ -73,6 +77,8 @@ unsigned ln_source_connections(const struct ln_channel *c);
 const struct ln_tls *ln_source_tls(const struct ln_channel *c);
 void ln_source_tick(struct ln_hub *h, int64_t mono_us);
 void ln_source_status(struct ln_channel *c, struct ln_buf *json);
+/* The message is stored: what is owed for that alone is settled. */
+void ln_owed_stored(struct ln_owed *o);
 /* One part of a reply is settled; text may be NULL. */
 void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, const char *text);
 /* Reads on where reading was stopped because the store was behind. */

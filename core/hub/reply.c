@@ -48,7 +48,53 @@ static bool part_read(const struct ln_reply_part *p, const struct ln_charset_pol
            ln_header_read_as(ln_span(p->header, p->header_len), policy, h, NULL) == LN_OK;
 }
 
-static void write_part(struct ln_channel *c, struct ln_buf *out, const struct ln_reply_part *p)
+struct ln_owed *ln_owed_message(struct ln_conn *k, const struct ln_header *h)
+{
+    const struct ln_channel *c = k->source->channel;
+    struct ln_ack_wish wish = ln_ack_wish_read(h);
+    bool later = c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY;
+    struct ln_owed *accept = NULL, *o;
+    if (wish.enhanced && later && wish.accept != LN_ACK_NEVER) {
+        accept = ln_owed_new(k, 1);
+        if (!accept)
+            return NULL;
+        accept->is_accept = true;
+        ln_owed_header(&accept->part[0], h);
+    }
+    o = ln_owed_new(k, 1);
+    if (o) {
+        o->accept = accept;
+        ln_owed_header(&o->part[0], h);
+    } else if (accept) {
+        TAILQ_REMOVE(&k->owed, accept, link);
+        k->nowed--;
+        owed_free(accept);
+    }
+    return o;
+}
+
+/* What is sent of a single message's reply in enhanced mode; false: nothing. Where nobody waits for
+ * the script, a message that is stored is all there is to be known: one answer, the accept
+ * acknowledgement when it is wanted, or else the application's. */
+static bool enhanced(const struct ln_channel *c, const struct ln_owed *o, const struct ln_header *h,
+                     enum ln_ack_code *code)
+{
+    struct ln_ack_wish wish = ln_ack_wish_read(h);
+    bool later = c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY;
+    if (!wish.enhanced)
+        return true;
+    if (o->is_accept || !later) {
+        bool due = ln_ack_is_due(wish.accept, *code);
+        if (due || o->is_accept) {
+            *code = ln_ack_accept(*code);
+            return due;
+        }
+    }
+    return ln_ack_is_due(wish.application, *code);
+}
+
+static void write_part(struct ln_channel *c, struct ln_buf *out, const struct ln_owed *o,
+                       const struct ln_reply_part *p)
 {
     struct ln_header h;
     char id[24];
@@ -61,6 +107,8 @@ static void write_part(struct ln_channel *c, struct ln_buf *out, const struct ln
     }
     if (!part_read(p, &c->conf->charset, &h) && ack.code == LN_ACK_AA)
         ack.code = LN_ACK_AR; /* lost for lack of memory: never an AA built from nothing */
+    if (o->silent || (o->total == 1 && !o->batch && !enhanced(c, o, &h, &ack.code)))
+        return;
     if (ln_ack_write(out, &h, &ack) != LN_OK)
         out->failed = true;
 }
@@ -77,7 +125,7 @@ static void write_owed(struct ln_channel *c, struct ln_buf *out, struct ln_owed 
             out->failed = true;
     }
     for (unsigned i = 0; i < o->total; i++)
-        write_part(c, out, &o->part[i]);
+        write_part(c, out, o, &o->part[i]);
     if (o->batch && ln_ack_batch_end(out, &h, o->total, o->file) != LN_OK)
         out->failed = true;
 }
@@ -106,8 +154,29 @@ void ln_owed_send(struct ln_conn *k)
     ln_conn_settled(k);
 }
 
+void ln_owed_stored(struct ln_owed *o)
+{
+    struct ln_owed *accept = o->accept;
+    o->accept = NULL;
+    if (accept)
+        ln_owed_settle(accept, 0, LN_ACK_AA, NULL);
+}
+
+/* Refused before it was stored: that is what the accept acknowledgement says, when it is wanted. */
+static void refuse_accept(struct ln_owed *o, enum ln_ack_code code, const char *text)
+{
+    struct ln_owed *accept = o->accept;
+    struct ln_header h;
+    o->accept = NULL;
+    (void)part_read(&accept->part[0], NULL, &h);
+    o->silent = ln_ack_is_due(ln_ack_wish_read(&h).accept, code);
+    ln_owed_settle(accept, 0, code, text);
+}
+
 void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, const char *text)
 {
+    if (o->accept)
+        refuse_accept(o, code, text);
     o->part[part].code = code;
     snprintf(o->part[part].text, sizeof o->part[part].text, "%s", text ? text : "");
     if (--o->pending > 0)

@@ -52,6 +52,8 @@ void ln_source_tls_failed(struct ln_conn *k, const char *why);
 /* ---- reply.c */
 /* A reply of `total` parts, due behind those before it. NULL when out of memory. */
 struct ln_owed *ln_owed_new(struct ln_conn *k, unsigned total);
+/* A reply to one message, due likewise: in enhanced mode it may be two. NULL when out of memory. */
+struct ln_owed *ln_owed_message(struct ln_conn *k, const struct ln_header *h);
 void ln_owed_header(struct ln_reply_part *p, const struct ln_header *h);
 /* Sends the replies at the front that are settled. May free k. */
 void ln_owed_send(struct ln_conn *k);

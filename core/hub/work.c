@@ -100,9 +100,10 @@ static void acknowledge_receipt(struct ln_channel *c, uint64_t seq, uint8_t kind
                        ln_charset_wide(raw) ? "UTF-16 and UTF-32 cannot travel in MLLP: send "
                                               "UNICODE UTF-8"
                                             : "not an HL7 v2 message");
-    else if (c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY)
+    else if (c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY) {
+        ln_owed_stored(owed);
         ln_waiter_add(&c->work, seq, owed, part);
-    else
+    } else
         ln_owed_settle(owed, part, LN_ACK_AA, NULL);
 }
 

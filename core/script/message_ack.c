@@ -45,13 +45,12 @@ static struct ln_span option(lua_State *L, const char *key)
 static enum ln_ack_code code_option(lua_State *L)
 {
     struct ln_span code = option(L, "code");
-    if (code.len == 0 || ln_span_is(code, "AA"))
-        return LN_ACK_AA;
-    if (ln_span_is(code, "AE"))
-        return LN_ACK_AE;
-    if (!ln_span_is(code, "AR"))
-        luaL_error(L, "msg:ack: code is \"AA\", \"AE\" or \"AR\", not \"%s\"", code.ptr);
-    return LN_ACK_AR;
+    enum ln_ack_code c = LN_ACK_AA;
+    if (code.len && !ln_ack_code_read(code, &c))
+        luaL_error(L,
+                   "msg:ack: code is \"AA\", \"AE\", \"AR\", \"CA\", \"CE\" or \"CR\", not \"%s\"",
+                   code.ptr);
+    return c;
 }
 
 static void check_keys(lua_State *L)
@@ -157,7 +156,7 @@ int ln_lmessage_ack(lua_State *L)
     ack.location = option(L, "location");
     ack.control_id = option(L, "control_id");
     problems_option(L, &ack);
-    if (ack.nerrors && !ack.text.len && ack.code != LN_ACK_AA)
+    if (ack.nerrors && !ack.text.len && ack.code != LN_ACK_AA && ack.code != LN_ACK_CA)
         text_of_problems(L, &ack);
     if (!ack.control_id.len) {
         ln_lmessage_control_id(id);
