@@ -430,7 +430,9 @@ static size_t step_iso2022(const struct ln_charset *cs, struct ln_charset_state 
         return 2;
     if (*p == '\r' || *p == '\n')
         s->g0 = s->g1 = 0;
-    *opaque = (s->g0 == LN_G0_ROMAN && (*p == '\\' || *p == '~')) ||
+    /* Half of a character is no delimiter either. */
+    *opaque = (s->g0 >= LN_G0_JIS208 && within(*p, 0x21, 0x7e)) ||
+              (s->g0 == LN_G0_ROMAN && (*p == '\\' || *p == '~')) ||
               (s->g0 == LN_G0_KANA && within(*p, 0x21, 0x5f)) || (unsigned char)*p > 0x7f;
     return 1;
 }
@@ -466,8 +468,8 @@ const char *ln_charset_seek(const struct ln_charset *cs, const char *p, const ch
     return end;
 }
 
-size_t ln_charset_mask(const struct ln_charset *cs, struct ln_charset_state *s, const char *p,
-                       const char *end, char *out, size_t cap)
+size_t ln_charset_mask(const struct ln_charset *cs, struct ln_charset_state *s, char sep,
+                       const char *p, const char *end, char *out, size_t cap)
 {
     const char *start = p;
     bool opaque;
@@ -479,6 +481,8 @@ size_t ln_charset_mask(const struct ln_charset *cs, struct ln_charset_state *s, 
             memset(out, 0x80, n);
         else
             memcpy(out, p, n);
+        if (!opaque && *p == sep)
+            *s = (struct ln_charset_state){0}; /* each field starts anew */
         out += n;
         p += n;
         if ((size_t)(p - start) + 16 > cap)

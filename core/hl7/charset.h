@@ -99,9 +99,9 @@ size_t ln_charset_step(const struct ln_charset *cs, struct ln_charset_state *s, 
 /* First byte c in [p, end) that is a character of its own, or end. p: start of a part. */
 const char *ln_charset_seek(const struct ln_charset *cs, const char *p, const char *end, char c);
 /* Copies whole characters of [p, end) to out, up to cap bytes (at least 16), with 0x80 for bytes
- * that are no delimiters; returns how many bytes. */
-size_t ln_charset_mask(const struct ln_charset *cs, struct ln_charset_state *s, const char *p,
-                       const char *end, char *out, size_t cap);
+ * that are no delimiters; returns how many bytes. sep: the field separator. */
+size_t ln_charset_mask(const struct ln_charset *cs, struct ln_charset_state *s, char sep,
+                       const char *p, const char *end, char *out, size_t cap);
 
 /* ---- conversion (charset_iconv.c) ---------------------------------------------------------------
  */

@@ -86,6 +86,12 @@ static enum ln_depth level_of(const struct ln_part *p)
                            : LN_DEPTH_FIELD;
 }
 
+/* The last of a text's characters, of n bytes, is only the beginning of one. */
+static bool ends_within(const struct ln_charset *cs, struct ln_span text, size_t n)
+{
+    return cs->kind == LN_CHARSET_TRAIL && n == 1 && (unsigned char)text.ptr[text.len - 1] > 0x80;
+}
+
 /* Raw bytes must not cut a level above their own. In the header segment LF must not stand either:
  * it could be taken for the end of the segment. */
 static int check_raw(const struct ln_message *m, const struct ln_part *part, bool first,
@@ -96,7 +102,8 @@ static int check_raw(const struct ln_message *m, const struct ln_part *part, boo
     bool opaque = false, steps = ln_charset_steps(&m->charset);
     static const char *const names[] = {"field", "repetition", "component", "subcomponent"};
     enum ln_depth level = level_of(part);
-    for (size_t i = 0, n = 1; i < v.len; i += n) {
+    size_t n = 1;
+    for (size_t i = 0; i < v.len; i += n) {
         bool lf = first && v.ptr[i] == '\n';
         if (steps)
             n = ln_charset_step(&m->charset, &state, v.ptr + i, v.ptr + v.len, &opaque);
@@ -109,6 +116,11 @@ static int check_raw(const struct ln_message *m, const struct ln_part *part, boo
                                            : "a separator",
                           i + 1, names[level]);
     }
+    if (v.len && steps && (state.g0 != LN_G0_ASCII || ends_within(&m->charset, v, n)))
+        return ln_err_set(err, LN_EINVAL,
+                          "the value ends inside a character of %s, or not in ASCII: what follows "
+                          "would become part of it",
+                          ln_charset_name(&m->charset));
     return LN_OK;
 }
 
@@ -170,6 +182,46 @@ static int replace(struct ln_message *m, struct ln_segment *s, uint32_t k, struc
     return LN_OK;
 }
 
+/* A field at the end of its segment may end inside a character, or in another set than ASCII, which
+ * the end of the line puts right. What is written behind it must not become part of it. */
+static int close_field(struct ln_message *m, uint32_t slot, uint32_t field, struct ln_err *err)
+{
+    const struct ln_charset *cs = &m->charset;
+    const char *sw = ln_charset_switch(LN_G0_ASCII);
+    struct ln_charset_state state = {0};
+    struct ln_span text;
+    size_t n = 0;
+    bool opaque;
+    if (ln_field_get(m, slot, &(struct ln_part){.field = field}, &text))
+        return LN_ENOMEM;
+    const char *p = text.ptr, *end = p + text.len;
+    for (; p < end; p += n)
+        n = ln_charset_step(cs, &state, p, end, &opaque);
+    if (n && ends_within(cs, text, n))
+        return ln_err_set(err, LN_EINVAL,
+                          "field %u ends inside a character of %s: set the whole of it first",
+                          field, ln_charset_name(cs));
+    if (state.g0 == LN_G0_ASCII)
+        return LN_OK;
+    char *closed = ln_arena_take(&m->arena, text.len + strlen(sw));
+    if (!closed)
+        return LN_ENOMEM;
+    memcpy(closed, text.ptr, text.len);
+    memcpy(closed + text.len, sw, strlen(sw));
+    return ln_field_put(m, slot, field, ln_span(closed, text.len + strlen(sw)));
+}
+
+/* Closes the field that a value is to be set in, or the last one when it goes behind that. */
+static int close_last(struct ln_message *m, uint32_t slot, const struct ln_part *part, uint32_t n,
+                      struct ln_err *err)
+{
+    uint32_t last = part->field < n ? part->field : n;
+    bool whole = part->field <= n && !part->repetition && !part->component;
+    if (!ln_charset_steps(&m->charset) || last <= (m->seg[slot].header ? 2u : 0u) || whole)
+        return LN_OK;
+    return close_field(m, slot, last, err);
+}
+
 int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part,
                  struct ln_span value, bool escape, struct ln_err *err)
 {
@@ -183,6 +235,8 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     if (rc == LN_OK)
         rc = escape ? ln_escape_len(&m->delims, value, &len, err)
                     : check_raw(m, part, slot == m->first, value, err);
+    if (rc == LN_OK && value.len)
+        rc = close_last(m, slot, part, n, err);
     if (rc == LN_OK)
         rc = ln_field_get(m, slot, &(struct ln_part){.field = part->field}, &old);
     if (rc)

@@ -272,7 +272,7 @@ static const char *next_block(struct build *b, const char *p, char masked[BLOCK]
 {
     const struct ln_charset *cs = &b->m->charset;
     if (ln_charset_steps(cs)) {
-        *len = ln_charset_mask(cs, state, p, b->end, masked, BLOCK);
+        *len = ln_charset_mask(cs, state, b->m->delims.field, p, b->end, masked, BLOCK);
         return masked;
     }
     *len = b->end - p < BLOCK ? (size_t)(b->end - p) : BLOCK;

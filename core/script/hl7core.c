@@ -187,17 +187,19 @@ static int lazy_index(lua_State *L)
 {
     static const char *const modules[][2] = {
         {"dictionary", "lunate.dictionary"}, {"time", "lunate.hl7.time"},
-        {"diff", "lunate.hl7.diff"},         {"batch", "lunate.hl7.batch"},
-        {"profile", "lunate.hl7.profile"},   {"write_batch", "lunate.hl7.batch"},
+        {"diff", "lunate.hl7.diff"},         {"text", "lunate.hl7.text"},
+        {"batch", "lunate.hl7.batch"},       {"profile", "lunate.hl7.profile"},
     };
     const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (size_t i = 0; i < sizeof modules / sizeof modules[0]; i++) {
         if (strcmp(key, modules[i][0]) != 0)
             continue;
         ln_state_push_module(L, modules[i][1]);
-        lua_getfield(L, -1, key);
-        if (lua_isnil(L, -1))
-            lua_pop(L, 1);
+        if (lua_istable(L, -1)) {
+            lua_getfield(L, -1, key);
+            if (lua_isnil(L, -1))
+                lua_pop(L, 1);
+        }
         /* Made anew for each place that names it, as it tells of mistakes there: by the time it is
          * called, `return hl7.profile { ... }` has left no frame behind. */
         if (strcmp(key, "profile") == 0) {

@@ -219,6 +219,83 @@ static int field_each(lua_State *L)
     return 1;
 }
 
+/* The raw field, and the handle; both arguments of insert and remove are checked. */
+static struct ln_lhandle *repetition_arg(lua_State *L, struct ln_span *whole, uint32_t *count,
+                                         uint32_t *n)
+{
+    lua_settop(L, 2);
+    struct ln_lhandle *h = ln_lhandle_check(L, 1, LN_FIELD);
+    struct ln_part part = {.field = h->part.field};
+    const struct ln_message *m = &h->msg->m;
+    if (m->seg[h->slot].header && part.field <= 2)
+        luaL_error(L, "the delimiters of a message cannot be changed");
+    if (!m->delims.repetition)
+        luaL_error(L, "MSH-2 declares no repetition separator");
+    if (ln_field_get(&h->msg->m, h->slot, &part, whole))
+        ln_lmessage_raise(L, LN_ENOMEM, NULL);
+    *count = whole->len ? ln_field_pieces(&m->charset, *whole, m->delims.repetition) : 0;
+    *n = lua_isnoneornil(L, 2) ? *count + 1
+                               : ln_lhandle_number(L, 2, "repetitions", LN_PATH_INDEX_MAX);
+    return h;
+}
+
+/* field:insert(n): an empty repetition before the nth (without n: behind the last); returns it. */
+static int field_insert(lua_State *L)
+{
+    struct ln_span whole, piece;
+    uint32_t count, n;
+    struct ln_err err = {0};
+    struct ln_lhandle *h = repetition_arg(L, &whole, &count, &n);
+    const struct ln_message *m = &h->msg->m;
+    struct ln_part part = {.field = h->part.field};
+    if (n > count + 1)
+        return luaL_error(L, "the field has %d repetitions: another one cannot be the %dth",
+                          (int)count, (int)n);
+    if (count > 0) {
+        size_t at = whole.len;
+        if (n <= count) {
+            piece = ln_field_piece(&m->charset, whole, m->delims.repetition, n);
+            at = (size_t)(piece.ptr - whole.ptr);
+        }
+        char *p = ln_lmessage_scratch(L, whole.len + 1);
+        memcpy(p, whole.ptr, at);
+        p[at] = m->delims.repetition;
+        memcpy(p + at + 1, whole.ptr + at, whole.len - at);
+        int rc = ln_field_set(&h->msg->m, h->slot, &part, ln_span(p, whole.len + 1), false, &err);
+        if (rc)
+            return ln_lmessage_raise(L, rc, &err);
+    }
+    part.repetition = n;
+    ln_lhandle_push(L, h->msg, LN_FIELD, h->slot, part);
+    return 1;
+}
+
+/* field:remove(n): takes the nth repetition out. */
+static int field_remove(lua_State *L)
+{
+    struct ln_span whole, piece;
+    uint32_t count, n;
+    struct ln_err err = {0};
+    luaL_checknumber(L, 2);
+    struct ln_lhandle *h = repetition_arg(L, &whole, &count, &n);
+    const struct ln_message *m = &h->msg->m;
+    struct ln_part part = {.field = h->part.field};
+    if (n > count)
+        return 0; /* nothing there */
+    piece = ln_field_piece(&m->charset, whole, m->delims.repetition, n);
+    size_t from = (size_t)(piece.ptr - whole.ptr), to = from + piece.len;
+    if (n < count)
+        to++; /* its separator goes with it */
+    else if (from > 0)
+        from--;
+    char *p = ln_lmessage_scratch(L, whole.len);
+    memcpy(p, whole.ptr, from);
+    memcpy(p + from, whole.ptr + to, whole.len - to);
+    int rc =
+        ln_field_set(&h->msg->m, h->slot, &part, ln_span(p, whole.len - (to - from)), false, &err);
+    return rc ? ln_lmessage_raise(L, rc, &err) : 0;
+}
+
 /* field:upper() and the like: the method of the text. Upvalue: the name. */
 static int string_method(lua_State *L)
 {
@@ -269,6 +346,8 @@ void ln_lhandle_open(lua_State *L)
     static const luaL_Reg segment[] = {{"each", ln_lmessage_each}, {"raw", l_raw}, {NULL, NULL}};
     static const luaL_Reg field[] = {{"rep", field_rep},
                                      {"each", field_each},
+                                     {"insert", field_insert},
+                                     {"remove", field_remove},
                                      {"raw", l_raw},
                                      {"set_raw", l_set_raw},
                                      {NULL, NULL}};

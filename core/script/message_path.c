@@ -85,6 +85,24 @@ struct ln_part ln_lmessage_part(const struct ln_path *p)
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
+/* A segment that is not there: its name must be one that could be, or it is a slip of the pen. A
+ * message with such names itself can be asked for them. */
+static void check_name(lua_State *L, const struct ln_path *path)
+{
+    const char *name = path->name;
+    char upper[LN_PATH_NAME_MAX + 1];
+    size_t n = 0;
+    bool capitals = true;
+    for (; name[n]; n++) {
+        bool small = name[n] >= 'a' && name[n] <= 'z';
+        capitals = capitals && !small;
+        upper[n] = small ? (char)(name[n] - 'a' + 'A') : name[n];
+    }
+    upper[n] = '\0';
+    if (!capitals)
+        luaL_error(L, "no segment is named '%s': names are written in capitals, '%s'", name, upper);
+}
+
 /* "PID", "OBX[2]": a handle, or nil. What looks like no segment name is a slip of the pen. */
 static int get_segment(lua_State *L, struct ln_lmessage *u, const struct ln_path *path)
 {
@@ -113,10 +131,12 @@ int ln_lmessage_get(lua_State *L, struct ln_lmessage *u)
         return get_segment(L, u, &path);
     uint32_t slot = ln_message_find(&u->m, name_of(&path), path.segment);
     struct ln_part part = {path.field, path.repetition, path.component, path.subcomponent};
-    if (slot == LN_NO_SEGMENT)
+    if (slot == LN_NO_SEGMENT) {
+        check_name(L, &path);
         lua_pushnil(L);
-    else
+    } else {
         push_part(L, u, slot, &part);
+    }
     return 1;
 }
 
@@ -137,6 +157,8 @@ int ln_lmessage_raw(lua_State *L)
         return 1;
     }
     struct ln_part part = ln_lmessage_part(&path);
+    if (slot == LN_NO_SEGMENT)
+        check_name(L, &path);
     if (slot != LN_NO_SEGMENT && ln_field_get(&u->m, slot, &part, &out))
         return ln_lmessage_raise(L, LN_ENOMEM, NULL);
     if (out.len)

@@ -589,4 +589,33 @@ describe("script/message", function()
     assert.is_false(pcall(debug.getmetatable(m.PID).__index, io.stdout, 1))
     assert.is_false(pcall(debug.getmetatable(m.PID[1]).__index, m, 1))
   end)
+
+  it("says so when a path is in small letters, unless the message has such a segment", function()
+    local m = hl7.parse "MSH|^~\\&|A\rPID|1\rzzz|low\r"
+    for _, read in ipairs { function() return m["pid-5.1"] .. "" end, function() return m:raw("Pid-5") .. "" end,
+      function() return #m.pid end } do
+      local ok, err = pcall(read)
+      assert.is_false(ok)
+      assert.truthy(err:find("message_spec.lua:%d+: "), err)
+    end
+    assert.equal("low", m["zzz-1"])
+    assert.is_nil(m["ZZZ-1"])
+  end)
+
+  it("puts repetitions in and takes them out", function()
+    local m = hl7.parse "MSH|^~\\&|A\rPID|1||a^1~b~c\r"
+    m.PID[3]:insert(2)[2] = "x"
+    assert.equal("a^1~^x~b~c", m:raw "PID-3")
+    m.PID[3]:insert(1)
+    assert.equal("~a^1~^x~b~c", m:raw "PID-3")
+    for _, left in ipairs { "a^1~^x~b~c", "^x~b~c", "b~c", "c", nil } do
+      m.PID[3]:remove(1)
+      assert.equal(left, m:raw "PID-3")
+    end
+    m.PID[3]:remove(1)
+    m.PID[9]:insert().value = "new"
+    assert.equal("PID|1||||||||new", m:raw "PID")
+    assert.is_false(pcall(function() m.PID[9]:insert(3) end))
+    assert.is_false(pcall(function() m.MSH[2]:insert() end))
+  end)
 end)
