@@ -1,4 +1,5 @@
--- `lunate new site DIR`, `lunate new channel NAME`: files to begin with. Never writes over a file.
+-- `lunate new site DIR`, `lunate new channel NAME`, `lunate new editor`: files to begin with. Never
+-- writes over a file, but for the definitions for editors, which are Lunate's own.
 local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
@@ -7,8 +8,8 @@ local template = require "lunate.cli.template"
 local M = {}
 
 function M.define(parser)
-  parser:argument("what", "site or channel"):choices { "site", "channel" }
-  parser:argument("name", "the site's folder, or the channel's name")
+  parser:argument("what", "site, channel or editor"):choices { "site", "channel", "editor" }
+  parser:argument("name", "the site's folder, or the channel's name"):args "?"
 end
 
 -- Makes a folder and those above it.
@@ -92,7 +93,37 @@ local function new_channel(name)
   print(("  lunate -C %s eval -c %s %s/samples/%s.hl7"):format(root, name, root, name))
 end
 
+-- Definitions for lua-language-server: written anew each time. .luarc.json is the user's.
+local function new_editor()
+  local root = site.path()
+  if sys.kind(root) ~= "folder" then fail.fail(1, "there is no site %s", root) end
+  local api = require "lunate.editor.api"
+  local types = require "lunate.editor.types"
+  folder(root .. "/.lunate/types")
+  for name, text in pairs { lunate = api:gsub("@VERSION@", sys.version()),
+    segments = types.segments(), types = types.types() } do
+    local path = ("%s/.lunate/types/%s.lua"):format(root, name)
+    local f, err = io.open(path, "w")
+    if not f then fail.fail(1, "cannot write %s", err) end
+    f:write(text)
+    f:close()
+  end
+  print("  " .. root .. "/.lunate/types")
+  if sys.kind(root .. "/.luarc.json") then
+    print(("  %s/.luarc.json is there already: its workspace.library needs .lunate/types")
+      :format(root))
+  else
+    write(root, { { ".luarc.json", template.luarc } })
+  end
+end
+
 function M.run(args)
+  if args.what == "editor" then
+    if args.name then fail.usage "new editor takes no name" end
+    new_editor()
+    return 0
+  end
+  if not args.name then fail.usage("new %s needs a name", args.what) end
   if args.what == "site" then new_site(args.name) else new_channel(args.name) end
   return 0
 end

@@ -1,7 +1,8 @@
 -- Help pages: examples for every verb, usage for those whose options C parses.
 return {
   new = {
-    examples = { "lunate new site hospital_a", "lunate -C hospital_a new channel results" },
+    examples = { "lunate new site hospital_a", "lunate -C hospital_a new channel results",
+      "lunate -C hospital_a new editor" },
     about = "Makes a script with comments, a sample message and a spec. Never writes over a file.",
   },
   check = {

@@ -67,4 +67,16 @@ describe("@NAME@", function()
 end)
 ]]
 
+-- For lua-language-server: the Lua of channel scripts, and where Lunate's definitions are.
+M.luarc = [[
+{
+  "runtime.version": "LuaJIT",
+  "runtime.path": ["?.lua", "lib/?.lua", "lib/?/init.lua"],
+  "runtime.builtin": { "debug": "disable", "ffi": "disable", "jit": "disable" },
+  "workspace.library": [".lunate/types"],
+  "workspace.checkThirdParty": false,
+  "workspace.preloadFileSize": 1000
+}
+]]
+
 return M

@@ -1,7 +1,7 @@
 -- Messages made at random for property tests: segments in the order of their structure, fields by
 -- the dictionary, values that real feeds have and scripts forget: absent, empty, null, repeated,
 -- long, with delimiters, in other alphabets. The same seed gives the same messages.
-local dictionary = require "lunate.dictionary"
+local dictionary = require("hl7").dictionary
 
 local M = {}
 
