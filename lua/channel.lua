@@ -248,6 +248,13 @@ function M.retention_keys(d)
   }
 end
 
+--- The keys of each table of a channel script, for editors: { ListenOptions = { port = ... } ... }.
+function M.known_keys()
+  M.constructor {}
+  return { ChannelOptions = channel_keys {}, ListenOptions = M.listen_keys,
+    SendOptions = send_keys }
+end
+
 --- check(value, info) -> settings { key, value, key, value ... }, errors { "file:line: what" ... },
 --- and plan { filter, transform, { name, filter, transform } ... }. value: what the script gave;
 --- info: path, text, and defaults { ["limits.seconds"] = "5" ... } of the site.
