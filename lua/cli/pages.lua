@@ -213,6 +213,13 @@ return {
       "version may have added are info, and not shown without --severity info. A profile\n" ..
       "is lib/NAME.lua of the site: return hl7.profile { ... } (docs/validation.md).",
   },
+  profile = {
+    examples = { "lunate profile feed/*.hl7", "lunate profile -c adt_in --last 10000",
+      "lunate profile --html feed.hl7 > feed.html" },
+    about = "Message types, segments, how often each field is filled, lengths, repetitions,\n" ..
+      "codes, forms of dates, shapes of identifiers, and what is wrong by the standard.\n" ..
+      "Names, identifiers, addresses and texts are counted and measured, never shown.",
+  },
   lua = {
     examples = { "lunate lua convert.lua in.hl7" },
     about = "Runs the file with hl7, json and the rest of a script's globals, plus arg, io and os.",

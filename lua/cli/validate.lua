@@ -4,11 +4,11 @@ local term = require "lunate.cli.term"
 local json = require "lunate.cli.json"
 local input = require "lunate.cli.input"
 local profile_file = require "lunate.cli.profile_file"
+local problem_kinds = require "lunate.cli.problem_kinds"
 
 local M = {}
 
 local VALUE = 40 -- columns of a value that are shown
-local KINDS = 5000 -- kinds of problems that --summary tells apart
 local colours = { error = "red", warning = "yellow", info = "dim" }
 local rank = { info = 1, warning = 2, error = 3 }
 
@@ -69,69 +69,16 @@ end
 
 -- ---- summary ------------------------------------------------------------------------------------
 
-local function new_summary()
-  return { kinds = {}, n = 0, messages = 0, wrong = 0, errors = 0, warnings = 0, infos = 0 }
-end
-
--- A kind: what is wrong at a path, whichever segment and repetition it is.
-local function count(summary, piece, list)
-  summary.messages = summary.messages + 1
-  if not list.valid then summary.wrong = summary.wrong + 1 end
-  for _, key in ipairs { "errors", "warnings", "infos" } do
-    summary[key] = summary[key] + list[key]
-  end
-  for _, p in ipairs(list) do
-    local path = p.path:gsub("%[%d+%]", "")
-    local key = p.severity .. path .. p.rule .. p.text:gsub("%d+ ", "")
-    local kind = summary.kinds[key]
-    if not kind and summary.n < KINDS then
-      summary.n = summary.n + 1
-      kind = { problem = p, path = path, count = 0, messages = 0,
-        first = ("%s: message %d"):format(piece.name, piece.n) }
-      summary.kinds[key] = kind
-    end
-    if kind then
-      kind.count = kind.count + 1
-      if kind.last ~= summary.messages then
-        kind.last, kind.messages = summary.messages, kind.messages + 1
-      end
-    else
-      summary.more = (summary.more or 0) + 1
-    end
-  end
-end
-
-local function sorted(summary)
-  local list = {}
-  for key, kind in pairs(summary.kinds) do
-    kind.key = key
-    list[#list + 1] = kind
-  end
-  table.sort(list, function(a, b)
-    local ra, rb = rank[a.problem.severity], rank[b.problem.severity]
-    if ra ~= rb then return ra > rb end
-    if a.messages ~= b.messages then return a.messages > b.messages end
-    return a.key < b.key
-  end)
-  return list
-end
-
-local function print_summary(summary, as_json)
-  local list = sorted(summary)
+local function print_summary(kinds, as_json)
   if as_json then
-    local kinds = {}
-    for i, k in ipairs(list) do
-      local p = k.problem
-      kinds[i] = json.object("severity", p.severity, "path", k.path, "rule", p.rule, "text", p.text,
-        "title", p.title, "messages", k.messages, "count", k.count, "first", k.first)
-    end
-    io.write(json.encode(json.object("messages", summary.messages, "wrong", summary.wrong,
-      "errors", summary.errors, "warnings", summary.warnings, "infos", summary.infos,
-      "kinds", json.list(kinds))), "\n")
+    io.write(json.encode(json.object("messages", kinds.messages, "wrong", kinds.wrong,
+      "errors", kinds.errors, "warnings", kinds.warnings, "infos", kinds.infos,
+      "kinds", kinds:json())), "\n")
     return
   end
-  io.write(("%s, %d of them with errors\n"):format(term.count(summary.messages, "message"),
-    summary.wrong))
+  local list = kinds:sorted()
+  io.write(("%s, %d of them with errors\n"):format(term.count(kinds.messages, "message"),
+    kinds.wrong))
   if #list > 0 then io.write("messages  times  what\n") end
   for _, k in ipairs(list) do
     local p = k.problem
@@ -140,7 +87,7 @@ local function print_summary(summary, as_json)
       term.fit(k.path, math.max(12, #k.path)), p.text,
       p.title and term.paint("dim", (" (%s)"):format(p.title)) or ""))
   end
-  if summary.more then io.write(("%d more of further kinds\n"):format(summary.more)) end
+  if kinds.more > 0 then io.write(("%d more of further kinds\n"):format(kinds.more)) end
 end
 
 -- ---- batches ------------------------------------------------------------------------------------
@@ -164,7 +111,7 @@ end
 function M.run(args)
   local profile = args.profile and profile_file.load(args.profile)
   local options = { profile = profile, severity = args.severity }
-  local summary, batch, hidden = new_summary(), { count = 0 }, 0
+  local summary, batch, hidden = problem_kinds.new(), { count = 0 }, 0
   local least = rank[args.severity]
   local status = input.each("validate", args.files, function(piece)
     if piece.envelope then return envelope(piece, batch) end
@@ -173,7 +120,7 @@ function M.run(args)
     if not list.valid then batch.wrong = true end
     hidden = hidden + (least > 1 and list.infos or 0) + (least > 2 and list.warnings or 0)
     if args.summary then
-      count(summary, piece, list)
+      summary:add(list, ("%s: message %d"):format(piece.name, piece.n))
     elseif args.json then
       print_json(piece, list)
     else

@@ -51,6 +51,8 @@ return {
   { "query", "values of messages by path", lua = "lunate.cli.query" },
   { "validate", "checks messages against the standard and a site's profile",
     lua = "lunate.cli.validate" },
+  { "profile", "what a feed really contains: segments, fields, codes, forms",
+    lua = "lunate.cli.profile" },
   { "lua", "runs a Lua file with Lunate's modules" },
   { "version", "prints the version", lua = "lunate.cli.help" },
   { "help", "help on a verb", lua = "lunate.cli.help" },

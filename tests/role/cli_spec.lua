@@ -65,14 +65,6 @@ describe("command line", function()
       assert.is_nil((select(3, lunate "xyzzy")):find "did you mean")
     end)
 
-    it("verbs that this version does not have are not listed", function()
-      local _, out = lunate "help"
-      for _, verb in ipairs { "backup" } do
-        assert.is_nil(out:match("\n  " .. verb .. " "), verb)
-        assert.equal(2, (lunate(verb)))
-      end
-    end)
-
     it("help VERB and VERB --help say the same, examples first, for every verb listed", function()
       local _, list = lunate "help"
       local n = 0
