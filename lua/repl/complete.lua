@@ -87,7 +87,7 @@ end
 
 local methods = {
   message = { "raw", "set_raw", "all", "each", "add", "remove", "move", "copy", "ack", "groups",
-    "tree", "validate", "delimiters" },
+    "tree", "validate", "delimiters", "charset", "convert" },
   segment = { "each", "raw" },
   field = { "rep", "each", "raw", "set_raw", "upper", "lower", "sub", "find", "match", "gmatch",
     "gsub", "byte" },
@@ -117,13 +117,37 @@ end
 local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "if",
   "in", "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
 
-local function globals(session)
-  local list, seen = {}, { ["_G"] = true, ["_VERSION"] = true }
+-- What a sandbox holds cannot be listed from within: these are looked up.
+local known = { "assert", "bit", "channel", "coroutine", "env", "error", "getmetatable", "hl7",
+  "io", "ipairs", "json", "kv", "log", "lookup", "math", "mllp", "next", "now", "os", "pairs",
+  "pcall", "print", "rawequal", "rawget", "rawset", "require", "select", "setmetatable", "string",
+  "table", "tonumber", "tostring", "type", "unpack", "xpcall" }
+
+local function globals(session, prefix)
+  local list, seen = {}, { ["_G"] = true, ["_VERSION"] = true, load = true, loadstring = true }
   keys_of(session.env, list, seen)
   keys_of(session.owned, list, seen)
   keys_of(session.frame, list, seen)
-  keys_of(session.base, list, seen)
-  for _, word in ipairs(keywords) do list[#list + 1] = { word, "" } end
+  for _, name in ipairs(known) do
+    if not seen[name] and session.base[name] ~= nil then
+      list[#list + 1] = { name, topics[name] and topics[name][1] or "" }
+    end
+  end
+  for _, word in ipairs(prefix ~= "" and keywords or {}) do list[#list + 1] = { word, "" } end
+  return list
+end
+
+-- Some of hl7 is loaded when it is first used; what can be asked about is listed all the same.
+local function of_hl7(hl7)
+  local list, seen = {}, {}
+  for _, key in ipairs(topics.keys) do
+    local name = key:match "^hl7%.([%w_]+)$"
+    if name then
+      list[#list + 1] = { name, topics[key][1] }
+      seen[name] = true
+    end
+  end
+  keys_of(hl7, list, seen)
   return list
 end
 
@@ -153,6 +177,7 @@ local function members(session, v, colon)
     end
   end
   local list = {}
+  if v == session.core.hl7 then return of_hl7(v) end
   if type(v) == "table" then keys_of(v, list, {}) end
   if type(v) == "string" and colon then keys_of(session.base.string, list, {}) end
   return list
@@ -324,7 +349,7 @@ local function candidates(session, line)
   local owner, separator, prefix = chain:match "^(.*)([%.:])([%w_]*)$"
   if not owner then
     if chain:find "^%d" then return {}, "" end
-    return globals(session), chain
+    return globals(session, chain), chain
   end
   local v = resolve(session, owner)
   if v == nil then return {}, "" end

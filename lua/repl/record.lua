@@ -2,7 +2,7 @@
 -- input from samples/, so that no message of a patient gets into it.
 local sys = require "lunate.sys"
 local site = require "lunate.cli.site"
-local outcome = require "lunate.repl.outcome"
+local diff = require "lunate.hl7.diff"
 local hl7 = require "hl7"
 
 local M = {}
@@ -29,24 +29,16 @@ local function sample_of(run)
   return name, source.at
 end
 
--- Paths and values that the script changed, from the field-by-field difference.
+-- Paths and values that the script changed; segments that it added, whole.
 local function assertions(input, output)
   local out, msg = {}, assert(hl7.parse(output))
-  local counts = {}
-  for _, e in ipairs(outcome.compare(input, output)) do
-    local what, before, after, label = unpack(e, 1, 4)
-    if what == "changed" then
-      for _, c in ipairs(outcome.changes(label, before, after, outcome.delimiters(input))) do
-        local path = c[1]
-        local ok, value = pcall(function() return msg[path] end)
-        if ok then out[#out + 1] = { path, value } end
-      end
-    elseif what == "added" then
-      counts[#counts + 1] = label
+  for _, d in ipairs(diff.diff(input, output)) do
+    if d.path:find("-", 1, true) then
+      local ok, value = pcall(function() return msg[d.path] end)
+      if ok and d.kind ~= "moved" then out[#out + 1] = { d.path, value } end
+    elseif d.kind == "added" then
+      out[#out + 1] = { d.path, msg:raw(d.path), raw = true }
     end
-  end
-  for _, label in ipairs(counts) do
-    out[#out + 1] = { label, msg:raw(label), raw = true }
   end
   return out
 end

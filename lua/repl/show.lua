@@ -1,6 +1,7 @@
 -- Values as the REPL prints them: messages a segment a line, segments and fields with numbers and
 -- names, tables, everything else as Lua writes it.
 local text = require "lunate.repl.text"
+local readable = require "lunate.repl.readable"
 local paint, printable = text.paint, text.printable
 
 local M = {}
@@ -53,19 +54,9 @@ local function segment_line(line)
 end
 M.segment_line = segment_line
 
--- The wire form for people: in UTF-8, but for what MSH-18 says of it.
-local function readable(msg)
-  local wire = tostring(msg)
-  if text.plain or not wire:find "[\128-\255\27]" then return wire end
-  local copy, name = msg:copy(), msg:raw "MSH-18"
-  if not pcall(copy.convert, copy, "UNICODE UTF-8") then return wire end
-  pcall(copy.set_raw, copy, "MSH-18", name or "")
-  return tostring(copy)
-end
-
 local function message(msg)
   local out, n, most = {}, 0, text.plain and math.huge or 60
-  for line in readable(msg):gmatch "[^\r]+" do
+  for line in (text.plain and tostring(msg) or readable(msg)):gmatch "[^\r]+" do
     n = n + 1
     if n <= most then out[n] = segment_line(line) end
   end

@@ -41,6 +41,8 @@ local function high(run)
   end
   return table.concat(out)
 end
+--- Bytes beyond ASCII as UTF-8.
+M.utf8 = high
 
 --- Bytes for a terminal: UTF-8, control characters as dots (line feeds and tabs stay with `lines`).
 function M.printable(text, lines)

@@ -29,6 +29,10 @@ local M = {
     'for order in msg:groups "ORDER" do ... end' },
   ["msg:tree"] = { "msg:tree()", "The message's segments as a tree, by its structure." },
   ["msg:validate"] = { "msg:validate()", "Holds the message against the dictionary." },
+  ["msg:charset"] = { "msg:charset()", "The name of the message's character set, and what is " ..
+    "wrong with it or nil." },
+  ["msg:convert"] = { 'msg:convert(name [, { substitute = "?" }])', "Writes the whole message " ..
+    "in another character set, MSH-18 with it.", 'msg:convert "UNICODE UTF-8"' },
   ["msg.type"] = { "msg.type, msg.event, msg.version, msg.control_id", "MSH-9.1, MSH-9.2, " ..
     "MSH-12, MSH-10. They can be set, too.", 'msg.type == "ADT"' },
   ["msg.PID"] = { "msg.PID, msg.PID[5], msg.PID[5][1], msg.PID.patient_name.family_name",
@@ -53,7 +57,9 @@ local M = {
   ["hl7.dictionary"] = { "hl7.dictionary", "What the standard says: segment, field, type, " ..
     "table, structure, event, names.", 'hl7.dictionary.field("PID-3").title' },
   ["hl7.time"] = { "hl7.time", "Timestamps with their precision and zone." },
-  ["hl7.match"] = { "hl7.match", "Finds out whether a message fits a pattern." },
+  ["hl7.diff"] = { "hl7.diff(a, b [, { ignore = }])", "How two messages differ: a list of { " ..
+    "kind, path, from, to }; tostring of it is text.", "hl7.diff(msg, out)" },
+  ["hl7.profile"] = { "hl7.profile { ... }", "What a site expects of its messages, for validate." },
   ["hl7.to_json"] = { "hl7.to_json(msg), hl7.from_json(text)", "A message as JSON and back." },
   ["hl7.from_json"] = { "hl7.from_json(text)", "A message from its JSON." },
   ["log"] = { "log.debug, log.info, log.warn, log.error(format, ...)", "A line kept with the " ..

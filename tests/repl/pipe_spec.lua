@@ -124,7 +124,7 @@ msg["PID-30"]
       assert.equal(0, status)
       assert.matches("info channels/oru.lua:11: tagging", err)
       assert.matches("passed the filter, done in", out)
-      assert.matches("\n%-> a\n.-PID%-5%.1%.1  DOE %-> X%-female\n", out)
+      assert.matches("\n%-> a\n.-PID%-5%.1%.1 +Surname +DOE %-> X%-female\n", out)
       assert.matches("\n%-> b: filtered: never\n", out)
       assert.matches("\nX%-female\nnil\n$", out)
     end)

@@ -226,19 +226,19 @@ adt>
   it("takes a script that was saved, before the next line", function()
     open()
     t:line ".run"
-    t:wait "PID-5.2  EVE -> EVE!"
+    t:wait "EVE -> EVE!"
     t:clear "adt>"
     s:write("channels/adt.lua", (script:gsub('"!"', '"?"')))
     t:line ".run"
     t:wait "channels/adt.lua was saved: reloaded"
-    t:wait "PID-5.2  EVE -> EVE?"
+    t:wait "EVE -> EVE?"
     s:write("channels/adt.lua", "return channel {\n  x = = 1 }\n")
     t:line "1"
     t:wait "channels/adt.lua:2: unexpected symbol near '='\n     1  return channel {\n>    2    x = = 1 }"
     t:wait "the script as it was before stays in use"
     t:clear "adt>"
     t:line ".run"
-    t:wait "PID-5.2  EVE -> EVE?"
+    t:wait "EVE -> EVE?"
   end)
 
   it("edits the script in $EDITOR", function()
@@ -248,7 +248,7 @@ adt>
     t:line ".edit"
     t:wait "channels/adt.lua: reloaded"
     t:line ".run"
-    t:wait "PID-5.2  EVE -> EVE+"
+    t:wait "EVE -> EVE+"
   end)
 
   it("20 columns: nothing is longer", function()
@@ -319,6 +319,6 @@ adt>
     t:line ".load adt"
     t:wait "channels/adt.lua was saved: reloaded"
     t:line ".run"
-    t:wait "PID-5.2  EVE -> EVE!"
+    t:wait "EVE -> EVE!"
   end)
 end)
