@@ -67,6 +67,8 @@ local function listen_keys(core)
     idle_timeout = { check = number(0, 31536000), default = "0" },
     max_message = { check = number(64, 268435456, true), default = "52428800" },
     max_connections = { check = number(1, 1000000, true), default = "1000" },
+    max_connections_per_address = { check = number(0, 1000000, true), default = "0" },
+    frame_timeout = { check = number(0.1, 86400), default = "60" },
     allow = { check = schema.list(address), default = "" },
     duplicates = { check = choice("process", "ack", "flag"), default = "process" },
     duplicate_window = { check = number(1, 31536000), default = "86400" },

@@ -123,6 +123,7 @@ static struct ln_conf_channel *add_channel(struct ln_conf *c, struct ln_span nam
     *ch = (struct ln_conf_channel){.host = "127.0.0.1",
                                    .max_message = 50u << 20,
                                    .max_connections = 1000,
+                                   .frame_s = 60,
                                    .seconds = 5,
                                    .memory_mb = 128,
                                    .attempts = 3};
@@ -306,6 +307,10 @@ static bool set_source(struct ln_conf_channel *ch, const char *key, struct ln_sp
     }
     if (strcmp(key, "duplicate_window") == 0)
         return set_number(&ch->duplicate_window_s, v, 0, 1e9);
+    if (strcmp(key, "max_connections_per_address") == 0)
+        return set_unsigned(&ch->max_per_address, v, 1e6);
+    if (strcmp(key, "frame_timeout") == 0)
+        return set_number(&ch->frame_s, v, 0.1, 86400);
     if (strcmp(key, "max_connections") == 0)
         return set_unsigned(&ch->max_connections, v, 1e6);
     if (strncmp(key, "tls", 3) == 0)

@@ -52,6 +52,8 @@ struct ln_conf_channel {
     unsigned max_connections;
     enum ln_duplicates duplicates;
     double duplicate_window_s;
+    unsigned max_connections, max_per_address; /* the latter 0: no limit */
+    double frame_s;
     char **allow;
     unsigned nallow;
     struct ln_charset_policy charset; /* of what senders send */

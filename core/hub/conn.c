@@ -22,6 +22,7 @@ void ln_conn_free(struct ln_conn *k)
     ln_owed_drop(k);
     if (k->late_end)
         event_free(k->late_end);
+    (void)ln_source_count_held(k, 0);
     ln_mllp_fini(&k->mllp);
     ln_stream_fini(&k->stream);
     LIST_REMOVE(k, link);
@@ -258,6 +259,8 @@ static void late_end(evutil_socket_t fd, short what, void *arg)
     k->nowed++; /* as in on_data */
     on_frame(k, frame);
     (void)ln_mllp_feed(&k->mllp, NULL, 0, &used, &frame); /* gives the frame's memory back */
+    (void)ln_source_count_held(k, ln_mllp_held(&k->mllp));
+    k->frame_us = 0;
     k->nowed--;
     ln_conn_settled(k);
 }
@@ -281,6 +284,7 @@ static void on_data(void *owner, const char *data, size_t len)
 {
     struct ln_conn *k = owner;
     size_t used;
+    bool whole = false;
     struct ln_span frame;
     if (k->refused)
         return;
@@ -304,6 +308,7 @@ static void on_data(void *owner, const char *data, size_t len)
             break;
         if (ev == LN_MLLP_FRAME) {
             on_frame(k, frame);
+            whole = true;
             continue;
         }
         ln_log(LN_ERROR, "source", "frame_too_big", "channel=%s peer=%s limit=%llu closed=1",
@@ -316,9 +321,23 @@ static void on_data(void *owner, const char *data, size_t len)
         return;
     }
     count_deviations(k);
+    if (!ln_mllp_inside(&k->mllp))
+        k->frame_us = 0;
+    else if (whole || k->frame_us == 0)
+        k->frame_us = k->last_us;
     if (ln_mllp_pending_end(&k->mllp))
         wait_for_end(k);
     k->nowed--;
+    if (!ln_source_count_held(k, ln_mllp_held(&k->mllp))) {
+        ln_log(LN_ERROR, "source", "too_much_unfinished", "channel=%s peer=%s bytes=%zu closed=1",
+               k->source->channel->name, k->name, ln_mllp_held(&k->mllp));
+        ln_mllp_fini(&k->mllp);
+        ln_mllp_init(&k->mllp, k->source->channel->conf->max_message);
+        (void)ln_source_count_held(k, 0);
+        ln_conn_refuse(k, ln_span(NULL, 0),
+                       "too many unfinished messages at this receiver: send again");
+        return;
+    }
     ln_conn_check_stop(k);
 }
 

@@ -406,6 +406,7 @@ struct ln_hub {
     int64_t watchdog_us, watchdog_last_us; /* service manager's; 0: none */
     bool ready, draining, finished, reading_stopped, loading, reload_again;
     int status;
+    size_t frames_held; /* bytes of unfinished frames over all connections */
     uint64_t ack_counter, not_stored;
     int64_t not_stored_logged_us;
     char ack_prefix[16];

@@ -16,7 +16,9 @@ enum {
     LINGER_S = 10, /* how long a refused peer may go on sending */
     REFUSED_MAX = 256,
     PEERS_MAX = 256,
+    FRAME_RATE = 1024, /* bytes a second: what an unfinished frame must grow by in the end */
 };
+static const size_t HELD_MAX = (size_t)512 << 20; /* of unfinished frames, all together */
 static const uint64_t BACKLOG_LOW = 12u << 20;
 
 void ln_source_relieve(struct ln_hub *h)
@@ -96,12 +98,40 @@ void ln_source_tls_failed(struct ln_conn *k, const char *why)
            s->channel->name, k->name, (unsigned long long)s->tls_failed, why);
 }
 
+bool ln_source_count_held(struct ln_conn *k, size_t held)
+{
+    struct ln_hub *h = k->source->channel->hub;
+    h->frames_held += held - k->held;
+    k->held = held;
+    return h->frames_held <= HELD_MAX;
+}
+
+/* Connections of one address; most sites have few, so that counting them is quicker than a table.
+ */
+static bool too_many_of(const struct ln_source *s, const char *name)
+{
+    unsigned limit = s->channel->conf->max_per_address, n = 0;
+    const char *colon = strrchr(name, ':');
+    size_t len = colon ? (size_t)(colon - name) + 1 : strlen(name);
+    const struct ln_conn *k;
+    if (limit == 0)
+        return false;
+    LIST_FOREACH (k, &s->conns, link)
+        n += strncmp(k->name, name, len) == 0;
+    return n >= limit;
+}
+
 static void on_accept(void *owner, int fd, const char *name)
 {
     struct ln_source *s = owner;
     struct ln_channel *c = s->channel;
     if (!allowed(c->conf, name)) {
         log_refusal(s, name, "peer_not_allowed", ++s->denied);
+        close(fd);
+        return;
+    }
+    if (too_many_of(s, name)) {
+        log_refusal(s, name, "too_many_connections_of_address", ++s->over_limit);
         close(fd);
         return;
     }
@@ -242,6 +272,14 @@ const struct ln_tls *ln_source_tls(const struct ln_channel *c)
     return c->source ? c->source->tls : NULL;
 }
 
+/* Bytes that trickle in keep a connection and its memory for ever: beyond frame_timeout they must
+ * come at FRAME_RATE at least. */
+static bool too_slow(const struct ln_conn *k, int64_t mono_us)
+{
+    double over = (double)(mono_us - k->frame_us) / 1e6 - k->source->channel->conf->frame_s;
+    return over > 0 && (double)ln_mllp_held(&k->mllp) < over * FRAME_RATE;
+}
+
 static void conn_tick(struct ln_conn *k, int64_t mono_us)
 {
     const struct ln_channel *c = k->source->channel;
@@ -257,6 +295,11 @@ static void conn_tick(struct ln_conn *k, int64_t mono_us)
         ln_log(LN_WARN, "source", "unfinished_frame",
                "channel=%s peer=%s bytes=%zu idle_s=%.0f closed=1", c->name, k->name,
                ln_mllp_held(&k->mllp), idle);
+        ln_conn_free(k);
+    } else if (k->frame_us && too_slow(k, mono_us)) {
+        ln_log(LN_WARN, "source", "slow_frame",
+               "channel=%s peer=%s bytes=%zu limit_s=%.1f closed=1", c->name, k->name,
+               ln_mllp_held(&k->mllp), c->conf->frame_s);
         ln_conn_free(k);
     } else if (c->conf->idle_s > 0 && idle > c->conf->idle_s) {
         ln_log(LN_INFO, "source", "idle", "channel=%s peer=%s idle_s=%.0f closed=1", c->name,

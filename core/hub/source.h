@@ -20,6 +20,8 @@ struct ln_conn {
     TAILQ_HEAD(ln_owed_list, ln_owed) owed;
     unsigned nowed;
     struct event *late_end;
+    int64_t frame_us; /* when the unfinished frame began; 0: there is none */
+    size_t held; /* of it, as counted in the hub's sum */
     int64_t last_us; /* last bytes, last reply, or when it began to close */
     bool eof, closing;
     bool spoke; /* its first bytes were looked at */
@@ -46,6 +48,8 @@ struct ln_source {
 };
 
 void ln_source_free(struct ln_source *s);
+/* What k holds of an unfinished frame has changed; false: all together hold too much. */
+bool ln_source_count_held(struct ln_conn *k, size_t held);
 /* A connection could not be made secure, or should have been: counted, and logged once a second. */
 void ln_source_tls_failed(struct ln_conn *k, const char *why);
 

@@ -193,6 +193,9 @@ void ln_tls_why_verify(long error, const X509 *cert, const char *host, char *out
                  whose, subject);
         return;
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+        snprintf(out, cap, "%s CA %s is not trusted here: add that CA's certificate to ca", whose,
+                 subject);
+        return;
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "hl7/ack.h"
+#include "net/tls.h"
 #include "role/histogram.h"
 #include "role/payload.h"
 
@@ -61,6 +62,7 @@ struct ln_client_options {
     void (*on_tick)(void *arg, const struct ln_client_totals *t); /* about 10 times a second */
     void *arg;
     const volatile int *stop; /* becomes non-zero: end now */
+    struct ln_tls *tls; /* NULL: in clear */
 };
 
 /* Connects, sends, waits for all replies. LN_ENOTFOUND (host), LN_ECLOSED (cannot connect, or not

@@ -42,6 +42,9 @@ void ln_link_drop(struct ln_client *c, struct ln_link *k)
         c->connected--;
         k->target->connected--;
     }
+    ln_tls_close(k->tls);
+    k->tls = NULL;
+    k->greeting = false;
     if (k->fd >= 0)
         close(k->fd);
     k->fd = -1;
@@ -89,6 +92,32 @@ void ln_link_refused(struct ln_client *c, struct ln_link *k, int error, int64_t 
     }
 }
 
+static void connected(struct ln_client *c, struct ln_link *k)
+{
+    c->connecting--;
+    c->connected++;
+    k->target->connected++;
+    k->lost_us = 0;
+    k->state = LN_LINK_IDLE;
+    ln_link_watch(c, k, false);
+}
+
+bool ln_link_greet(struct ln_client *c, struct ln_link *k)
+{
+    int code = ln_tls_handshake(k->tls);
+    if (code == LN_EAGAIN) {
+        ln_link_watch(c, k, ln_tls_wants_write(k->tls));
+        return false;
+    }
+    if (code != LN_OK) {
+        ln_client_fail(c, k->target, LN_ETLS, "no TLS with", ln_tls_why(k->tls));
+        return false;
+    }
+    k->greeting = false;
+    connected(c, k);
+    return true;
+}
+
 bool ln_link_connected(struct ln_client *c, struct ln_link *k, int64_t now)
 {
     int error = 0;
@@ -97,12 +126,14 @@ bool ln_link_connected(struct ln_client *c, struct ln_link *k, int64_t now)
         ln_link_refused(c, k, error ? error : errno, now);
         return false;
     }
-    c->connecting--;
-    c->connected++;
-    k->target->connected++;
-    k->lost_us = 0;
-    k->state = LN_LINK_IDLE;
-    ln_link_watch(c, k, false);
+    if (c->opt->tls) {
+        k->tls = ln_tls_open(c->opt->tls, k->fd, k->target->name->host);
+        k->greeting = k->tls != NULL;
+        if (!k->tls)
+            ln_client_fail(c, k->target, LN_ENOMEM, "no TLS with", "out of memory");
+        return k->tls && ln_link_greet(c, k);
+    }
+    connected(c, k);
     return true;
 }
 

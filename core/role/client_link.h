@@ -25,6 +25,8 @@ struct ln_link_target {
 struct ln_link {
     enum ln_link_state state;
     int fd;
+    struct ln_tls_session *tls; /* NULL: in clear */
+    bool greeting; /* LN_LINK_CONNECTING: the handshake is under way */
     struct ln_link_target *target;
     const struct addrinfo *address;
     bool want_out; /* EPOLLOUT is set */
@@ -73,6 +75,8 @@ void ln_link_lost(struct ln_client *c, struct ln_link *k, int64_t now);
 void ln_link_refused(struct ln_client *c, struct ln_link *k, int error, int64_t now);
 /* Connecting came to an end: true when it is connected. */
 bool ln_link_connected(struct ln_client *c, struct ln_link *k, int64_t now);
+/* One more step of the TLS handshake: true when it is connected. */
+bool ln_link_greet(struct ln_client *c, struct ln_link *k);
 /* Begins to connect those that want it, as many at once as is polite. */
 void ln_link_dial_more(struct ln_client *c, int64_t now);
 

@@ -14,10 +14,12 @@
 #include "role/option.h"
 #include "role/receiver.h"
 #include "role/role.h"
+#include "role/tls_files.h"
 
 struct listen {
     struct ln_receiver_options receiver;
     const char *out;
+    struct ln_tls_files tls;
     bool json, quiet;
     uint64_t file; /* number of the last file written */
     struct ln_buf line;
@@ -126,6 +128,12 @@ static bool on_message(void *arg, const struct ln_received *r)
     return true;
 }
 
+static void on_refused(void *arg, const char *peer, const char *why)
+{
+    (void)arg;
+    fprintf(stderr, "lunate listen: no TLS with %s: %s\n", peer, why);
+}
+
 static void on_idle(void *arg)
 {
     (void)arg;
@@ -195,6 +203,9 @@ static int prepare(struct listen *l, int argc, char **argv)
         {"count", LN_OPTION_COUNT, &l->receiver.count},
         {"json", LN_OPTION_FLAG, &l->json},
         {"quiet", LN_OPTION_FLAG, &l->quiet},
+        {"tls-cert", LN_OPTION_WORD, &l->tls.cert},
+        {"tls-key", LN_OPTION_WORD, &l->tls.key},
+        {"client-ca", LN_OPTION_WORD, &l->tls.ca},
         {NULL, LN_OPTION_FLAG, NULL},
     };
     char *end;
@@ -218,6 +229,13 @@ static int prepare(struct listen *l, int argc, char **argv)
         }
     if (ack && l->receiver.answer)
         return ln_option_usage("listen", "--ack is AA, AE, AR or none, not \"%s\"", ack);
+    struct ln_err err = {0};
+    if ((l->tls.key || l->tls.ca) && !l->tls.cert)
+        return ln_option_usage("listen", "--tls-key and --client-ca go with --tls-cert");
+    if (l->tls.cert && ln_tls_from_files(&l->tls, true, &l->receiver.tls, &err) != LN_OK) {
+        fprintf(stderr, "lunate listen: %s\n", err.text);
+        return LN_EXIT_WRONG;
+    }
     if (l->out && mkdir(l->out, 0700) < 0 && errno != EEXIST) {
         fprintf(stderr, "lunate listen: cannot create %s: %s\n", l->out, strerror(errno));
         return LN_EXIT_WRONG;
@@ -239,6 +257,7 @@ int ln_role_listen(int argc, char **argv)
     l.receiver.on_ready = on_ready;
     l.receiver.on_message = on_message;
     l.receiver.on_idle = on_idle;
+    l.receiver.on_refused = on_refused;
     l.receiver.arg = &l;
     l.receiver.stop = &stopped;
     status = LN_EXIT_OK;
@@ -248,6 +267,7 @@ int ln_role_listen(int argc, char **argv)
         fprintf(stderr, "lunate listen: %s\n", err.text);
         status = LN_EXIT_WRONG;
     }
+    ln_tls_unref(l.receiver.tls);
     ln_buf_fini(&l.line);
     return status;
 }

@@ -26,6 +26,8 @@ struct peer {
     int fd; /* -1 once closed */
     unsigned delayed; /* answers in the delay queue: they keep the record alive */
     bool want_out;
+    struct ln_tls_session *tls; /* NULL: in clear */
+    bool greeting;
     int64_t end_due_us; /* 0 = not waiting for a CR */
     struct ln_mllp in;
     struct ln_buf out;
@@ -55,6 +57,8 @@ static void peer_close(struct receiver *r, struct peer *p)
 {
     if (p->fd < 0)
         return;
+    ln_tls_close(p->tls);
+    p->tls = NULL;
     close(p->fd);
     p->fd = -1;
     r->t->open--;
@@ -82,10 +86,39 @@ static void bury(struct receiver *r)
 
 /* ---- answering ---- */
 
+static void watch(struct receiver *r, struct peer *p, bool out)
+{
+    struct epoll_event ev = {.events = EPOLLIN | (out ? EPOLLOUT : 0), .data.ptr = p};
+    if (out != p->want_out)
+        epoll_ctl(r->epfd, EPOLL_CTL_MOD, p->fd, &ev);
+    p->want_out = out;
+}
+
+/* As send and recv: with TLS as well. */
+static ssize_t transmit(struct peer *p)
+{
+    if (!p->tls)
+        return send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    long n = ln_tls_write(p->tls, p->out.data, p->out.len);
+    errno = n == 0 ? EAGAIN : EPIPE;
+    return n > 0 ? n : -1;
+}
+
+static ssize_t receive(struct receiver *r, struct peer *p)
+{
+    if (!p->tls)
+        return recv(p->fd, r->buffer, sizeof r->buffer, MSG_DONTWAIT);
+    long n = ln_tls_read(p->tls, r->buffer, sizeof r->buffer);
+    errno = n == LN_EAGAIN ? EAGAIN : ECONNRESET;
+    return n < 0 ? -1 : n;
+}
+
 static void flush(struct receiver *r, struct peer *p)
 {
+    if (p->greeting)
+        return;
     if (p->out.len) {
-        ssize_t n = send(p->fd, p->out.data, p->out.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = transmit(p);
         if (n < 0 && errno != EAGAIN && errno != EINTR) {
             peer_close(r, p);
             return;
@@ -95,12 +128,7 @@ static void flush(struct receiver *r, struct peer *p)
         else if (n > 0)
             ln_buf_drop(&p->out, (size_t)n);
     }
-    bool out = p->out.len > 0;
-    if (out != p->want_out) {
-        struct epoll_event ev = {.events = EPOLLIN | (out ? EPOLLOUT : 0), .data.ptr = p};
-        epoll_ctl(r->epfd, EPOLL_CTL_MOD, p->fd, &ev);
-        p->want_out = out;
-    }
+    watch(r, p, p->out.len > 0);
 }
 
 static int write_ack(struct receiver *r, struct ln_buf *out, const struct ln_header *h, bool kept,
@@ -237,7 +265,7 @@ static void on_readable(struct receiver *r, struct peer *p)
 {
     struct ln_span frame;
     const char *data = r->buffer;
-    ssize_t n = recv(p->fd, r->buffer, sizeof r->buffer, MSG_DONTWAIT);
+    ssize_t n = receive(r, p);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n == 0 && ln_mllp_pending_end(&p->in) && ln_mllp_finish(&p->in, &frame) == LN_MLLP_FRAME) {
@@ -259,6 +287,36 @@ static void on_readable(struct receiver *r, struct peer *p)
     }
     note_end(r, p);
     flush(r, p);
+}
+
+/* One more step of the handshake; true when it is done now. */
+static bool greet(struct receiver *r, struct peer *p)
+{
+    int code = ln_tls_handshake(p->tls);
+    if (code == LN_EAGAIN) {
+        watch(r, p, ln_tls_wants_write(p->tls));
+        return false;
+    }
+    p->greeting = false;
+    if (code == LN_OK) {
+        watch(r, p, false);
+        return ln_tls_pending(p->tls);
+    }
+    r->opt->on_refused(r->opt->arg, p->name, ln_tls_why(p->tls));
+    peer_close(r, p);
+    return false;
+}
+
+static void on_event(struct receiver *r, struct peer *p, uint32_t events)
+{
+    if (p->greeting && !greet(r, p))
+        return;
+    if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
+        do
+            on_readable(r, p);
+        while (p->fd >= 0 && p->tls && ln_tls_pending(p->tls));
+    else
+        flush(r, p);
 }
 
 /* ---- connections ---- */
@@ -285,6 +343,13 @@ static void on_acceptable(struct receiver *r)
                     NI_NUMERICHOST | NI_NUMERICSERV);
         snprintf(p->name, sizeof p->name, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
         p->fd = fd;
+        p->tls = r->opt->tls ? ln_tls_open(r->opt->tls, fd, NULL) : NULL;
+        p->greeting = p->tls != NULL;
+        if (r->opt->tls && !p->tls) { /* never in clear instead */
+            free(p);
+            close(fd);
+            return;
+        }
         ln_mllp_init(&p->in, FRAME_MAX);
         TAILQ_INSERT_TAIL(&r->peers, p, link);
         r->t->connections++;
@@ -359,10 +424,8 @@ static void loop(struct receiver *r)
             struct peer *p = ev[i].data.ptr;
             if (!p)
                 on_acceptable(r);
-            else if (p->fd >= 0 && ev[i].events & (EPOLLIN | EPOLLERR | EPOLLHUP))
-                on_readable(r, p);
             else if (p->fd >= 0)
-                flush(r, p);
+                on_event(r, p, ev[i].events);
         }
         if (!STAILQ_EMPTY(&r->delayed))
             send_due(r, ln_mono_us());

@@ -10,6 +10,7 @@
 #include "hl7/ack.h"
 #include "hl7/header.h"
 #include "hl7/mllp.h"
+#include "net/tls.h"
 
 struct ln_received {
     int64_t time_us;
@@ -37,6 +38,8 @@ struct ln_receiver_options {
     /* A message; false: it could not be kept, and is answered AE whatever `code` says. */
     bool (*on_message)(void *arg, const struct ln_received *r);
     void (*on_idle)(void *arg); /* after each round of events */
+    void (*on_refused)(void *arg, const char *peer, const char *why); /* no TLS with it */
+    struct ln_tls *tls; /* NULL: in clear */
     void *arg;
     const volatile int *stop; /* set by a handler of SIGINT or SIGTERM, which wake the loop */
 };

@@ -11,6 +11,7 @@
 #include "role/client.h"
 #include "role/option.h"
 #include "role/role.h"
+#include "role/tls_files.h"
 
 #define FAILURES_SHOWN 10
 #define REPLIES_KEPT   100
@@ -21,6 +22,8 @@ struct send {
     struct ln_client_options client;
     struct ln_client_target *targets;
     char *address; /* what they point into */
+    struct ln_tls_files tls;
+    bool secure;
     bool json, show, each; /* each: a line per reply, instead of figures alone */
     bool bar, bar_drawn;
     uint64_t failures;
@@ -251,7 +254,7 @@ static int finish(struct send *s, const struct ln_client_totals *t, int rc,
     }
     if (rc != LN_OK) {
         fprintf(stderr, "lunate send: %s%s\n", err->text,
-                t->sent ? "" : " (is it running, and is this its port?)");
+                t->sent || err->code == LN_ETLS ? "" : " (is it running, and is this its port?)");
         return LN_EXIT_NO_ENGINE;
     }
     if (t->interrupted)
@@ -291,7 +294,6 @@ static int prepare(struct send *s, int argc, char **argv)
 {
     uint64_t count = 0, connections = 0;
     double timeout = 10;
-    bool tls = false;
     const struct ln_option options[] = {
         {"count", LN_OPTION_COUNT, &count},
         {"connections", LN_OPTION_COUNT, &connections},
@@ -302,14 +304,23 @@ static int prepare(struct send *s, int argc, char **argv)
         {"whole", LN_OPTION_FLAG, &s->payload.whole},
         {"show", LN_OPTION_FLAG, &s->show},
         {"json", LN_OPTION_FLAG, &s->json},
-        {"tls", LN_OPTION_FLAG, &tls},
+        {"tls", LN_OPTION_FLAG, &s->secure},
+        {"ca", LN_OPTION_WORD, &s->tls.ca},
+        {"cert", LN_OPTION_WORD, &s->tls.cert},
+        {"key", LN_OPTION_WORD, &s->tls.key},
+        {"server-name", LN_OPTION_WORD, &s->tls.server_name},
+        {"insecure", LN_OPTION_FLAG, &s->tls.insecure},
         {NULL, LN_OPTION_FLAG, NULL},
     };
     int words = ln_option_parse(argc, argv, options);
     if (words < 0)
         return LN_EXIT_USAGE;
-    if (tls)
-        return ln_option_usage("send", "--tls is not available in this version");
+    bool more = s->tls.ca || s->tls.cert || s->tls.key || s->tls.server_name || s->tls.insecure;
+    if (more && !s->secure)
+        return ln_option_usage("send",
+                               "--ca, --cert, --key, --server-name and --insecure go with --tls");
+    if (s->tls.key && !s->tls.cert)
+        return ln_option_usage("send", "--key goes with --cert");
     if (words < 1)
         return ln_option_usage("send", "where to? Give HOST:PORT and the files to send");
     if (!take_targets(s, argv[2]))
@@ -320,6 +331,11 @@ static int prepare(struct send *s, int argc, char **argv)
         return ln_option_usage("send", "--timeout is in seconds, above 0, at most a day");
     if (connections > 60000)
         return ln_option_usage("send", "--connections is at most 60000");
+    struct ln_err tls_err = {0};
+    if (s->secure && ln_tls_from_files(&s->tls, false, &s->client.tls, &tls_err) != LN_OK) {
+        fprintf(stderr, "lunate send: %s\n", tls_err.text);
+        return LN_EXIT_WRONG;
+    }
     s->payload.need_id = s->client.unique_ids;
     for (int i = 0; i < words - 1; i++) {
         struct ln_err err = {0};
@@ -357,6 +373,7 @@ int ln_role_send(int argc, char **argv)
         int rc = ln_client_run(&s.client, &totals, &err);
         status = finish(&s, &totals, rc, &err);
     }
+    ln_tls_unref(s.client.tls);
     ln_payload_fini(&s.payload);
     ln_buf_fini(&s.replies);
     free(s.targets);

@@ -7,6 +7,7 @@ local proc = require "support.proc"
 local net = require "support.net"
 local json = require "support.json"
 local site = require "support.site"
+local certs = require "support.certs"
 
 local M = { seconds = 1.5, repeats = 5 }
 local here = "build/bench"
@@ -67,11 +68,24 @@ end
 
 local relay = [[
 return channel {
-  source = mllp.listen { port = %d, host = "127.0.0.1", max_connections = 20000 },
+  source = mllp.listen { port = %d, host = "127.0.0.1", max_connections = 20000%s },
   transform = function(msg) msg["PID-5.1"] = (msg["PID-5.1"] or ""):upper() end,
-  destinations = { out = mllp.send { host = "127.0.0.1", port = %d } },
+  destinations = { out = mllp.send { host = "127.0.0.1", port = %d%s } },
 }
 ]]
+
+-- Mutual TLS on both sides: a CA, and one certificate for hub, sender and receiver.
+local function tls_text(dir)
+  return dir and (', tls = { cert = "%s/hub.pem", key = "%s/hub.key", ca = "%s/ca.pem" }')
+    :format(dir, dir, dir) or ""
+end
+
+--- Certificates in a folder of their own.
+function M.certificates()
+  local dir = M.dir()
+  certs.ca(dir, "ca"):cert "hub"
+  return os.getenv "PWD" .. "/" .. dir
+end
 
 -- Ports side by side that are free, outside of the range that outgoing connections take.
 local next_port = 20000
@@ -85,12 +99,12 @@ local function ports(n)
   return list
 end
 
---- An engine with n relay channels that all deliver to one receiver.
-function M.engine(n)
-  local e = { channels = n, out = net.free_port() }
+--- An engine with n relay channels that all deliver to one receiver. tls: a folder of certificates.
+function M.engine(n, tls)
+  local e = { channels = n, tls = tls, out = net.free_port() }
   local files, targets = {}, {}
   for i, port in ipairs(ports(n)) do
-    files[("channels/c%04d.lua"):format(i)] = relay:format(port, e.out)
+    files[("channels/c%04d.lua"):format(i)] = relay:format(port, tls_text(tls), e.out, tls_text(tls))
     targets[i] = "127.0.0.1:" .. port
   end
   e.targets = table.concat(targets, ",")
@@ -134,14 +148,23 @@ local function send(o)
     argv[#argv + 1] = "--rate"
     argv[#argv + 1] = o.rate
   end
+  if o.tls then
+    for _, word in ipairs { "--tls", "--ca", o.tls .. "/ca.pem", "--cert", o.tls .. "/hub.pem",
+      "--key", o.tls .. "/hub.key" } do argv[#argv + 1] = word end
+  end
   local status, out, err = proc.run(argv)
   if status ~= 0 then error("send: " .. tostring(status) .. ": " .. err) end
   return json.decode(out)
 end
 
 --- `lunate listen`, which ends after n messages.
-function M.receiver(port, n)
-  local p = proc.spawn { site.binary(), "listen", port, "--quiet", "--json", "--count", n }
+function M.receiver(port, n, tls)
+  local argv = { site.binary(), "listen", port, "--quiet", "--json", "--count", n }
+  if tls then
+    for _, word in ipairs { "--tls-cert", tls .. "/hub.pem", "--tls-key", tls .. "/hub.key",
+      "--client-ca", tls .. "/ca.pem" } do argv[#argv + 1] = word end
+  end
+  local p = proc.spawn(argv)
   wait_ready(p, "listen")
   return p
 end
@@ -155,11 +178,11 @@ function M.measure(o)
     e = { port = net.free_port(), wire = true }
     e.targets = "127.0.0.1:" .. e.port
   end
-  if e.run or e.wire then r = M.receiver(e.out or e.port, n) end
+  if e.run or e.wire then r = M.receiver(e.out or e.port, n, e.tls) end
   if e.wire then e.pid = r.pid end
   local hub0, worker0 = M.cpu(e)
   local s = send { targets = o.targets or e.targets, n = n, connections = o.connections,
-    rate = o.rate }
+    rate = o.rate, tls = e.tls }
   local hub1, worker1 = M.cpu(e)
   local result = { sent = s.rate, rate = s.rate, p50 = s.latency_ms.p50 * 1000,
     p99 = s.latency_ms.p99 * 1000 }

@@ -352,6 +352,51 @@ describe("TLS destination", function()
   end)
 end)
 
+describe("send and listen with TLS", function()
+  after_each(site.cleanup)
+
+  local function send(port, ...)
+    local s = site.new { ["m.hl7"] = traffic.adt "V1" }
+    return s:run("send", "127.0.0.1:" .. port, s.path .. "/m.hl7", "--tls", ...)
+  end
+
+  it("to each other, and to an engine that wants a certificate", function()
+    local port = net.free_port()
+    local p = proc.spawn { site.binary(), "listen", tostring(port), "--tls-cert", file "lab.pem",
+      "--tls-key", file "lab.key", "--client-ca", file "ca.pem", stdout = "file" }
+    sys.wait_until(function() return p:err():find "ready" end, 5, "ready")
+    local own = { "--cert", file "hub.pem", "--key", file "hub.key" }
+    local status, out, err = send(port, "--ca", file "ca.pem", unpack(own))
+    assert.equal(0, status, err)
+    assert.truthy(out:find "^AA")
+    status, out = send(port, "--ca", file "ca.pem", "--count", "200", "--connections", "8", "--unique-ids",
+      unpack(own))
+    assert.equal(0, status)
+    assert.truthy(out:find "accepted 200")
+    status, out, err = send(port, "--ca", file "ca.pem")
+    assert.equal(3, status)
+    assert.truthy(err:find("the peer wants a client certificate: set cert and key", 1, true), err)
+    status, out, err = send(port, unpack(own))
+    assert.equal(3, status)
+    assert.truthy(err:find("not trusted here", 1, true), err)
+    assert.equal(0, (send(port, "--insecure", unpack(own))))
+    status, out, err = send(port, "--ca", file "nowhere.pem")
+    assert.equal(1, status)
+    assert.truthy(err:find("nowhere.pem: No such file", 1, true))
+    local s = site.new { ["m.hl7"] = traffic.adt "V1" }
+    status, out, err = s:run("send", "127.0.0.1:" .. port, s.path .. "/m.hl7", "--ca", file "ca.pem")
+    assert.equal(2, status)
+    assert.truthy(err:find("go with --tls", 1, true))
+    status = s:run("send", "127.0.0.1:" .. port, s.path .. "/m.hl7")
+    assert.equal(1, status) -- in clear to a TLS port
+    assert.truthy(p:err():find("does not speak TLS (plain MLLP?)", 1, true))
+    p:close()
+    local e, hub = start(('%s, ca = "%s"'):format(pair "hub", file "ca.pem"))
+    assert.equal(0, (send(hub, "--ca", file "ca.pem", "--cert", file "lab.pem", "--key", file "lab.key")))
+    assert.equal(1, e:channel("in").received)
+  end)
+end)
+
 describe("check of tls", function()
   after_each(site.cleanup)
 

@@ -34,6 +34,8 @@ describe("role/loader", function()
       ["source.kind"] = "mllp", ["source.port"] = "6661", ["source.host"] = "127.0.0.1",
       ["source.idle_timeout"] = "0", ["source.max_message"] = "52428800",
       ["source.max_connections"] = "1000", ["source.allow"] = "",
+      ["source.max_connections_per_address"] = "0", ["source.frame_timeout"] = "60",
+      ["source.tls"] = "false", ["dest.lab.tls"] = "false",
       ["source.charset"] = "trust", ["dest.lab.charset"] = "",
       ["dest.lab.kind"] = "mllp", ["dest.lab.host"] = "127.0.0.1", ["dest.lab.port"] = "6662",
       ["dest.lab.timeout"] = "10", ["dest.lab.filter"] = "false", ["dest.lab.transform"] = "false",
@@ -135,8 +137,8 @@ return channel {
       ["destinations = { a = mllp.send { host = '', port = 1 } }"] = "host is not a host name",
       ["destinations = { a = mllp.send { host = 'h', port = 1, on_reply = { AA = 'retry' } } }"] =
         "unknown key 'AA' in on_reply",
-      ["destinations = { a = mllp.send { host = 'h', port = 1, tls = {} } }"] =
-        "tls is not available in this version",
+      ["destinations = { a = mllp.send { host = 'h', port = 1, tls = 5 } }"] =
+        "tls must be true or a table",
       ["destinations = { a = channel.to 'x y' }"] = "to is not a name",
       ["x = function() end, 5"] = "channel takes names, not list items",
     } do
@@ -148,7 +150,7 @@ return channel {
       ["mllp.listen { port = 70000 }"] = "port must be from 1 to 65535",
       ["mllp.listen { port = 'x' }"] = "port must be a number",
       ["mllp.listen {}"] = "mllp.listen needs a port",
-      ["mllp.listen { port = 1, tls = true }"] = "tls is not available in this version",
+      ["mllp.listen { port = 1, tls = true }"] = "tls must be a table with cert and key",
       ["mllp.listen { port = 1, charset = 'x' }"] = "charset is wrong: no character set 'x' is known",
       ["mllp.listen { port = 1, charset = { force = 'UTF-16' } }"] = "cannot travel in messages",
       ["mllp.listen { port = 1, charset = { as = '8859/1' } }"] = "takes default or force",
