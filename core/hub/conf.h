@@ -49,7 +49,6 @@ struct ln_conf_channel {
     int port;
     double idle_s;
     uint64_t max_message;
-    unsigned max_connections;
     enum ln_duplicates duplicates;
     double duplicate_window_s;
     unsigned max_connections, max_per_address; /* the latter 0: no limit */
