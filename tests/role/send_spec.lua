@@ -296,7 +296,7 @@ describe("lunate send", function()
         { "::1:2575", f }, { "127.0.0.1:1", f, "--count", "0" }, { "127.0.0.1:1", f, "--count" },
         { "127.0.0.1:1", f, "--cuont", "3" }, { "127.0.0.1:1", f, "--rate", "fast" },
         { "127.0.0.1:1", f, "--timeout", "0" }, { "127.0.0.1:1", f, "--json=1" },
-        { "127.0.0.1:1", f, "--tls" }, { "127.0.0.1:1", f, "-x" },
+        { "127.0.0.1:1", f, "--ca", "x" }, { "127.0.0.1:1", f, "-x" },
       } do
         local status, out, err = run(unpack(words))
         assert.equal(2, status, table.concat(words, " "))
