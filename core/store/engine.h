@@ -81,6 +81,7 @@ struct ln_committer {
     bool loaded; /* chans, maps and tail are what the store holds */
     MDB_cursor *cur[LN_DB_COUNT]; /* of txn, which frees them */
     uint64_t next_pos;
+    bool merging; /* the index may have something to merge */
     struct ln_tail tail;
     struct ln_buf scratch, input;
     unsigned appended; /* in this transaction */

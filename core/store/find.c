@@ -15,6 +15,8 @@ struct search {
     enum ln_index index;
     uint32_t chan; /* 0 = all */
     struct ln_span key;
+    uint64_t hash;
+    struct ln_index_state st;
     struct hit *hits; /* of the part that is being looked at */
     size_t nhits, cap;
 };
@@ -80,12 +82,10 @@ static int scan_tail(struct search *s)
 {
     MDB_cursor *c;
     MDB_val key, val;
-    uint64_t from;
-    int m = ln_index_end(s->r->env, s->r->txn, &from);
-    int rc = m ? ln_code_from_mdb(m) : ln_reader_cursor(s->r, LN_DB_LOG, &c);
+    int m, rc = ln_reader_cursor(s->r, LN_DB_LOG, &c);
     if (rc != LN_OK)
         return rc;
-    struct ln_key k = ln_key_pos(from);
+    struct ln_key k = ln_key_pos(s->st.end);
     m = ln_reader_seek(c, &k, 0, &key, &val);
     while (m == LN_OK && rc == LN_OK) {
         rc = check(s, ln_get_u64(key.mv_data), ln_val_span(val));
@@ -94,16 +94,16 @@ static int scan_tail(struct search *s)
     return rc;
 }
 
-static int scan_block(struct search *s, struct ln_span rec, uint64_t hash)
+static int scan_block(struct search *s, unsigned level, struct ln_span rec)
 {
     struct ln_index_block b;
     int rc = ln_index_open(rec, &b);
     if (rc != LN_OK)
         return rc;
     size_t n = b.entries.len / LN_INDEX_ENTRY;
-    for (size_t i = ln_index_search(&b, hash); rc == LN_OK && i < n; i++) {
+    for (size_t i = ln_index_search(&b, level, s->hash); rc == LN_OK && i < n; i++) {
         const char *e = b.entries.ptr + i * LN_INDEX_ENTRY;
-        if (ln_get_u64(e) != hash)
+        if (ln_get_u64(e) != s->hash)
             break;
         uint64_t pos = ln_get_u64(e + 8);
         struct ln_key k = ln_key_pos(pos);
@@ -117,30 +117,65 @@ static int scan_block(struct search *s, struct ln_span rec, uint64_t hash)
     return rc;
 }
 
+/* A run, newest first: its own part of the hash, or what is below it. */
+static int scan_run(struct search *s, unsigned level, uint64_t run, struct ln_found *found,
+                    unsigned max, unsigned *n)
+{
+    struct ln_key k = ln_index_key(s->index, level, run, ln_index_part(level, s->hash));
+    MDB_val key = ln_key_val(&k), val;
+    int m = mdb_get(s->r->txn, s->r->env->db[LN_DB_IDX], &key, &val), rc = LN_OK;
+    if (!m) {
+        rc = scan_block(s, level, ln_val_span(val));
+        give(s, found, max, n);
+    } else if (m != MDB_NOTFOUND) {
+        return ln_code_from_mdb(m);
+    }
+    for (unsigned i = LN_INDEX_FAN; m && level && i-- > 0 && rc == LN_OK && *n < max;)
+        rc = scan_run(s, level - 1, run * LN_INDEX_FAN + i, found, max, n);
+    return rc;
+}
+
+/* The oldest run of the highest level that anything of this kind is left of. */
+static int oldest_run(struct search *s, uint64_t *run)
+{
+    MDB_cursor *c;
+    int rc = ln_reader_cursor(s->r, LN_DB_IDX, &c);
+    *run = UINT64_MAX;
+    for (unsigned level = 0; level < LN_INDEX_LEVELS && rc == LN_OK; level++) {
+        MDB_val key, val;
+        struct ln_key k = ln_index_key(s->index, level, 0, 0);
+        rc = ln_reader_seek(c, &k, 2, &key, &val);
+        uint64_t top =
+            rc ? UINT64_MAX
+               : ln_get_u64((char *)key.mv_data + 2) >> (4 * (LN_INDEX_LEVELS - 1 - level));
+        *run = top < *run ? top : *run;
+        rc = rc == LN_ENOTFOUND ? LN_OK : rc;
+    }
+    return rc;
+}
+
 int ln_find(struct ln_reader *r, enum ln_index index, uint32_t chan, struct ln_span key,
             struct ln_found *found, unsigned max, unsigned *n)
 {
+    const unsigned top = LN_INDEX_LEVELS - 1;
     struct search s = {.r = r, .index = index, .chan = chan, .key = key};
-    MDB_cursor *c;
-    MDB_val k, val;
-    unsigned char last[1] = {(unsigned char)(index + 1)};
+    uint64_t first;
     *n = 0;
     if ((index != LN_INDEX_CONTROL_ID && index != LN_INDEX_PATIENT) || key.len == 0)
         return LN_EINVAL;
-    uint64_t hash = ln_hash_sip(r->env->hash_key, key.ptr, key.len);
-    int rc = scan_tail(&s);
+    s.hash = ln_hash_sip(r->env->hash_key, key.ptr, key.len);
+    int rc = ln_code_from_mdb(ln_index_state(r->env, r->txn, &s.st));
+    if (rc == LN_OK)
+        rc = scan_tail(&s);
     give(&s, found, max, n);
     if (rc == LN_OK)
-        rc = ln_reader_cursor(r, LN_DB_IDX, &c);
-    if (rc == LN_OK) {
-        k = (MDB_val){1, last};
-        int m = mdb_cursor_get(c, &k, &val, MDB_SET_RANGE);
-        for (m = mdb_cursor_get(c, &k, &val, m ? MDB_LAST : MDB_PREV);
-             !m && rc == LN_OK && *n < max && *(unsigned char *)k.mv_data == index;
-             m = mdb_cursor_get(c, &k, &val, MDB_PREV)) {
-            rc = scan_block(&s, ln_val_span(val), hash);
-            give(&s, found, max, n);
-        }
+        rc = oldest_run(&s, &first);
+    uint64_t blocks = s.st.blocks[index - 1];
+    uint64_t run = blocks ? (blocks - 1) >> (4 * top) : 0;
+    for (; rc == LN_OK && blocks && run >= first && *n < max; run--) {
+        rc = scan_run(&s, top, run, found, max, n);
+        if (run == 0)
+            break;
     }
     free(s.hits);
     return rc;

@@ -47,50 +47,44 @@ static int by_hash(const void *a, const void *b)
     return x->pos < y->pos ? -1 : x->pos > y->pos;
 }
 
-static int write_block(struct ln_entry *e, unsigned n, struct ln_buf *out)
+int ln_index_put(const struct ln_env *e, MDB_txn *txn, struct ln_key k, struct ln_span entries,
+                 struct ln_buf *scratch)
 {
-    out->len = 0;
-    if (ln_buf_reserve(out, LN_RECORD_HEAD + 16 + (size_t)n * LN_INDEX_ENTRY) != LN_OK)
-        return ENOMEM;
-    struct ln_enc enc = {out->data};
-    ln_enc_head(&enc, 0);
-    ln_enc_u64(&enc, e[0].pos);
-    ln_enc_u64(&enc, e[n - 1].pos);
-    qsort(e, n, sizeof *e, by_hash);
-    for (unsigned i = 0; i < n; i++) {
-        struct ln_key k = {.len = 0};
-        ln_key_u64(&k, e[i].hash);
-        ln_key_u64(&k, e[i].pos);
-        ln_enc_raw(&enc, ln_span((const char *)k.b, k.len));
+    uint64_t first = entries.len ? UINT64_MAX : 0, last = 0;
+    for (size_t i = 0; i < entries.len; i += LN_INDEX_ENTRY) {
+        uint64_t pos = ln_get_u64(entries.ptr + i + 8);
+        first = pos < first ? pos : first;
+        last = pos > last ? pos : last;
     }
-    out->len = (size_t)(enc.p - out->data);
-    return 0;
+    scratch->len = 0;
+    if (ln_buf_reserve(scratch, LN_RECORD_HEAD + 16 + entries.len) != LN_OK)
+        return ENOMEM;
+    struct ln_enc enc = {scratch->data};
+    ln_enc_head(&enc, 0);
+    ln_enc_u64(&enc, first);
+    ln_enc_u64(&enc, last);
+    ln_enc_raw(&enc, entries);
+    MDB_val key = ln_key_val(&k);
+    return ln_part_seal(txn, e->db[LN_DB_IDX], &key,
+                        ln_span(scratch->data, (size_t)(enc.p - scratch->data)), 0);
 }
 
-static struct ln_key block_key(unsigned kind, uint64_t no)
+static int write_block(const struct ln_env *e, MDB_txn *txn, struct ln_key k, struct ln_entry *at,
+                       unsigned n, struct ln_buf *scratch)
 {
-    struct ln_key k = {.len = 0};
-    ln_key_u8(&k, (uint8_t)kind);
-    ln_key_u64(&k, no);
-    return k;
-}
-
-/* Number of the newest block of a kind, 0 when there is none. */
-static int last_block(const struct ln_env *e, MDB_txn *txn, unsigned kind, uint64_t *no)
-{
-    MDB_cursor *c;
-    struct ln_key k = block_key(kind + 1, 0);
-    MDB_val key = ln_key_val(&k), val;
-    int rc = mdb_cursor_open(txn, e->db[LN_DB_IDX], &c);
-    if (rc)
-        return rc;
-    rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-    rc = mdb_cursor_get(c, &key, &val, rc ? MDB_LAST : MDB_PREV);
-    *no = 0;
-    if (!rc && key.mv_size == 9 && *(unsigned char *)key.mv_data == kind)
-        *no = ln_get_u64((char *)key.mv_data + 1);
-    mdb_cursor_close(c);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    struct ln_buf raw = {0};
+    if (ln_buf_reserve(&raw, (size_t)n * LN_INDEX_ENTRY) != LN_OK)
+        return ENOMEM;
+    struct ln_enc enc = {raw.data};
+    qsort(at, n, sizeof *at, by_hash);
+    for (unsigned i = 0; i < n; i++) {
+        struct ln_key entry = ln_key_pos(at[i].hash);
+        ln_key_u64(&entry, at[i].pos);
+        ln_enc_raw(&enc, ln_span((const char *)entry.b, entry.len));
+    }
+    int rc = ln_index_put(e, txn, k, ln_span(raw.data, (size_t)n * LN_INDEX_ENTRY), scratch);
+    ln_buf_fini(&raw);
+    return rc;
 }
 
 static MDB_val indexed_key(void)
@@ -98,41 +92,39 @@ static MDB_val indexed_key(void)
     return ln_span_val(ln_span_str("indexed"));
 }
 
-int ln_index_end(const struct ln_env *e, MDB_txn *txn, uint64_t *pos)
+int ln_index_state(const struct ln_env *e, MDB_txn *txn, struct ln_index_state *st)
 {
     MDB_val key = indexed_key(), val;
     int rc = mdb_get(txn, e->db[LN_DB_META], &key, &val);
-    *pos = 0;
-    if (!rc && val.mv_size != sizeof *pos)
+    *st = (struct ln_index_state){.end = 0};
+    if (rc)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    if (val.mv_size != 8 + 8 * LN_INDEX_KINDS)
         return MDB_CORRUPTED;
-    if (!rc)
-        *pos = ln_get_u64(val.mv_data);
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    st->end = ln_get_u64(val.mv_data);
+    for (unsigned i = 0; i < LN_INDEX_KINDS; i++)
+        st->blocks[i] = ln_get_u64((char *)val.mv_data + 8 + 8 * i);
+    return 0;
 }
 
 int ln_index_flush(const struct ln_env *e, MDB_txn *txn, struct ln_tail *t, uint64_t end,
                    struct ln_buf *scratch)
 {
-    for (unsigned kind = 1; kind <= LN_INDEX_KINDS; kind++) {
-        uint64_t no;
-        int rc = last_block(e, txn, kind, &no);
-        unsigned n = t->n[kind - 1];
+    struct ln_index_state st;
+    int rc = ln_index_state(e, txn, &st);
+    struct ln_key k = ln_key_pos(end);
+    for (unsigned i = 0; i < LN_INDEX_KINDS && !rc; i++) {
+        unsigned n = t->n[i];
         for (unsigned at = 0; !rc && at < n; at += LN_INDEX_BLOCK) {
             unsigned left = n - at;
-            rc = write_block(t->e[kind - 1] + at, left < LN_INDEX_BLOCK ? left : LN_INDEX_BLOCK,
-                             scratch);
-            struct ln_key k = block_key(kind, ++no);
-            MDB_val key = ln_key_val(&k);
-            if (!rc)
-                rc = ln_part_seal(txn, e->db[LN_DB_IDX], &key, ln_buf_span(scratch), 0);
+            rc = write_block(e, txn, ln_index_key(i + 1, 0, st.blocks[i]++, 0), t->e[i] + at,
+                             left < LN_INDEX_BLOCK ? left : LN_INDEX_BLOCK, scratch);
         }
-        if (rc)
-            return rc;
-        t->n[kind - 1] = 0;
+        t->n[i] = 0;
+        ln_key_u64(&k, st.blocks[i]);
     }
-    struct ln_key k = ln_key_pos(end);
     MDB_val key = indexed_key(), val = ln_key_val(&k);
-    return mdb_put(txn, e->db[LN_DB_META], &key, &val, 0);
+    return rc ? rc : mdb_put(txn, e->db[LN_DB_META], &key, &val, 0);
 }
 
 int ln_index_open(struct ln_span rec, struct ln_index_block *b)
@@ -165,37 +157,47 @@ static int is_needed(const struct ln_env *e, MDB_txn *txn, const struct ln_index
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* Drops up to DROP of the oldest blocks of a level. */
+static int trim_level(const struct ln_env *e, MDB_txn *txn, MDB_cursor *c, unsigned kind,
+                      unsigned level)
+{
+    enum { DROP = 4 };
+    int rc = 0;
+    for (unsigned i = 0; i < DROP && !rc; i++) {
+        struct ln_key k = ln_index_key(kind, level, 0, 0);
+        MDB_val key = ln_key_val(&k), val;
+        struct ln_index_block b;
+        bool needed = true;
+        rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
+        if (rc || memcmp(key.mv_data, k.b, 2) != 0 ||
+            ln_index_open(ln_val_span(val), &b) != LN_OK ||
+            (rc = is_needed(e, txn, &b, &needed)) != 0 || needed)
+            break;
+        rc = mdb_cursor_del(c, 0);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int ln_index_trim(const struct ln_env *e, MDB_txn *txn)
 {
     MDB_cursor *c;
     int rc = mdb_cursor_open(txn, e->db[LN_DB_IDX], &c);
     if (rc)
         return rc;
-    for (unsigned kind = 1; kind <= LN_INDEX_KINDS && !rc; kind++) {
-        struct ln_key k = block_key(kind, 0);
-        MDB_val key = ln_key_val(&k), val;
-        struct ln_index_block b;
-        bool needed = true;
-        rc = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE);
-        if (!rc && *(unsigned char *)key.mv_data == kind &&
-            ln_index_open(ln_val_span(val), &b) == LN_OK)
-            rc = is_needed(e, txn, &b, &needed);
-        if (!rc && !needed)
-            rc = mdb_cursor_del(c, 0);
-        if (rc == MDB_NOTFOUND)
-            rc = 0;
-    }
+    for (unsigned kind = 1; kind <= LN_INDEX_KINDS; kind++)
+        for (unsigned level = 0; level < LN_INDEX_LEVELS && !rc; level++)
+            rc = trim_level(e, txn, c, kind, level);
     mdb_cursor_close(c);
     return rc;
 }
 
-size_t ln_index_search(const struct ln_index_block *b, uint64_t hash)
+size_t ln_index_search(const struct ln_index_block *b, unsigned level, uint64_t hash)
 {
     const char *at = b->entries.ptr;
     size_t n = b->entries.len / LN_INDEX_ENTRY, lo = 0, hi = n;
     /* Hashes are spread evenly: look near the expected place first, so that few pages are touched.
      */
-    size_t guess = (size_t)((unsigned __int128)hash * n >> 64);
+    size_t guess = (size_t)((unsigned __int128)(hash << (4 * level)) * n >> 64);
     for (size_t step = 64; lo < hi && step < n; step *= 4) {
         size_t left = guess > step ? guess - step : 0, right = guess + step < n ? guess + step : n;
         if (left > lo && left < hi && ln_get_u64(at + left * LN_INDEX_ENTRY) < hash)

@@ -70,13 +70,13 @@ static int place(struct ln_committer *c, struct ln_op *op, uint64_t *pos)
 static int load_tail(struct ln_committer *c)
 {
     MDB_cursor *cur;
-    uint64_t from;
-    int rc = ln_index_end(c->env, c->txn, &from);
+    struct ln_index_state st;
+    int rc = ln_index_state(c->env, c->txn, &st);
     if (rc || (rc = mdb_cursor_open(c->txn, c->env->db[LN_DB_LOG], &cur)) != 0)
         return rc;
     for (unsigned k = 0; k < LN_INDEX_KINDS; k++)
         c->tail.n[k] = 0;
-    struct ln_key k = ln_key_pos(from);
+    struct ln_key k = ln_key_pos(st.end);
     MDB_val key = ln_key_val(&k), val;
     rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
     for (; !rc; rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
@@ -123,6 +123,7 @@ int ln_write_load(struct ln_committer *c)
         return rc;
     c->nchans = 0;
     c->next_pos = 1;
+    c->merging = true;
     while (!rc && (rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) == 0)
         rc = load_chan(c, key, val);
     mdb_cursor_close(cur);
@@ -467,8 +468,12 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
 int ln_write_numbers(struct ln_committer *c)
 {
     int rc = 0;
-    if (c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK)
+    bool flush = c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK;
+    if (flush)
         rc = ln_index_flush(c->env, c->txn, &c->tail, c->next_pos, &c->scratch);
+    else if (c->merging)
+        rc = ln_index_merge(c->env, c->txn, &c->scratch, &c->merging);
+    c->merging |= flush;
     for (unsigned i = 0; i < c->nchans && !rc; i++) {
         struct ln_numbers *n = &c->chans[i];
         if (!n->dirty)

@@ -371,13 +371,15 @@ static int walk_log(struct ln_verify_walk *w)
 
 static int begin(struct ln_verify_walk *w)
 {
+    struct ln_index_state st = {.end = 0};
     MDB_cursor *cur;
     MDB_val key, val;
     int rc = ln_reader_begin(w->r);
     if (rc == LN_OK)
         rc = look(w);
     if (rc == LN_OK)
-        rc = ln_code_from_mdb(ln_index_end(w->r->env, w->r->txn, &w->indexed));
+        rc = ln_code_from_mdb(ln_index_state(w->r->env, w->r->txn, &st));
+    w->indexed = st.end;
     if (rc == LN_OK && (rc = ln_reader_cursor(w->r, LN_DB_LOG, &cur)) == LN_OK &&
         mdb_cursor_get(cur, &key, &val, MDB_LAST) == 0 && key.mv_size == 8)
         w->end = ln_get_u64(key.mv_data);

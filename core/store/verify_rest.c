@@ -172,61 +172,65 @@ static bool has_hash(struct ln_verify_walk *w, unsigned kind, const struct ln_re
     return false;
 }
 
-static int check_entries(struct ln_verify_walk *w, unsigned kind, const struct ln_index_block *b,
+static int check_entries(struct ln_verify_walk *w, struct ln_key k, const struct ln_index_block *b,
                          uint64_t *live)
 {
-    uint64_t last[2] = {0, 0};
-    for (size_t i = 0; i < b->entries.len / LN_INDEX_ENTRY; i++) {
+    MDB_cursor *cur;
+    unsigned kind = k.b[0], level = k.b[1], part = k.b[10], made = 0;
+    uint64_t last[2] = {0, 0}, run = ln_get_u64(k.b + 2);
+    int rc = ln_reader_cursor(w->r, LN_DB_IDX, &cur);
+    if (rc == LN_OK && level + 1 < LN_INDEX_LEVELS)
+        rc = ln_code_from_mdb(ln_index_made(cur, kind, level + 1, run / LN_INDEX_FAN, &made));
+    for (size_t i = 0; rc == LN_OK && i < b->entries.len / LN_INDEX_ENTRY; i++) {
         const char *e = b->entries.ptr + i * LN_INDEX_ENTRY;
         uint64_t hash = ln_get_u64(e), pos = ln_get_u64(e + 8);
         struct ln_span body;
         struct ln_receipt r;
-        if (i && (hash < last[0] || (hash == last[0] && pos <= last[1])))
+        if ((i && (hash < last[0] || (hash == last[0] && pos <= last[1]))) ||
+            ln_index_part(level, hash) != part)
             ln_verify_say(w, 0, 0, "the index of %ss has a block that is not in order",
                           kinds[kind - 1]);
         last[0] = hash;
         last[1] = pos;
-        int rc = ln_reader_body(w->r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body);
-        if (rc == LN_ENOTFOUND)
-            continue; /* trimmed */
-        if (rc != LN_OK || ln_record_receipt_read(body, &r) != LN_OK)
-            continue; /* said with the message */
+        if (ln_index_part(level + 1, hash) < made)
+            continue; /* taken over by the run above */
+        int got = ln_reader_body(w->r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body);
+        if (got != LN_OK || ln_record_receipt_read(body, &r) != LN_OK) {
+            *live += got != LN_ENOTFOUND; /* said with the message; else trimmed */
+            continue;
+        }
         ++*live;
         if (!has_hash(w, kind, &r, hash))
             ln_verify_say(w, r.chan, r.seq, "the index of %ss names it for another's",
                           kinds[kind - 1]);
     }
-    return LN_OK;
+    return rc;
 }
 
 static int check_index(struct ln_verify_walk *w)
 {
     MDB_cursor *cur;
-    MDB_val key, val;
+    struct ln_key k = {.len = 1};
     uint64_t live[LN_INDEX_KINDS] = {0};
-    int rc = ln_reader_cursor(w->r, LN_DB_IDX, &cur);
-    if (rc != LN_OK)
-        return rc;
-    int m = mdb_cursor_get(cur, &key, &val, MDB_FIRST);
-    while (!m && rc == LN_OK) {
+    int rc = LN_OK, m = 0;
+    while (rc == LN_OK && (rc = ln_reader_cursor(w->r, LN_DB_IDX, &cur)) == LN_OK) {
+        MDB_val key = ln_key_val(&k), val;
         struct ln_index_block b;
-        struct ln_key k = {.len = key.mv_size < 16 ? key.mv_size : 16};
-        memcpy(k.b, key.mv_data, k.len);
-        unsigned kind = k.b[0];
         bool anew;
+        if ((m = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE)) != 0)
+            break;
+        bool known = key.mv_size == 11;
+        k.len = known ? key.mv_size : key.mv_size < 16 ? key.mv_size : 16;
+        memcpy(k.b, key.mv_data, k.len);
         w->out->records++;
-        if (k.len != 9 || kind < 1 || kind > LN_INDEX_KINDS || !ln_record_sound(ln_val_span(val)) ||
-            ln_index_open(ln_val_span(val), &b) != LN_OK)
+        if (!known || k.b[0] < 1 || k.b[0] > LN_INDEX_KINDS || k.b[1] >= LN_INDEX_LEVELS ||
+            !ln_record_sound(ln_val_span(val)) || ln_index_open(ln_val_span(val), &b) != LN_OK)
             ln_verify_say(w, 0, 0, "a block of the index is damaged");
         else
-            rc = check_entries(w, kind, &b, &live[kind - 1]);
-        if (rc != LN_OK || (rc = ln_verify_breathe(w, &anew)) != LN_OK ||
-            (rc = ln_reader_cursor(w->r, LN_DB_IDX, &cur)) != LN_OK)
-            break;
-        key = ln_key_val(&k);
-        m = anew ? mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE) : 0;
-        if (!m && (!anew || (key.mv_size == k.len && memcmp(key.mv_data, k.b, k.len) == 0)))
-            m = mdb_cursor_get(cur, &key, &val, MDB_NEXT);
+            rc = check_entries(w, k, &b, &live[k.b[0] - 1]);
+        k.b[k.len++] = 0; /* the next possible key */
+        if (rc == LN_OK)
+            rc = ln_verify_breathe(w, &anew);
     }
     for (unsigned i = 0; i < LN_INDEX_KINDS && rc == LN_OK && !w->moving; i++)
         if (live[i] != w->entries[i])
