@@ -24,6 +24,9 @@ local function path_of(w, level)
   return p
 end
 
+-- Fields longer than that are documents and pictures: not cut into parts, whose copies would take
+-- more memory than a script may have.
+local LARGE = 262144
 -- Fields without which nobody knows whose or what the rest is.
 local vital = { ["PID-3"] = true, ["OBR-4"] = true, ["OBX-3"] = true, ["MSA-1"] = true,
   ["MSA-2"] = true, ["RXA-5"] = true }
@@ -363,7 +366,9 @@ function M.segment(w, made, raw, header)
     local stop = find(raw, sep, at + 1, true)
     n = n + 1
     -- an empty field, which most are, is no string
-    local text = stop ~= at + 1 and sub(raw, at + 1, (stop or 0) - 1) or ""
+    local text, large = "", (stop or #raw + 1) - at > LARGE
+    if large then has[n] = true end
+    if stop ~= at + 1 and not large then text = sub(raw, at + 1, (stop or 0) - 1) end
     if text ~= "" and not (header and n == 2) and valued(w, text) then
       has[n], w.field = true, n
       if w.types and n == 2 then w.types[2] = text end

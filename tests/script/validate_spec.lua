@@ -247,6 +247,15 @@ describe("script/validate", function()
     assert.equal(3, #message(lines, "ORU^R01^ORU_R01", "2.5.1"):validate { limit = 3 })
   end)
 
+  it("does not look into fields of more than 256 KiB", function()
+    local function obx(n)
+      return message({ PID, "OBR|1|||A^B^L", "OBX|1|NM|A^B^L||" .. ("x"):rep(n) .. "||||||F" },
+        "ORU^R01^ORU_R01", "2.5.1"):validate()
+    end
+    assert.equal(1, obx(262143).errors)
+    assert.equal(0, obx(262144).errors)
+  end)
+
   it("lives with whatever bytes there are", function()
     math.randomseed(7)
     local bytes = "|^~\\&\r\"AZ09 .-:\0\255"
