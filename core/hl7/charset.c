@@ -334,13 +334,14 @@ static size_t step_trail(unsigned base, const char *p, size_t left)
     return within(p[1], 0x40, 0x7e) || within(p[1], 0x80, 0xfe) ? 2 : 1;
 }
 
-/* Designations by the bytes behind ESC. */
+/* Designations by the bytes behind ESC. JIS X 0201 Roman counts as ASCII: many systems go back to
+ * it before a delimiter, and mean \ and ~ by its yen sign and overline. */
 static const struct {
     const char *bytes;
     uint8_t g0, g1;
 } switches[] = {
-    {"(B", LN_G0_ASCII, 0},     {"(J", LN_G0_ROMAN, 0},
-    {"(H", LN_G0_ROMAN, 0},     {"(I", LN_G0_KANA, 0},
+    {"(B", LN_G0_ASCII, 0},     {"(J", LN_G0_ASCII, 0},
+    {"(H", LN_G0_ASCII, 0},     {"(I", LN_G0_KANA, 0},
     {"$B", LN_G0_JIS208, 0},    {"$@", LN_G0_JIS208, 0},
     {"$(B", LN_G0_JIS208, 0},   {"$(@", LN_G0_JIS208, 0},
     {"$(D", LN_G0_JIS212, 0},   {")I", 0, 0xff},
@@ -353,8 +354,8 @@ static const struct {
 
 const char *ln_charset_switch(uint8_t g0)
 {
-    static const char *const all[] = {"\x1b(B", "\x1b(J", "\x1b(I", "\x1b$B", "\x1b$(D"};
-    return all[g0 < 5 ? g0 : 0];
+    static const char *const all[] = {"\x1b(B", "\x1b(I", "\x1b$B", "\x1b$(D"};
+    return all[g0 < 4 ? g0 : 0];
 }
 
 static bool designate(struct ln_charset_state *s, const char *p, size_t n)
@@ -430,10 +431,8 @@ static size_t step_iso2022(const struct ln_charset *cs, struct ln_charset_state 
         return 2;
     if (*p == '\r' || *p == '\n')
         s->g0 = s->g1 = 0;
-    /* Half of a character is no delimiter either. */
-    *opaque = (s->g0 >= LN_G0_JIS208 && within(*p, 0x21, 0x7e)) ||
-              (s->g0 == LN_G0_ROMAN && (*p == '\\' || *p == '~')) ||
-              (s->g0 == LN_G0_KANA && within(*p, 0x21, 0x5f)) || (unsigned char)*p > 0x7f;
+    /* Delimiters are ASCII: half of a character is none, nor is what is no kana. */
+    *opaque = (s->g0 != LN_G0_ASCII && within(*p, 0x21, 0x7e)) || (unsigned char)*p > 0x7f;
     return 1;
 }
 

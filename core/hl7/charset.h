@@ -116,7 +116,7 @@ size_t ln_charset_put(const struct ln_charset *cs, const char *utf8, size_t n,
                       char out[LN_CHARSET_PUT], uint8_t *g0);
 
 /* Values of g0. */
-enum { LN_G0_ASCII, LN_G0_ROMAN, LN_G0_KANA, LN_G0_JIS208, LN_G0_JIS212 };
+enum { LN_G0_ASCII, LN_G0_KANA, LN_G0_JIS208, LN_G0_JIS212 };
 /* The escape sequence that switches to g0. */
 const char *ln_charset_switch(uint8_t g0);
 

@@ -96,11 +96,7 @@ static size_t get_iso2022(const struct ln_charset *cs, const struct ln_charset_s
         return s->g1 || cs->base ? get_single(s->g1 ? s->g1 : cs->base, *p, out) : 0;
     }
     if (n == 1)
-        return s->g0 == LN_G0_KANA    ? get_kana(*p, out)
-               : s->g0 != LN_G0_ROMAN ? 0
-               : *p == '\\'           ? ln_utf8_put(0xa5, out)
-               : *p == '~'            ? ln_utf8_put(0x203e, out)
-                                      : 0;
+        return s->g0 == LN_G0_KANA ? get_kana(*p, out) : 0;
     char euc[3] = {(char)0x8f, (char)(p[0] | 0x80), (char)(p[1] | 0x80)};
     bool second = s->g0 == LN_G0_JIS212;
     if (n != 2 || !ready(euc_jp(), false))
@@ -153,11 +149,6 @@ static size_t put_iso2022(const struct ln_charset *cs, const char *utf8, size_t 
     }
     if (cs->base && !(cs->sets & LN_SET_KANA) && (len = put_single(cs->base, code, out)))
         return len;
-    if (cs->sets & LN_SET_ROMAN && (code == 0xa5 || code == 0x203e)) {
-        *g0 = LN_G0_ROMAN;
-        *out = code == 0xa5 ? '\\' : '~';
-        return 1;
-    }
     if (!ready(euc_jp(), false) || !convert(sets[euc_jp()].out, utf8, n, euc, sizeof euc, &len))
         return 0;
     bool second = len == 3 && (unsigned char)euc[0] == 0x8f;

@@ -21,6 +21,10 @@ bool ln_message_is_named(const struct ln_message *m, uint32_t slot, struct ln_sp
 struct ln_span ln_message_name(const struct ln_message *m, uint32_t slot)
 {
     const struct ln_segment *s = &m->seg[slot];
+    if (ln_charset_steps(&m->charset))
+        return ln_span(s->ptr, (size_t)(ln_charset_seek(&m->charset, s->ptr, s->ptr + s->len,
+                                                        m->delims.field) -
+                                        s->ptr));
     const char *e = s->len ? memchr(s->ptr, m->delims.field, s->len) : NULL;
     return ln_span(s->ptr, e ? (size_t)(e - s->ptr) : s->len);
 }

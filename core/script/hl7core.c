@@ -86,6 +86,13 @@ static int core_next_message(lua_State *L)
     return 3;
 }
 
+/* narrow(bytes) -> the same text in UTF-8 when it is UTF-16 or UTF-32; else nothing. */
+static int core_narrow(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TSTRING);
+    return ln_lmessage_push_wide(L, 1) ? 1 : 0;
+}
+
 /* ---- time zones ------------------------------------------------------------------------------ */
 
 #define ZONE_MAX 65536 /* the largest zone of tzdata has less than 4 KiB */
@@ -171,6 +178,7 @@ void ln_hl7core_open(lua_State *L)
                                          {"version", core_version},
                                          {"names", core_names},
                                          {"next_message", core_next_message},
+                                         {"narrow", core_narrow},
                                          {"zone_file", core_zone_file},
                                          {"environment", core_environment},
                                          {"where", core_where},

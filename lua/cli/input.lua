@@ -2,6 +2,7 @@
 -- MLLP frames; from standard input without a file. Files are read in blocks, so that their size
 -- does not matter. What cannot be read is one line on stderr with file and byte; the rest goes on.
 local hl7 = require "hl7"
+local core = require "lunate.hl7.core" -- made by hl7
 local sys = require "lunate.sys"
 local tools = require "lunate.tools"
 
@@ -86,6 +87,9 @@ function Source:read(f, take)
   self.at = 0
   while true do
     local chunk = f:read(want)
+    if self.at == 0 and rest == "" and chunk and core.narrow(chunk) then
+      chunk = core.narrow(chunk .. (f:read "*a" or "")) -- UTF-16: offsets are of its UTF-8 form
+    end
     local text = chunk and rest .. chunk or rest
     local used = self:block(text, chunk == nil, take)
     if chunk == nil then break end

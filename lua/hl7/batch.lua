@@ -98,6 +98,7 @@ end
 -- messages, trailer } }, file = FHS or nil, trailer = FTS or nil, problems = { { where, text } } }.
 function M.split(text, options)
   if type(text) ~= "string" then error("hl7.batch.split takes a string", 2) end
+  text = core.narrow(text) or text
   local result = { messages = {}, batches = {}, problems = {} }
   local pos, done = 0, 1
   while true do

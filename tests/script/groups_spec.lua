@@ -1,0 +1,75 @@
+-- msg:groups and msg:tree by their properties: every segment is in one place, in order, whatever was
+-- left out, repeated or put in between.
+local hl7 = require "support.hl7"
+
+local function message(lines)
+  return hl7.parse("MSH|^~\\&|A|B|C||2026||ORU^R01^ORU_R01|1|P|2.5.1\r" .. table.concat(lines, "\r") .. "\r")
+end
+
+local function names(list)
+  local t = {}
+  for i, s in ipairs(list) do t[i] = s.segment_name end
+  return table.concat(t, " ")
+end
+
+describe("script/groups", function()
+  it("puts every segment in one place, in the message's order", function()
+    local state = 7
+    local function random(n)
+      state = (state * 1103515245 + 12345) % 2147483648
+      return math.floor(state / 65536) % n
+    end
+    local all = { "PID|1", "NTE|1", "PV1|1", "ORC|RE", "OBR|1", "OBX|1", "OBX|2", "NTE|2", "SPM|1", "ZZ1|x", "DSC|1" }
+    for _ = 1, 300 do
+      local lines = {}
+      for i = 1, random(30) do lines[i] = all[1 + random(#all)] end
+      local m = message(lines)
+      local before, want = tostring(m), { "MSH" }
+      for i, line in ipairs(lines) do want[i + 1] = line:sub(1, 3) end
+      local tree, wrong = m:tree()
+      if #wrong == 0 then
+        assert.equal(table.concat(want, " "), names(tree:segments()))
+        assert.equal(before, tostring(tree))
+      else -- what stands in the wrong place may be put before what its group went on with
+        local got = {}
+        for i, s in ipairs(tree:segments()) do got[i] = s.segment_name end
+        table.sort(want)
+        table.sort(got)
+        assert.same(want, got)
+      end
+      local inside = 0
+      for g in m:groups "ORDER_OBSERVATION" do
+        inside = inside + #g:segments()
+        assert.is_true(#g:segments() > 0)
+      end
+      assert.is_true(inside <= #lines)
+      assert.equal(before, tostring(m))
+    end
+  end)
+
+  it("gives orders with what belongs to them, also when a segment stands in between", function()
+    local m = message { "PID|1", "ORC|A", "OBR|1", "OBX|1", "ZZ1|x", "OBX|2", "NTE|1", "ORC|B", "OBR|2", "OBX|3" }
+    local seen = {}
+    for order in m:groups "ORDER_OBSERVATION" do
+      local n = 0
+      for _ in order:each "OBX" do n = n + 1 end
+      seen[#seen + 1] = order.ORC[1].value .. n
+    end
+    assert.same({ "A2", "B1" }, seen)
+  end)
+
+  it("writes through to the message", function()
+    local m = message { "PID|1", "OBR|1", "OBX|1", "OBR|2", "OBX|1" }
+    for order in m:groups "ORDER_OBSERVATION" do
+      for obx in order:each "OBX" do obx[11] = "C" .. order.OBR[1].value end
+    end
+    assert.same({ "C1", "C2" }, m:all "OBX[*]-11")
+  end)
+
+  it("says which groups there are when one is asked for that is not", function()
+    local m = message { "PID|1" }
+    local ok, err = pcall(m.groups, m, "ORDER_OBSERVATON")
+    assert.is_false(ok)
+    assert.truthy(err:find("ORDER_OBSERVATION", 1, true), err)
+  end)
+end)
