@@ -5,85 +5,12 @@
 local text = require "lunate.repl.text"
 local show = require "lunate.repl.show"
 local topics = require "lunate.repl.topics"
-local printable = text.printable
+local parts = require "lunate.repl.complete_parts"
+local cursor = require "lunate.repl.complete_cursor"
 
 local MOST = 500 -- segments that are looked at for one list
-
-local function short(raw)
-  raw = raw or ""
-  return printable(#raw > 200 and raw:sub(1, 200) or raw)
-end
-
--- ---- parts of messages -------------------------------------------------------------------------
-
--- Names of the segments that are there: { name, title, how many or what }.
-local function segments(session, msg)
-  local order, count, first = {}, {}, {}
-  for line in tostring(msg):gmatch "[^\r]+" do
-    local name = line:match "^%u[%u%d][%u%d]"
-    if name then
-      if not count[name] then order[#order + 1], first[name] = name, line end
-      count[name] = (count[name] or 0) + 1
-    end
-  end
-  local list, version = {}, show.version_of(msg)
-  for i, name in ipairs(order) do
-    local s = session.core.hl7.dictionary.segment(name, version)
-    list[i] = { name, s and s.title or "", count[name] > 1 and ("%d of them"):format(count[name]) or
-      short(first[name]) }
-  end
-  return list
-end
-
--- Fields of a segment: those that are there, or all when `all`. by: "name" or "number".
-local function fields(session, seg, name, by, version, all)
-  local s = session.core.hl7.dictionary.segment(name, version)
-  local list = {}
-  for i = 1, math.max(#seg, all and s and s.count or 0) do
-    local raw = seg[i]:raw()
-    local entry = s and s.fields[i]
-    if (raw and raw ~= "") or all then
-      if by == "number" then
-        list[#list + 1] = { tostring(i), entry and entry.name or "", short(raw) }
-      elseif entry then
-        list[#list + 1] = { entry.name, ("%s-%d"):format(name, i), short(raw) }
-      end
-    end
-  end
-  return list
-end
-
-local function field_type(session, part, at, version)
-  local d = session.core.hl7.dictionary
-  local path = ("%s-%d"):format(at.name, at.field) ..
-    (at.component > 0 and "." .. at.component or "")
-  local e = d.field(path, version)
-  local t = e and e.type
-  if t and t:lower() == "varies" then
-    local msg = session.env.msg
-    t = show.is_message(msg) and msg[("%s[%d]-2"):format(at.name, at.n)] or nil
-  end
-  return t and d.type(t, version), part
-end
-
--- Components of a field or subcomponents of a component.
-local function below(session, part, at, by, version, all)
-  local t = field_type(session, part, at, version)
-  local list = {}
-  if at.component == 0 then part = part:rep(math.max(at.repetition, 1)) end
-  for i = 1, math.max(#part, all and t and t.count or 0) do
-    local raw = part[i]:raw()
-    local c = t and t.components[i]
-    if (raw and raw ~= "") or all then
-      if by == "number" then
-        list[#list + 1] = { tostring(i), c and c.name or "", short(raw) }
-      elseif c then
-        list[#list + 1] = { c.name, "." .. i, short(raw) }
-      end
-    end
-  end
-  return list
-end
+local short, segments, fields, below = parts.short, parts.segments, parts.fields, parts.below
+local resolve, chain_before, open_string = cursor.resolve, cursor.chain_before, cursor.open_string
 
 local methods = {
   message = { "raw", "set_raw", "all", "each", "add", "remove", "move", "copy", "ack", "groups",
@@ -185,52 +112,6 @@ end
 
 -- ---- what stands before the cursor -------------------------------------------------------------
 
--- Follows a chain "msg.PID[3]:rep(2)" without running anything but parts' own indexing.
-local function resolve(session, chain)
-  local name, rest = chain:match "^([%a_][%w_]*)(.*)$"
-  if not name then return nil end
-  local v = session.env[name]
-  while rest ~= "" and v ~= nil do
-    local key, after = rest:match "^%.([%a_][%w_]*)(.*)$"
-    local is_part = show.is_message(v) or show.path(v)
-    if not key then
-      key, after = rest:match "^%[(%d+)%](.*)$"
-      if key then key = tonumber(key) end
-    end
-    if not key then key, after = rest:match "^%[[\"']([^\"']*)[\"']%](.*)$" end
-    if key then
-      if is_part then v = v[key] elseif type(v) == "table" then v = rawget(v, key) else v = nil end
-    else
-      key, after = rest:match "^:rep%((%d+)%)(.*)$"
-      if not key or not show.path(v) then return nil end
-      v = v:rep(tonumber(key))
-    end
-    rest = after
-  end
-  return v
-end
-
--- The chain that ends a text.
-local function chain_before(s)
-  local at = #s
-  while at > 0 do
-    local c = s:sub(at, at)
-    if c == "]" or c == ")" then
-      local open = s:sub(1, at):match(c == "]" and "()%[[^%[%]]*%]$" or "()%([^%(%)]*%)$")
-      if s:sub(1, at):find "%[[\"'][^\"']*[\"']%]$" then
-        open = s:sub(1, at):match "()%[[\"'][^\"']*[\"']%]$"
-      end
-      if not open then break end
-      at = open - 1
-    elseif c:find "[%w_%.:]" then
-      at = at - 1
-    else
-      break
-    end
-  end
-  return s:sub(at + 1)
-end
-
 -- What can follow in a path (within a string, or behind `?`): list and the part already there.
 local function path_candidates(session, msg, path, seg)
   local version = show.version_of(msg)
@@ -279,23 +160,6 @@ local function path_candidates(session, msg, path, seg)
   if c then part, deeper = part[tonumber(c)], last end
   local _, _, place = show.path(part)
   return below(session, part, place, "number", version), deeper
-end
-
--- The string that is not closed before the cursor, and what stands before it.
-local function open_string(line)
-  local at, quote, from = 1, nil, nil
-  while at <= #line do
-    local c = line:sub(at, at)
-    if quote then
-      if c == "\\" then at = at + 1 elseif c == quote then quote = nil end
-    elseif c == '"' or c == "'" then
-      quote, from = c, at
-    elseif c == "-" and line:sub(at, at + 1) == "--" then
-      return nil
-    end
-    at = at + 1
-  end
-  if quote then return line:sub(1, from - 1), line:sub(from + 1), quote end
 end
 
 local function owner_of(session, before)

@@ -20,25 +20,34 @@ local function programs()
   return { folder .. "/lunate-repl", folder .. "/../libexec/lunate/lunate-repl" }
 end
 
--- Starts the line editor: nil, why when there is none. complete(line) -> keep, text, list.
-local function start(complete)
+--- Starts the line editor, so that it gets ready while scripts are loaded: what M.open takes; nil
+-- where none is needed.
+function M.start()
+  if not sys.isatty(0) or not sys.isatty(1) or os.getenv "TERM" == "dumb" then return nil end
   local tried = programs()
   for _, program in ipairs(tried) do
     if sys.kind(program) == "file" then
-      local stream, err = wire.spawn("lunate-repl", program)
-      if not stream then return nil, err end
-      local kind, payload = stream:receive(10)
-      local _, build = nil, nil
-      if kind == wire.HELLO then _, build = wire.unpack("b", payload) end
-      if build == wire.BUILD then
-        return setmetatable({ stream = stream, complete = complete }, Editor)
-      end
-      stream:close()
-      return nil, program .. (build and " belongs to another version of lunate" or
-        " does not start")
+      local stream, why = wire.spawn("lunate-repl", program)
+      return { stream = stream, program = program, why = why }
     end
   end
-  return nil, tried[1] .. " is not there"
+  return { why = tried[1] .. " is not there" }
+end
+
+-- The editor that was started; nil, why when it is none of ours. complete(line) -> keep, text,
+-- list.
+local function greet(started, complete)
+  local stream = started.stream
+  if not stream then return nil, started.why end
+  local kind, payload = stream:receive(10)
+  local _, build = nil, nil
+  if kind == wire.HELLO then _, build = wire.unpack("b", payload) end
+  if build == wire.BUILD then
+    return setmetatable({ stream = stream, complete = complete }, Editor)
+  end
+  stream:close()
+  return nil, started.program .. (build and " belongs to another version of lunate" or
+    " does not start")
 end
 
 function Editor:read(prompt, begin)
@@ -93,18 +102,16 @@ function Plain.remember() end
 function Plain.history() end
 function Plain.close() end
 
---- Opens what fits: editor, whether somebody sits there, and why there is no readline (or nil).
-function M.open(complete)
-  local there = sys.isatty(0)
-  if not there then return setmetatable({ prompts = false }, Plain), false end
+--- Opens what fits: editor, and why there is no readline (or nil).
+function M.open(started, complete)
   local why
-  if sys.isatty(1) and os.getenv "TERM" ~= "dumb" then
+  if started then
     local editor
-    editor, why = start(complete)
-    if editor then return editor, true end
+    editor, why = greet(started, complete)
+    if editor then return editor end
   end
   local out = sys.isatty(1) and io.stdout or io.stderr
-  return setmetatable({ prompts = true, out = out }, Plain), true, why
+  return setmetatable({ prompts = sys.isatty(0), out = out }, Plain), why
 end
 
 return M

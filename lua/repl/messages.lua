@@ -41,7 +41,7 @@ function M.load(name)
   if not bytes then return nil, why end
   local list = M.split(bytes)
   if #list == 0 then return nil, path .. ": no message found: no line starts with MSH" end
-  return { label = path, list = list, at = 1, file = path }
+  return { label = (path:gsub("^%./", "")), list = list, at = 1, file = path }
 end
 
 -- Calls f with the site's store; nil, why when it cannot be read.

@@ -7,6 +7,7 @@ local fail = require "lunate.cli.fail"
 local text = require "lunate.repl.text"
 local child = require "lunate.repl.child"
 local editor = require "lunate.repl.editor"
+local watch = require "lunate.repl.watch"
 local messages = require "lunate.repl.messages"
 local commands = require "lunate.repl.commands"
 
@@ -99,57 +100,16 @@ end
 
 -- ---- site and channel --------------------------------------------------------------------------
 
-local function is_site()
-  return sys.kind(site.file "lunate.lua") == "file" or sys.kind(site.file "channels") == "folder"
-end
-
--- A mistake "file:line: what" with the lines around it.
-local function with_excerpt(mistake)
-  local file, line = mistake:match "^([%w_/%.%-]+%.lua):(%d+):"
-  local source = file and site.read(site.file(file))
-  if not source then return mistake end
-  local out, n = { mistake }, 0
-  for s in (source .. "\n"):gmatch "(.-)\n" do
-    n = n + 1
-    if math.abs(n - line) <= 2 then
-      out[#out + 1] = ("%s %4d  %s"):format(n == tonumber(line) and ">" or " ", n,
-        text.printable(s, true))
-    end
-  end
-  return table.concat(out, "\n")
-end
-
--- What must not change unnoticed: the files the script is made of, and the folders they are in.
-local function stamps(s)
-  local list = {}
-  local function add(path) list[path] = person.stamp(site.file(path)) or "" end
-  for _, path in ipairs { "lunate.lua", "lib", "tables", "channels" } do add(path) end
-  for _, c in ipairs(s.site.channels) do
-    if c.name == s.channel then
-      add(c.script)
-      for _, file in ipairs(c.files) do add(file[1]) end
-    end
-  end
-  for _, file in ipairs(s.site.shared) do add(file[1]) end
-  return list
-end
-
-local function changed(s)
-  for path, stamp in pairs(s.stamps or {}) do
-    if (person.stamp(site.file(path)) or "") ~= stamp then return path end
-  end
-end
-
 --- Reads the site anew and starts the script at hand. True, or nil and why not.
 function Session:load_site()
-  if not is_site() then return self:start() end
+  if not watch.is_site() then return self:start() end
   local ok, result = pcall(require "lunate.cli.loader".load)
   if not ok then
     return nil, fail.is(result) and result.text or tostring(result)
   end
   local before = self.site
   self.site = result
-  self.stamps = stamps(self)
+  self.stamps = watch.stamps(self)
   local function back(why)
     self.site = before or result
     return nil, why
@@ -160,11 +120,11 @@ function Session:load_site()
         table.concat(site.channels(), ", ")))
     end
     for _, e in ipairs(result.errors) do
-      if e.channel == self.channel then return back(with_excerpt(e.text)) end
+      if e.channel == self.channel then return back(watch.with_excerpt(e.text)) end
     end
   end
   local started, why = self:start()
-  if not started then return back(with_excerpt(why)) end
+  if not started then return back(watch.with_excerpt(why)) end
   return true
 end
 
@@ -183,7 +143,7 @@ function Session:reload(said)
 end
 
 local function follow(self)
-  local path = self.stamps and changed(self)
+  local path = self.stamps and watch.changed(self)
   if path then self:reload(path .. " was saved") end
 end
 
@@ -300,8 +260,41 @@ function Session:prompt()
   return ("\1\27[36m\2%s>\1\27[0m\2 "):format(name)
 end
 
+--- A file of the user's folder for state; nil when there is none.
+function M.state(name)
+  local home = os.getenv "HOME"
+  local state = os.getenv "XDG_STATE_HOME"
+  if not state or state:sub(1, 1) ~= "/" then
+    if not home or home == "" then return nil end
+    state = home .. "/.local/state"
+  end
+  return ("%s/lunate/%s"):format(state, name)
+end
+
+-- The file of this site's history: not in the site, which is in git.
+local function history_path()
+  local folder = watch.is_site() and sys.realpath(site.path()) or nil
+  return M.state("history/" .. (folder and folder:gsub("[^%w%-_]", "_"):sub(-150) or "no-site"))
+end
+
+local function complete(self, line)
+  return require "lunate.repl.completion" (self, line)
+end
+
+-- The line editor, which got ready meanwhile.
+local function open_editor(s)
+  local why
+  s.editor, why = editor.open(s.started, function(line) return complete(s, line) end)
+  local history = history_path()
+  if history then s.editor:history(history) end
+  if why then
+    s:say(text.paint("dim", ("no line editor (%s): no completion, no history"):format(why)))
+  end
+end
+
 --- Reads and answers until the end. Returns the exit status.
 function Session:loop()
+  open_editor(self)
   while not self.quit do
     io.stdout:flush()
     local kind, line = self.editor:read(self:prompt())
@@ -324,41 +317,14 @@ end
 
 -- ---- beginning and end -------------------------------------------------------------------------
 
---- A file of the user's folder for state; nil when there is none.
-function M.state(name)
-  local home = os.getenv "HOME"
-  local state = os.getenv "XDG_STATE_HOME"
-  if not state or state:sub(1, 1) ~= "/" then
-    if not home or home == "" then return nil end
-    state = home .. "/.local/state"
-  end
-  return ("%s/lunate/%s"):format(state, name)
-end
-
--- The file of this site's history: not in the site, which is in git.
-local function history_path()
-  local folder = is_site() and sys.realpath(site.path()) or nil
-  return M.state("history/" .. (folder and folder:gsub("[^%w%-_]", "_"):sub(-150) or "no-site"))
-end
-
-local function complete(self, line)
-  return require "lunate.repl.completion" (self, line)
-end
-
 --- Opens a session. o: channel, file.
 function M.open(o)
-  local s = setmetatable({ status = 0, channel = o.channel }, Session)
-  local why
-  s.editor, s.person, why = editor.open(function(line) return complete(s, line) end)
+  local s = setmetatable({ status = 0, channel = o.channel, person = sys.isatty(0) }, Session)
+  s.started = editor.start()
   s.colour = colour_wanted()
   look(s)
   if s.person then person.catch_interrupts() end
-  local history = history_path()
-  if history then s.editor:history(history) end
-  if why then
-    s:say(text.paint("dim", ("no line editor (%s): no completion, no history"):format(why)))
-  end
-  if not s.channel and is_site() and not o.no_channel then
+  if not s.channel and watch.is_site() and not o.no_channel then
     local names = site.channels()
     if #names == 1 then s.channel = names[1] end
   end
@@ -393,7 +359,7 @@ end
 
 function Session:close()
   if self.child then self.child:close() end
-  self.editor:close()
+  if self.editor then self.editor:close() end
 end
 
 return M

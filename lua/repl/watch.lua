@@ -1,0 +1,54 @@
+-- The site's files as the REPL sees them: whether there is a site, which files a channel is made of
+-- and whether one was saved meanwhile, the lines around a mistake.
+local sys = require "lunate.sys"
+local person = require "lunate.person"
+local site = require "lunate.cli.site"
+local text = require "lunate.repl.text"
+
+local M = {}
+
+--- True when the folder at hand is a site.
+function M.is_site()
+  return sys.kind(site.file "lunate.lua") == "file" or sys.kind(site.file "channels") == "folder"
+end
+
+--- A mistake "file:line: what" with the lines around it.
+function M.with_excerpt(mistake)
+  local file, line = mistake:match "^([%w_/%.%-]+%.lua):(%d+):"
+  local source = file and site.read(site.file(file))
+  if not source then return mistake end
+  local out, n = { mistake }, 0
+  for s in (source .. "\n"):gmatch "(.-)\n" do
+    n = n + 1
+    if math.abs(n - line) <= 2 then
+      out[#out + 1] = ("%s %4d  %s"):format(n == tonumber(line) and ">" or " ", n,
+        text.printable(s, true))
+    end
+  end
+  return table.concat(out, "\n")
+end
+
+--- What must not change unnoticed: the files the script of a session is made of, and the folders
+-- they are in.
+function M.stamps(s)
+  local list = {}
+  local function add(path) list[path] = person.stamp(site.file(path)) or "" end
+  for _, path in ipairs { "lunate.lua", "lib", "tables", "channels" } do add(path) end
+  for _, c in ipairs(s.site.channels) do
+    if c.name == s.channel then
+      add(c.script)
+      for _, file in ipairs(c.files) do add(file[1]) end
+    end
+  end
+  for _, file in ipairs(s.site.shared) do add(file[1]) end
+  return list
+end
+
+--- The path of a file that changed since then, or nil.
+function M.changed(s)
+  for path, stamp in pairs(s.stamps or {}) do
+    if (person.stamp(site.file(path)) or "") ~= stamp then return path end
+  end
+end
+
+return M
