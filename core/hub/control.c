@@ -184,7 +184,8 @@ static const struct {
     {"settle", 4, 4, ln_verb_settle}, {"edit", 4, 4, ln_verb_edit},
     {"hold", 2, 2, ln_verb_dest},     {"release", 2, 2, ln_verb_dest},
     {"step", 2, 2, ln_verb_step},     {"skip", 3, 3, ln_verb_skip},
-    {"resend", 5, 5, ln_verb_resend}, {"reload", 1, 3, ln_verb_reload},
+    {"resend", 5, 5, ln_verb_resend}, {"reposition", 7, 7, ln_verb_reposition},
+    {"reload", 1, 3, ln_verb_reload},
 };
 
 /* ---- requests

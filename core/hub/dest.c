@@ -160,6 +160,33 @@ static void on_committed(void *arg, int code, uint64_t seq)
     free(o);
 }
 
+/* An outcome replaces the one before: what that was stays with the message. */
+static void note_former(struct ln_dest *d, struct ln_pos pos)
+{
+    static const char *const words[] = {"?", "sent", "parked", "passed over"};
+    struct ln_channel *c = d->channel;
+    struct ln_outcome o;
+    struct ln_reply r;
+    char at[40] = "", text[600];
+    if (!d->redo || ln_reader_begin(c->hub->reader) != LN_OK)
+        return;
+    int rc = ln_read_outcome(c->hub->reader, c->id, pos.seq, pos.n, &o);
+    if (rc == LN_OK) {
+        (void)!ln_iso_time(o.time_us, at, sizeof at);
+        bool read = ln_reply_read(o.reply, &r, NULL) == LN_OK;
+        snprintf(text, sizeof text, "before: %s %s after %u tries%s%s%s%.*s",
+                 words[o.state <= LN_OUT_SKIPPED ? o.state : 0], at, o.tries,
+                 read ? ", answered " : "", read ? r.code : "", o.reason.len ? ": " : "",
+                 (int)(o.reason.len > 400 ? 400 : o.reason.len), o.reason.len ? o.reason.ptr : "");
+        struct ln_event e = {
+            .kind = LN_EV_NOTE, .time_us = ln_now_us(), .dest = d->id, .text = ln_span_str(text)};
+        (void)!ln_store_event(c->hub->store, c->id, pos.seq, &e, NULL, NULL);
+    } else if (rc == LN_ENOTFOUND) {
+        d->redo = false; /* from here on nothing has been delivered before */
+    }
+    ln_reader_end(c->hub->reader);
+}
+
 static int commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const char *reason)
 {
     struct ln_due *x = head(d);
@@ -174,6 +201,7 @@ static int commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const 
     if (!arg)
         return LN_ENOMEM;
     *arg = (struct outcome){d, x->pos.seq, state == LN_OUT_SENT};
+    note_former(d, x->pos);
     int rc = ln_store_outcome(d->channel->hub->store, d->channel->id, d->id, x->pos, &o,
                               on_committed, arg);
     if (rc != LN_OK) {
@@ -462,14 +490,35 @@ static void send_head(struct ln_dest *d)
 static bool may_send(const struct ln_dest *d)
 {
     const struct ln_channel *c = d->channel;
-    return d->configured && !d->inflight && !d->retrying && !d->dial && !d->greeting &&
-           d->uncommitted < UNCOMMITTED_MAX && (!d->held || d->step) &&
+    return d->configured && !d->moving && !d->skip_to && !d->inflight && !d->retrying && !d->dial &&
+           !d->greeting && d->uncommitted < UNCOMMITTED_MAX && (!d->held || d->step) &&
            c->mode != LN_MODE_STOPPED && c->halt != LN_HALT_STOP && !c->removed &&
            !c->hub->finished;
 }
 
+/* Passes over what stands before d->skip_to, as fast as the disk takes it. */
+static void skip_on(struct ln_dest *d)
+{
+    while (d->skip_to && d->uncommitted < UNCOMMITTED_MAX) {
+        refill(d);
+        if (d->count == 0 && d->behind) {
+            if (!evtimer_pending(&d->timer, NULL))
+                arm(d, 0.01);
+            return;
+        }
+        if (d->count == 0 || head(d)->pos.seq >= d->skip_to)
+            d->skip_to = 0;
+        else if (commit(d, LN_OUT_SKIPPED, ln_span(NULL, 0), d->skip_reason) != LN_OK)
+            return; /* out of memory: at the next pump */
+        else
+            d->skipped++;
+    }
+}
+
 void ln_dest_pump(struct ln_dest *d)
 {
+    if (d->skip_to)
+        skip_on(d);
     if (d->conf.to_channel || !may_send(d))
         return;
     refill(d);
@@ -540,7 +589,8 @@ int ln_dest_step(struct ln_dest *d)
     refill(d);
     if (d->count == 0)
         return LN_ENOTFOUND;
-    if (d->step || d->inflight || d->dial || d->channel->mode == LN_MODE_STOPPED || !d->configured)
+    if (d->step || d->moving || d->skip_to || d->inflight || d->dial ||
+        d->channel->mode == LN_MODE_STOPPED || !d->configured)
         return LN_EBUSY;
     d->step = true;
     d->step_seq = head(d)->pos.seq;
@@ -555,7 +605,7 @@ int ln_dest_step(struct ln_dest *d)
 int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq)
 {
     refill(d);
-    if (d->count == 0)
+    if (d->count == 0 || d->moving || d->skip_to)
         return LN_ENOTFOUND;
     *seq = head(d)->pos.seq;
     if (d->inflight || d->greeting)
@@ -570,6 +620,54 @@ int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq)
     return rc;
 }
 
+static bool stands_still(const struct ln_dest *d)
+{
+    return d->held && !d->step && !d->inflight && !d->dial && !d->uncommitted && !d->moving &&
+           !d->skip_to && d->configured && !d->conf.to_channel;
+}
+
+int ln_dest_skip_to(struct ln_dest *d, uint64_t seq, const char *reason)
+{
+    if (!stands_still(d))
+        return LN_EBUSY;
+    d->skip_to = seq;
+    d->skipped = 0;
+    snprintf(d->skip_reason, sizeof d->skip_reason, "passed over: %.280s", reason);
+    if (d->retrying) {
+        d->retrying = false;
+        evtimer_del(&d->timer);
+    }
+    ln_dest_pump(d);
+    return LN_OK;
+}
+
+int ln_dest_move(struct ln_dest *d)
+{
+    if (!stands_still(d))
+        return LN_EBUSY;
+    d->moving = true;
+    return LN_OK;
+}
+
+void ln_dest_moved(struct ln_dest *d, bool ok, struct ln_pos pos)
+{
+    d->moving = false;
+    if (ok) {
+        while (d->count)
+            pop(d);
+        d->read_pos = pos;
+        d->behind = d->redo = true;
+        d->failures = 0;
+    }
+    ln_dest_pump(d);
+}
+
+uint64_t ln_dest_head(struct ln_dest *d)
+{
+    refill(d);
+    return d->count ? head(d)->pos.seq : 0;
+}
+
 static void take_state(struct ln_dest *d)
 {
     struct ln_channel_state cs;
@@ -580,7 +678,7 @@ static void take_state(struct ln_dest *d)
         if (cs.dest[i].id == d->id) {
             d->held = cs.dest[i].held;
             d->read_pos = cs.dest[i].cursor;
-            d->behind = cs.dest[i].queued > 0;
+            d->behind = d->redo = cs.dest[i].queued > 0;
         }
 }
 

@@ -228,6 +228,10 @@ struct ln_dest {
     uint16_t id;
     bool configured; /* false: taken out of the script; its queue is kept */
     bool held, step;
+    bool moving; /* its cursor is on its way to another place */
+    bool redo; /* what comes may have had an outcome before: that is noted with the message */
+    uint64_t skip_to, skipped; /* what stands before this message is set aside; how many were */
+    char skip_reason[300];
     enum ln_step_end step_end; /* of the last step: what came of it, why, of which message */
     char step_text[200];
     uint64_t step_seq;
@@ -273,6 +277,15 @@ void ln_dest_hold(struct ln_dest *d, bool held);
 int ln_dest_step(struct ln_dest *d) LN_MUST;
 /* Parks the head by hand; *seq is its message. LN_ENOTFOUND: nothing is queued. */
 int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq) LN_MUST;
+/* Held, nothing on its way: passes over what is queued before message seq, each with the reason;
+ * d->skip_to becomes 0 when that is done. LN_EBUSY: not now. */
+int ln_dest_skip_to(struct ln_dest *d, uint64_t seq, const char *reason) LN_MUST;
+/* Held, nothing on its way: LN_OK; the queue stands still until ln_dest_moved. */
+int ln_dest_move(struct ln_dest *d) LN_MUST;
+/* Reads on from pos, when ok; as before otherwise. */
+void ln_dest_moved(struct ln_dest *d, bool ok, struct ln_pos pos);
+/* The message at the head of the queue; 0 = none. */
+uint64_t ln_dest_head(struct ln_dest *d);
 bool ln_dest_idle(const struct ln_dest *d);
 const char *ln_dest_state(const struct ln_dest *d);
 

@@ -26,6 +26,12 @@ enum ln_op_kind {
     LN_OP_MODE, /* n = mode */
     LN_OP_HELD, /* n = held */
     LN_OP_RETAIN, /* data: two u64 */
+    LN_OP_MOVE, /* data: struct ln_move */
+};
+
+struct ln_move {
+    struct ln_pos from, to;
+    uint64_t outputs;
 };
 
 struct ln_op {

@@ -427,6 +427,23 @@ static int unpark(struct ln_committer *c, struct ln_op *op)
     return mdb_del(c->txn, c->env->db[LN_DB_PARKED], &key, NULL);
 }
 
+static int move_back(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_numbers *n = touch(c, op);
+    struct ln_dest_state *d = n && op->dest <= n->s.ndest ? ln_numbers_dest(n, op->dest) : NULL;
+    struct ln_move m;
+    memcpy(&m, op->data, sizeof m);
+    if (!d || d->cursor.seq != m.from.seq || d->cursor.n != m.from.n)
+        op->code = LN_EBUSY;
+    else if (m.to.seq < n->s.first_seq)
+        op->code = LN_ENOTFOUND;
+    if (op->code != LN_OK)
+        return 0;
+    d->cursor = m.to;
+    d->queued += m.outputs;
+    return 0;
+}
+
 static int set(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_numbers *n = touch(c, op);
@@ -453,7 +470,7 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
         [LN_OP_CHANNEL] = name_chan, [LN_OP_DEST] = name_dest,  [LN_OP_APPEND] = append,
         [LN_OP_RESULT] = result,     [LN_OP_OUTCOME] = outcome, [LN_OP_EVENT] = event,
         [LN_OP_UNPARK] = unpark,     [LN_OP_MODE] = set,        [LN_OP_HELD] = set,
-        [LN_OP_RETAIN] = set,
+        [LN_OP_RETAIN] = set,        [LN_OP_MOVE] = move_back,
     };
     int rc = 0;
     for (struct ln_op *op = b->first; op && !rc; op = op->next) {

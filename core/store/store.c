@@ -406,6 +406,26 @@ int ln_store_set_held(struct ln_store *s, uint32_t chan, uint16_t dest, bool hel
     return LN_OK;
 }
 
+int ln_store_move_back(struct ln_store *s, uint32_t chan, uint16_t dest, struct ln_pos from,
+                       struct ln_pos to, uint64_t outputs, ln_store_done *done, void *arg)
+{
+    struct ln_channel *ch = channel_of(s, chan);
+    struct ln_move m = {from, to, outputs};
+    if (!ch || !dest || dest > ch->ndest || to.seq > from.seq ||
+        (to.seq == from.seq && to.n >= from.n))
+        return LN_EINVAL;
+    struct ln_op *op = ln_batch_op(s, LN_OP_MOVE, sizeof m);
+    if (!op)
+        return LN_ENOMEM;
+    memcpy(op->data, &m, sizeof m);
+    op->len = sizeof m;
+    address(op, chan, to.seq, done, arg);
+    op->dest = dest;
+    ln_batch_push(s, op);
+    ch->dest_pos[dest - 1] = to;
+    return LN_OK;
+}
+
 void ln_store_retain(struct ln_store *s, uint32_t chan, uint64_t max_age_s, uint64_t max_bytes)
 {
     uint64_t limits[2] = {max_age_s, max_bytes};

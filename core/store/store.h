@@ -205,6 +205,12 @@ int ln_store_result(struct ln_store *s, uint32_t chan, uint64_t seq, const struc
 /* Outcome of one output; moves the destination's cursor behind it. */
 int ln_store_outcome(struct ln_store *s, uint32_t chan, uint16_t dest, struct ln_pos pos,
                      const struct ln_outcome *o, ln_store_done *done, void *arg) LN_MUST;
+/* Moves a destination's cursor back from where it stands, `from`, to `to`: the outputs in between,
+ * of which there are so many, are queued again; their outcomes stay until new ones replace them.
+ * done gets LN_EBUSY when the cursor is not (or no longer) at `from`, LN_ENOTFOUND when `to` is no
+ * longer kept. */
+int ln_store_move_back(struct ln_store *s, uint32_t chan, uint16_t dest, struct ln_pos from,
+                       struct ln_pos to, uint64_t outputs, ln_store_done *done, void *arg) LN_MUST;
 /* Adds an event to a message. LN_EV_ATTEMPT also counts up the channel's attempts. */
 int ln_store_event(struct ln_store *s, uint32_t chan, uint64_t seq, const struct ln_event *e,
                    ln_store_done *done, void *arg) LN_MUST;

@@ -22,7 +22,7 @@ function M.overview(out)
     if v.group then
       line("\n" .. v.group)
     else
-      line(("  %-9s %s"):format(v[1], v[2]))
+      line(("  %-10s %s"):format(v[1], v[2]))
     end
   end
   line "\n`lunate help VERB` shows examples and options. Begin with:"

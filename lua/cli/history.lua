@@ -35,8 +35,8 @@ end
 function History:refresh()
   self.list = self.reader:channels()
   for _, c in ipairs(self.list) do
-    c.dest_names = {}
-    for _, d in ipairs(c.destinations) do c.dest_names[d.id] = d.name end
+    c.dest_names, c.dest_by_id = {}, {}
+    for _, d in ipairs(c.destinations) do c.dest_names[d.id], c.dest_by_id[d.id] = d.name, d end
     self.by_name[c.name], self.by_id[c.id] = c, c
   end
 end
@@ -67,12 +67,18 @@ function History:parked(c)
   return c.parked
 end
 
+-- Put back behind the cursor by `reposition`: the outcome is that of the last time.
+local function queued_again(c, seq, item)
+  local d = c.dest_by_id[item.dest]
+  return d and d.queued > 0 and (seq > d.cursor or seq == d.cursor and item.n >= d.cursor_n)
+end
+
 local function output_state(self, c, seq, item)
   if item.kind == "filtered" or item.kind == "forwarded" then return item.kind end
   local open = (self:parked(c)[seq] or {})[item.n]
   if item.kind == "parked" then return open and "parked" or "settled" end
   item.outcome = self.reader:outcome(c.id, seq, item.n)
-  if not item.outcome then return "queued" end
+  if not item.outcome or queued_again(c, seq, item) then return "queued" end
   if item.outcome.state == "parked" and not open then return "settled" end
   return item.outcome.state
 end
@@ -96,6 +102,7 @@ function History:state(c, seq)
   for _, state in ipairs(order) do
     if seen[state] then return state, result end
   end
+  if seen.skipped then return "settled", result end
   return "done", result
 end
 

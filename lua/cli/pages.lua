@@ -86,6 +86,12 @@ return {
     about = "The message is set aside with the reason (`lunate messages --state parked`)\n" ..
       "and can be resent later.",
   },
+  reposition = {
+    examples = { 'lunate reposition adt_to_lab/lab --to 2026-11-23T10:00 --reason "restored"',
+      'lunate reposition adt_to_lab/lab --to end --reason "lab has them" --yes' },
+    about = "The destination must be held. Back: what was delivered since then goes out again,\n" ..
+      "in order. Forward: what is queued before that is passed over and not sent.",
+  },
   metrics = {
     examples = { "lunate metrics", "curl 127.0.0.1:8661/metrics" },
     about = "Over HTTP, with /healthz and /readyz, when lunate.lua has\n" ..
@@ -178,7 +184,7 @@ return {
       "  --out DIR    keep each message as DIR/NNNNNN.hl7\n" ..
       "  --count N    end after N messages\n" ..
       "  --quiet      no line per message\n" ..
-      "  --tls-cert F --tls-key F --client-ca F   encrypted; the last: clients need a certificate\n" ..
+      "  --tls-cert F --tls-key F --client-ca F   encrypted; the last: clients need one\n" ..
       "  --json       a JSON object per line",
   },
   fmt = {

@@ -25,6 +25,7 @@ return {
   { "release", "sends again", lua = "lunate.cli.control" },
   { "step", "one try of a held destination's first message", lua = "lunate.cli.control" },
   { "skip", "parks the head of a destination's queue", lua = "lunate.cli.control" },
+  { "reposition", "puts a destination's queue to another place", lua = "lunate.cli.reposition" },
   { "metrics", "counters as OpenMetrics text", lua = "lunate.cli.control" },
 
   { group = "Messages" },

@@ -156,6 +156,58 @@ describe("e2e/queue", function()
     assert.equal(0, e:stop())
   end)
 
+  it("reposition: back sends again in order before what is queued; forward passes over; kill -9 in between", function()
+    local refuse = {}
+    local out = net.receiver { answer = function(text)
+      return net.ack(text, refuse[net.field(text, "MSH", 10)] and "AE" or "AA")
+    end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    refuse.Q4 = true
+    traffic.send_all(net.connect(port), traffic.ids("Q", 6))
+    local function rest() return e:channel("in").dest.out end
+    out:run_until(function() local d = rest() return d.sent == 5 and d.parked == 1 end, 10, "deliveries")
+    local function move(to, ...) return s:run("reposition", "in/out", "--to", to, "--reason", "lab restored", ...) end
+    local status, _, err = move("3", "--yes")
+    assert.equal(1, status)
+    assert.truthy(err:find("lunate hold in/out first", 1, true), err)
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), { "Q7", "Q8" })
+    site.wait_until(function() return rest().queued == 2 end, 10, "two more")
+    local text
+    status, text = move "3"
+    assert.equal(1, status)
+    assert.truthy(text:find("4 outputs, from in/3 on, would go to out again, before what is queued now (2)", 1, true),
+      text)
+    assert.equal(0, (move("3", "--yes")))
+    assert.same({ 6, 0 }, { rest().queued, rest().parked })
+    assert.same({ "Q8", "Q7", "Q6", "Q5", "Q4", "Q3" }, ids(s, "--state", "queued"))
+    assert.truthy(run(s, "show", "in/3"):find("out put back to here: lab restored", 1, true))
+    e:kill9()
+    e = s:start()
+    assert.same({ 6, "held" }, { rest().queued, rest().state })
+    assert.equal(0, (move("5", "--yes"))) -- Q3 and Q4 are passed over
+    assert.equal(4, rest().queued)
+    refuse.Q4 = nil
+    run(s, "release", "in/out")
+    out:run_until(function() return rest().queued == 0 end, 10, "the rest")
+    assert.same({ "Q1", "Q2", "Q3", "Q4", "Q5", "Q6", "Q5", "Q6", "Q7", "Q8" }, out:ids())
+    assert.equal("settled", s:json("show", "in/3").state)
+    assert.truthy(run(s, "show", "in/3"):find("out: before: sent .* after 1 tries, answered AA"))
+    assert.truthy(run(s, "show", "in/3"):find("out: skipped: passed over: lab restored", 1, true))
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), { "Q9", "Q10" })
+    site.wait_until(function() return rest().queued == 2 end, 10, "two at the end")
+    assert.equal(0, (move("end", "--yes")))
+    assert.equal(0, rest().queued)
+    run(s, "release", "in/out")
+    traffic.send_all(net.connect(port), { "Q11" })
+    out:run_until(function() return out:ids()[11] end, 10, "what came after")
+    assert.equal("Q11", out:ids()[11])
+    assert.equal(0, e:stop())
+  end)
+
   it("stop_after_parks holds a queue whose receiver refuses one after the other", function()
     local out = net.receiver { answer = function(text) return net.ack(text, "AE") end }
     local port = net.free_port()
