@@ -95,6 +95,8 @@ int ln_lmessage_get(lua_State *L, struct ln_lmessage *u);
 int ln_lmessage_set(lua_State *L, struct ln_lmessage *u);
 /* Methods of a message: raw, set_raw, all. */
 int ln_lmessage_raw(lua_State *L);
+/* Pushes a segment as it stands, without its end. */
+void ln_lmessage_push_segment(lua_State *L, struct ln_lmessage *u, uint32_t slot);
 int ln_lmessage_set_raw(lua_State *L);
 int ln_lmessage_all(lua_State *L);
 

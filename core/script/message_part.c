@@ -116,10 +116,7 @@ static void push_text(lua_State *L, int idx)
         }
         return;
     }
-    size_t len = ln_message_segment_len(&h->msg->m, h->slot);
-    char *p = ln_lmessage_scratch(L, len);
-    ln_message_segment(&h->msg->m, h->slot, p);
-    lua_pushlstring(L, p, len);
+    ln_lmessage_push_segment(L, h->msg, h->slot);
 }
 
 static int l_tostring(lua_State *L)

@@ -140,6 +140,20 @@ int ln_lmessage_get(lua_State *L, struct ln_lmessage *u)
     return 1;
 }
 
+void ln_lmessage_push_segment(lua_State *L, struct ln_lmessage *u, uint32_t slot)
+{
+    const struct ln_segment *s = &u->m.seg[slot];
+    if (!s->edits) { /* nothing to be put together: no second copy of what may be 50 MB */
+        lua_pushlstring(L, s->ptr, s->len);
+        return;
+    }
+    size_t len = ln_message_segment_len(&u->m, slot);
+    char *p = ln_lmessage_scratch(L, len);
+    ln_message_segment(&u->m, slot, p);
+    lua_pushlstring(L, p, len);
+    lua_remove(L, -2);
+}
+
 int ln_lmessage_raw(lua_State *L)
 {
     struct ln_lmessage *u = ln_lmessage_check(L, 1);
@@ -150,10 +164,7 @@ int ln_lmessage_raw(lua_State *L)
         return luaL_error(L, "\"%s\" names several values: raw takes one", lua_tostring(L, 2));
     uint32_t slot = ln_message_find(&u->m, name_of(&path), path.segment);
     if (slot != LN_NO_SEGMENT && !path.field) {
-        size_t len = ln_message_segment_len(&u->m, slot);
-        char *p = ln_lmessage_scratch(L, len);
-        ln_message_segment(&u->m, slot, p);
-        lua_pushlstring(L, p, len);
+        ln_lmessage_push_segment(L, u, slot);
         return 1;
     }
     struct ln_part part = ln_lmessage_part(&path);
