@@ -20,6 +20,7 @@ static const struct {
     {"lunate.wire", ln_cli_wire_open},
     {"lunate.tools", ln_cli_tools_open},
     {"lunate.person", ln_cli_repl_open},
+    {"lunate.tls_core", ln_cli_tls_open},
     {"lunate.store", ln_cli_store_open},
 };
 

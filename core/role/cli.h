@@ -10,6 +10,7 @@ int ln_cli_wire_open(struct lua_State *L); /* "lunate.wire": records of ipc/prot
                                               socket and to children of our own */
 int ln_cli_repl_open(struct lua_State *L); /* "lunate.person": Ctrl-C, changed files */
 int ln_cli_tools_open(struct lua_State *L); /* "lunate.tools": files of messages, keyed hash */
+int ln_cli_tls_open(struct lua_State *L); /* "lunate.tls_core": certificates, handshakes */
 int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
 
 #endif

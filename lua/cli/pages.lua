@@ -172,6 +172,13 @@ return {
       "  --show           print each reply in full\n" ..
       "  --json           one JSON document with counts and latency",
   },
+  tls = {
+    examples = { "lunate tls new-ca", "lunate tls new-cert hub.example.org 192.0.2.10",
+      "lunate tls check lab.example.org:6661 --ca tls/ca.pem" },
+    about = "new-ca makes tls/ca.pem and tls/ca.key, new-cert a certificate of that CA for the\n" ..
+      "names given. check does one handshake and says what the server shows and whether\n" ..
+      "it verifies: status 1 when not, 3 when nothing listens there.",
+  },
   listen = {
     examples = { "lunate listen 6662", "lunate listen 6662 --ack AE --out received",
       "lunate listen 6662 --delay 500 --count 10" },

@@ -54,6 +54,7 @@ return {
     lua = "lunate.cli.validate" },
   { "profile", "what a feed really contains: segments, fields, codes, forms",
     lua = "lunate.cli.profile" },
+  { "tls", "certificates for test beds; what a server shows", lua = "lunate.cli.tls" },
   { "lua", "runs a Lua file with Lunate's modules" },
   { "version", "prints the version", lua = "lunate.cli.help" },
   { "help", "help on a verb", lua = "lunate.cli.help" },

@@ -366,6 +366,7 @@ describe("send and listen with TLS", function()
       "--tls-key", file "lab.key", "--client-ca", file "ca.pem", stdout = "file" }
     sys.wait_until(function() return p:err():find "ready" end, 5, "ready")
     local own = { "--cert", file "hub.pem", "--key", file "hub.key" }
+    local _ -- what is printed besides
     local status, out, err = send(port, "--ca", file "ca.pem", unpack(own))
     assert.equal(0, status, err)
     assert.truthy(out:find "^AA")
@@ -373,18 +374,18 @@ describe("send and listen with TLS", function()
       unpack(own))
     assert.equal(0, status)
     assert.truthy(out:find "accepted 200")
-    status, out, err = send(port, "--ca", file "ca.pem")
+    status, _, err = send(port, "--ca", file "ca.pem")
     assert.equal(3, status)
     assert.truthy(err:find("the peer wants a client certificate: set cert and key", 1, true), err)
-    status, out, err = send(port, unpack(own))
+    status, _, err = send(port, unpack(own))
     assert.equal(3, status)
     assert.truthy(err:find("not trusted here", 1, true), err)
     assert.equal(0, (send(port, "--insecure", unpack(own))))
-    status, out, err = send(port, "--ca", file "nowhere.pem")
+    status, _, err = send(port, "--ca", file "nowhere.pem")
     assert.equal(1, status)
     assert.truthy(err:find("nowhere.pem: No such file", 1, true))
     local s = site.new { ["m.hl7"] = traffic.adt "V1" }
-    status, out, err = s:run("send", "127.0.0.1:" .. port, s.path .. "/m.hl7", "--ca", file "ca.pem")
+    status, _, err = s:run("send", "127.0.0.1:" .. port, s.path .. "/m.hl7", "--ca", file "ca.pem")
     assert.equal(2, status)
     assert.truthy(err:find("go with --tls", 1, true))
     status = s:run("send", "127.0.0.1:" .. port, s.path .. "/m.hl7")
@@ -394,6 +395,41 @@ describe("send and listen with TLS", function()
     local e, hub = start(('%s, ca = "%s"'):format(pair "hub", file "ca.pem"))
     assert.equal(0, (send(hub, "--ca", file "ca.pem", "--cert", file "lab.pem", "--key", file "lab.key")))
     assert.equal(1, e:channel("in").received)
+  end)
+end)
+
+describe("lunate tls", function()
+  after_each(site.cleanup)
+
+  it("makes certificates that openssl and the engine take, and looks at a server", function()
+    local s = site.new {}
+    local port = net.free_port()
+    assert.equal(0, (s:run("tls", "new-ca", "--out", s.path .. "/tls")))
+    assert.equal(1, (s:run("tls", "new-ca", "--out", s.path .. "/tls"))) -- never over one that is there
+    local status, out, err = s:run("tls", "new-cert", "hub", "127.0.0.1", "hub.example.org", "--out", s.path .. "/tls")
+    assert.equal(0, status, err .. out)
+    local _
+    status, out = proc.run { "openssl", "verify", "-x509_strict", "-CAfile", s.path .. "/tls/ca.pem", "-verify_ip",
+      "127.0.0.1", s.path .. "/tls/hub.pem" }
+    assert.equal(0, status, out)
+    for _, key in ipairs { "ca.key", "hub.key" } do
+      _, out = proc.run { "stat", "-c", "%a", s.path .. "/tls/" .. key }
+      assert.equal("600\n", out)
+    end
+    s:write("channels/in.lua", listen(port, 'cert = "tls/hub.pem", key = "tls/hub.key"'))
+    s:start()
+    local at = "127.0.0.1:" .. port
+    status, out = s:run("tls", "check", at, "--ca", s.path .. "/tls/ca.pem")
+    assert.equal(0, status)
+    assert.truthy(out:find "TLSv1.3" and out:find "CN=hub" and out:find "verified")
+    status, out, err = s:run("tls", "check", at)
+    assert.equal(1, status)
+    assert.truthy(out:find "CN=hub" and err:find("not trusted here", 1, true))
+    status, _, err = s:run("tls", "check", at, "--ca", s.path .. "/tls/ca.pem", "--server-name", "other.org")
+    assert.equal(1, status)
+    assert.truthy(err:find("is for 127.0.0.1, hub.example.org, not for other.org", 1, true)
+      or err:find("not for other.org", 1, true), err)
+    assert.equal(3, (s:run("tls", "check", "127.0.0.1:" .. net.free_port())))
   end)
 end)
 
