@@ -9,7 +9,10 @@ local pages = require "lunate.cli.pages"
 local M = {}
 
 function M.define(parser, verb)
-  if verb == "help" then parser:argument("verb", "the verb"):args "?" end
+  if verb ~= "help" then return end
+  parser:argument("verb", "the verb"):args "?"
+  parser:flag("--man", "as a man page")
+  parser:flag("--names", "the verbs' names alone")
 end
 
 --- All verbs, a line each.
@@ -53,11 +56,28 @@ function M.verb(name)
   return 0
 end
 
+-- For `make install` and completion.
+local function machine(args)
+  local list, man = require("lunate.cli.catalogue").list(), require "lunate.cli.man"
+  local found
+  for _, v in ipairs(list) do
+    if args.names then print(v.name) end
+    if v.name == args.verb then found = v end
+  end
+  if args.names then return 0 end
+  if args.verb and not found then
+    fail.fail(2, "there is no verb \"%s\" (`lunate help` lists them)", args.verb)
+  end
+  io.write(found and man.verb(found) or man.overview(list))
+  return 0
+end
+
 function M.run(args, verb)
   if verb == "version" then
     print("lunate " .. sys.version())
     return 0
   end
+  if args.man or args.names then return machine(args) end
   if args.verb then return M.verb(args.verb) end
   M.overview(io.stdout)
   return 0

@@ -241,6 +241,12 @@ return {
     about = "Runs the file with hl7, json and the rest of a script's globals, plus arg, io and os.",
     usage = "lunate [-C SITE] lua FILE [ARG...]",
   },
+  completion = {
+    examples = { "lunate completion bash > ~/.local/share/bash-completion/completions/lunate",
+      "lunate completion zsh > ~/.zfunc/_lunate",
+      "lunate completion fish > ~/.config/fish/completions/lunate.fish" },
+    about = "Verbs, options, channels of the site. `make install` puts the scripts in place.",
+  },
   version = { examples = { "lunate version" } },
   help = { examples = { "lunate help send" } },
 }

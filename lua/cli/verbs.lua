@@ -56,6 +56,7 @@ return {
     lua = "lunate.cli.profile" },
   { "tls", "certificates for test beds; what a server shows", lua = "lunate.cli.tls" },
   { "lua", "runs a Lua file with Lunate's modules" },
+  { "completion", "prints a completion script for a shell", lua = "lunate.cli.completion" },
   { "version", "prints the version", lua = "lunate.cli.help" },
   { "help", "help on a verb", lua = "lunate.cli.help" },
 }
