@@ -30,7 +30,7 @@ local function add_option(v, name, rest, about)
   v.options[#v.options + 1] = { names = { name }, about = about, value = value, choices = choices }
 end
 
--- "  --count N   so many messages", or "[--log text|json]" on the first line.
+-- One option a line, "  --count N   so many messages", or "[--log text|json]" on the first line.
 local function from_usage(usage, v)
   local head = usage:match "^[^\n]*"
   for name, rest in head:gmatch "%[(%-%-[%w-]+) ?([^%]%[]*)%]" do add_option(v, name, rest, "") end

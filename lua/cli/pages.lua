@@ -165,8 +165,12 @@ return {
       "  --rate R         so many messages a second over all connections\n" ..
       "  --timeout S      seconds to wait for a reply, or to connect (10)\n" ..
       "  --unique-ids     append -1, -2, ... to MSH-10\n" ..
-      "  --tls            encrypted; --ca FILE, --cert FILE, --key FILE, --server-name NAME,\n" ..
-      "                   --insecure (take any certificate)\n" ..
+      "  --tls            encrypted\n" ..
+      "  --ca FILE        authorities to trust\n" ..
+      "  --cert FILE      our certificate\n" ..
+      "  --key FILE       its key\n" ..
+      "  --server-name N  the name that the receiver's certificate must have\n" ..
+      "  --insecure       take any certificate\n" ..
       "  --raw-bytes      leave line ends alone (else LF and CR LF become CR)\n" ..
       "  --whole          a file is one frame, whatever it holds\n" ..
       "  --show           print each reply in full\n" ..
@@ -191,7 +195,9 @@ return {
       "  --out DIR    keep each message as DIR/NNNNNN.hl7\n" ..
       "  --count N    end after N messages\n" ..
       "  --quiet      no line per message\n" ..
-      "  --tls-cert F --tls-key F --client-ca F   encrypted; the last: clients need one\n" ..
+      "  --tls-cert F   encrypted, with this certificate\n" ..
+      "  --tls-key F    and its key\n" ..
+      "  --client-ca F  clients need a certificate of these authorities\n" ..
       "  --json       a JSON object per line",
   },
   fmt = {
