@@ -7,6 +7,7 @@
 #include "hl7/delims.h"
 #include "hl7/escape.h"
 #include "hl7/field.h"
+#include "hl7/text.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -92,14 +93,24 @@ static void edit(struct ln_message *m, const uint8_t *choice, struct ln_span tex
     struct ln_part p = {choice[1] % 40 + 1, choice[2] % 4 + 1, choice[2] / 4 % 4 + 1,
                         choice[2] / 16 % 4 + 1};
     struct ln_span got;
-    if (text.len == 0 || ln_field_set(m, slot, &p, text, true, NULL))
+    struct ln_text t = {.delims = m->delims, .charset = m->charset};
+    bool plain = m->charset.kind <= LN_CHARSET_ASCII;
+    size_t len = text.len;
+    if (text.len == 0 || (!plain && ln_text_write(&t, text, NULL, &len, NULL)))
+        return;
+    char *raw = malloc(len + 1);
+    if (!raw || (!plain && ln_text_write(&t, text, raw, &len, NULL)))
+        abort();
+    int rc = ln_field_set(m, slot, &p, plain ? text : ln_span(raw, len), plain, NULL);
+    free(raw);
+    if (rc)
         return;
     if (ln_field_get(m, slot, &p, &got) || !got.ptr)
         abort();
-    char *out = malloc(got.len + 1);
+    char *out = malloc(ln_text_room(got));
     if (!out)
         abort();
-    size_t n = ln_unescape(&m->delims, got, out);
+    size_t n = ln_text_read(&t, got, out);
     if (!ln_span_eq(ln_span(out, n), text))
         abort();
     free(out);
