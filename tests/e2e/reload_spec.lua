@@ -67,7 +67,12 @@ describe("e2e/reload", function()
     local busy = load:percentile(99)
     for i, sender in ipairs(load.senders) do assert.equal(conns[i], sender.conn, "connection " .. i) end
     assert.same({ 0, 0 }, { load.nacked, load.reconnects })
-    assert.equal(0, #load:settle(30))
+    local missing -- a slow build has a queue of thousands by now
+    for _ = 1, 20 do
+      missing = #load:settle(15)
+      if missing == 0 then break end
+    end
+    assert.equal(0, missing)
     assert.same({}, load.disorder)
     assert.equal(0, load.dups)
     local c = e:channel "in"
