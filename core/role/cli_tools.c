@@ -1,5 +1,5 @@
 /* lunate.tools: what the verbs over files of messages need: cutting a file into its messages with
- * their places. */
+ * their places; a keyed hash. */
 #include <lauxlib.h>
 #include <lua.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "base/span.h"
 #include "hl7/header.h"
 #include "hl7/mllp.h"
+#include "net/hmac.h"
 #include "role/cli.h"
 
 /* The list at index 4 being filled: offset, text, offset, text, ... */
@@ -114,9 +115,22 @@ static int split(lua_State *L)
     return 2;
 }
 
+/* hmac(key, data): 32 bytes, HMAC-SHA256. */
+static int hmac(lua_State *L)
+{
+    unsigned char out[32];
+    struct ln_span key, data;
+    key.ptr = luaL_checklstring(L, 1, &key.len);
+    data.ptr = luaL_checklstring(L, 2, &data.len);
+    if (!ln_hmac_sha256(key, data, out))
+        return luaL_error(L, "OpenSSL has no HMAC-SHA256");
+    lua_pushlstring(L, (const char *)out, sizeof out);
+    return 1;
+}
+
 int ln_cli_tools_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"split", split}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"split", split}, {"hmac", hmac}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;

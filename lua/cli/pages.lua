@@ -220,6 +220,15 @@ return {
     about = "A line per message, byte for byte there and back: row[5] is field 5. --named\n" ..
       "has the dictionary's names instead, for reading only. docs/json.md has the form.",
   },
+  deid = {
+    examples = { "openssl rand -hex 32 > deid.key",
+      "lunate deid --key-file deid.key real.hl7 > samples/real.hl7",
+      "lunate deid --key-env DEID_KEY --rules rules.lua --report json < real.hl7" },
+    about = "Names, ids, phones, addresses become pseudonyms (the same key gives the same),\n" ..
+      "dates are shifted per patient, free text and Z segments are taken out. A report of\n" ..
+      "counts goes to stderr. docs/tools.md says what is done with which data type. Look at\n" ..
+      "what comes out before you give it away.",
+  },
   query = {
     examples = { "lunate query PID-5.1 PID-3 samples/adt_a01.hl7",
       "lunate query --rows --header MSH-10 'OBX[*]-3.1' 'OBX[*]-5' results.hl7",

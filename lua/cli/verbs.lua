@@ -49,6 +49,7 @@ return {
     lua = "lunate.cli.fmt" },
   { "diff", "what differs between messages, by segment and field", lua = "lunate.cli.diff" },
   { "json", "messages as JSON, and back", lua = "lunate.cli.tojson" },
+  { "deid", "messages without what identifies the patient", lua = "lunate.cli.deid" },
   { "query", "values of messages by path", lua = "lunate.cli.query" },
   { "validate", "checks messages against the standard and a site's profile",
     lua = "lunate.cli.validate" },
