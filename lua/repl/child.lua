@@ -14,11 +14,17 @@ local verdicts = { "done", "filtered", "error", "limit" }
 local kinds = { "bytes", "input", "same", "filtered", "error" }
 local levels = { [0] = "debug", "info", "warn", "error" }
 
+--- The process alone, so that it gets ready while scripts are loaded: o.stream of start.
+function M.spawn()
+  return wire.spawn "repl-child"
+end
+
 --- Starts a child. o: site (absolute path or ""), script (relative path or ""), files and shared
 -- (lists of { path, text }), seconds, memory_mb, jit; view() -> colour, plain, width, lines. Child,
 -- or nil and why it does not load.
 function M.start(o)
-  local stream, err = wire.spawn "repl-child"
+  local stream, err = o.stream, nil
+  if not stream then stream, err = M.spawn() end
   if not stream then return nil, err end
   local kind = stream:receive(10)
   if kind ~= wire.HELLO then

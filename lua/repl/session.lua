@@ -69,7 +69,9 @@ end
 --- Starts a child for the channel at hand in place of the one there is, and gives it the message.
 -- nil, why when the script does not load: the old child stays.
 function Session:start()
-  local new, why = child.start(child_options(self))
+  local o = child_options(self)
+  o.stream, self.spare = self.spare, nil
+  local new, why = child.start(o)
   if not new then return nil, why end
   if self.child then self.child:close() end
   self.child = new
@@ -320,7 +322,7 @@ end
 --- Opens a session. o: channel, file.
 function M.open(o)
   local s = setmetatable({ status = 0, channel = o.channel, person = sys.isatty(0) }, Session)
-  s.started = editor.start()
+  s.started, s.spare = editor.start(), child.spawn()
   s.colour = colour_wanted()
   look(s)
   if s.person then person.catch_interrupts() end
@@ -359,6 +361,7 @@ end
 
 function Session:close()
   if self.child then self.child:close() end
+  if self.spare then self.spare:close() end
   if self.editor then self.editor:close() end
 end
 
