@@ -82,8 +82,8 @@ local function argument_lines(v)
   end
   local out = ("    kind=%s\n"):format(kind)
   if first and first.choices then
-    out = out .. ('    if [ "$prev" = %s ]; then _lunate_words "%s"; return; fi\n'):format(v.name,
-      table.concat(first.choices, " "))
+    out = out .. ('    if [[ $prev = %s && $cur != -* ]]; then _lunate_words "%s"; return; fi\n')
+      :format(v.name, table.concat(first.choices, " "))
   end
   return out
 end
