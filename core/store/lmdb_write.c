@@ -488,9 +488,11 @@ int ln_write_numbers(struct ln_committer *c)
     bool flush = c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK;
     if (flush)
         rc = ln_index_flush(c->env, c->txn, &c->tail, c->next_pos, &c->scratch);
-    else if (c->merging)
-        rc = ln_index_merge(c->env, c->txn, &c->scratch, &c->merging);
     c->merging |= flush;
+    /* Two steps a block keep up; a commit that fills blocks has thousands of messages to bear it.
+     */
+    for (unsigned i = flush ? 4 : 1; i > 0 && c->merging && !rc; i--)
+        rc = ln_index_merge(c->env, c->txn, &c->scratch, &c->merging);
     for (unsigned i = 0; i < c->nchans && !rc; i++) {
         struct ln_numbers *n = &c->chans[i];
         if (!n->dirty)

@@ -1,4 +1,8 @@
 /* bench [-n messages] [-f in flight] [-s size] [-c channels] [-d data folder] [-r retain bytes]
+ *       [-o stage] [-q look-ups]
+ *
+ * -o 3, 2 or 1: only that stage, which also fills a store (`-o 3 -n 10000000 -f 8000`). -q: no
+ * messages; look-ups by control id and patient id of what a store holds.
  *
  * What the store costs: messages per second and CPU microseconds per message, of the whole process,
  * for appends alone, with a result each, and with a result and an outcome each. One loop thread
@@ -118,6 +122,37 @@ static void run(const char *what, enum stage upto, long n, unsigned in_flight)
     free(f);
 }
 
+static void look_up(enum ln_index index, const char *prefix, unsigned long held, long n)
+{
+    struct ln_reader *r;
+    struct ln_found f[16];
+    int64_t worst = 0;
+    unsigned long hits = 0;
+    double cpu = 0;
+    if (ln_reader_of(store, &r) != LN_OK)
+        abort();
+    for (long i = 0; i < n; i++) {
+        char key[32];
+        unsigned got;
+        unsigned long k = (unsigned long)random() % held + 1;
+        int len = snprintf(key, sizeof key, "%s%08lu", prefix, k);
+        int64_t start = ln_mono_us();
+        double before = cpu_us(RUSAGE_THREAD);
+        if (ln_reader_begin(r) != LN_OK ||
+            ln_find(r, index, 0, ln_span(key, (size_t)len), f, 16, &got) != LN_OK)
+            abort();
+        ln_reader_end(r);
+        cpu += cpu_us(RUSAGE_THREAD) - before;
+        int64_t took = ln_mono_us() - start;
+        worst = took > worst ? took : worst;
+        hits += got;
+    }
+    ln_reader_close(r);
+    printf("%s of %lu: %.0f us CPU a look-up, the slowest took %.1f ms, %.2f found each\n",
+           index == LN_INDEX_PATIENT ? "patient ids" : "control ids", held, cpu / (double)n,
+           (double)worst / 1e3, (double)hits / (double)n);
+}
+
 static void fill(void)
 {
     static const char *const segments[] = {
@@ -148,7 +183,8 @@ int main(int argc, char **argv)
     unsigned in_flight = 64, only = 0;
     const char *dir = "bench-data";
     uint64_t retain = 0;
-    for (int o; (o = getopt(argc, argv, "n:f:s:c:d:r:o:")) > 0;)
+    long queries = 0;
+    for (int o; (o = getopt(argc, argv, "n:f:s:c:d:r:o:q:")) > 0;)
         switch (o) {
         case 'n': n = atol(optarg); break;
         case 'f': in_flight = (unsigned)atoi(optarg); break;
@@ -156,6 +192,7 @@ int main(int argc, char **argv)
         case 'c': channels = (unsigned)atoi(optarg); break;
         case 'd': dir = optarg; break;
         case 'r': retain = strtoull(optarg, NULL, 10); break;
+        case 'q': queries = atol(optarg); break;
         case 'o': only = (unsigned)atoi(optarg); break;
         default: return 2;
         }
@@ -164,6 +201,16 @@ int main(int argc, char **argv)
     if (channels > 1024 || ln_store_open(&opt, &store, &err) != LN_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
+    }
+    if (queries) {
+        struct ln_store_stat st;
+        ln_store_stat(store, &st);
+        if (st.messages == 0)
+            return 1;
+        look_up(LN_INDEX_CONTROL_ID, "MSG", st.messages, queries);
+        look_up(LN_INDEX_PATIENT, "", st.messages, queries);
+        ln_store_close(store);
+        return 0;
     }
     fill();
     for (unsigned i = 0; i < channels; i++) {
