@@ -36,7 +36,7 @@ M.sample = table.concat({
   "MSH|^~\\&|EHR|GENERAL|LUNATE|GENERAL|20260105083000||ADT^A01^ADT_A01|SAMPLE0001|P|2.5.1",
   "EVN|A01|20260105083000",
   "PID|1||100001^^^GENERAL^MR||Sample^Patient^A||19800101|F|||1 Test Street^^Testville^^00000",
-  "PV1|1|I|WARD1^101^A|||||||||||||||||V0001",
+  "PV1|1|I|WARD1^101^A||||||||||||||||V0001",
   "",
 }, "\n")
 
