@@ -6,13 +6,18 @@
  *
  * Data bases, keys big-endian so that their order is the order of numbers. A place (pos) is a
  * message's number in the log of all channels: what a commit writes stands side by side, however
- * many channels are busy (docs/performance.md has what that saves). meta   "format" u32 big-endian,
- * "hash_key" 16 bytes, "indexed" u64, "settled" (see lmdb_env.c) log    pos u64 receipt res    pos
- * result with its items out    pos, n u32              outcome of output n ev     pos, i u32 events
- * in order part   pos, db u8, n u32, i u32  what a chunked record has beyond its first bytes map
- * chan u32, seq u64       where messages stand in the log (map.h) cur    chan numbers, cursors,
- * names (numbers.h) kv     chan, key parked chan, seq, n u32        destination id of what is
- * parked idx    kind u8, block u64      sorted hashes (index.h) */
+ * many channels are busy (docs/performance.md has what that saves).
+ * - meta: "format" u32 big-endian, "hash_key" 16 bytes, "indexed" u64, "settled" (see lmdb_env.c)
+ * - log, by pos u64: receipt
+ * - res, by pos: result with its items
+ * - out, by pos and n u32: outcome of output n
+ * - ev, by pos and i u32: events in order
+ * - part, by pos, db u8, n u32, i u32: what a chunked record has beyond its first bytes
+ * - map, by chan u32 and seq u64: where messages stand in the log (map.h)
+ * - cur, by chan: numbers, cursors, names (numbers.h)
+ * - kv, by chan and key
+ * - parked, by chan, seq, n u32: destination id of what is parked
+ * - idx, by kind u8 and block u64: sorted hashes (index.h) */
 #ifndef LN_STORE_LMDB_ENV_H
 #define LN_STORE_LMDB_ENV_H
 
