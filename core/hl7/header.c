@@ -60,7 +60,7 @@ static size_t next_line(struct ln_span s, size_t from, bool *lf_only)
 }
 
 /* Field n of a segment whose name takes three bytes; field 1 follows the first separator. */
-static struct ln_span field_of(const struct ln_charset *cs, struct ln_span segment, char sep, int n)
+struct ln_span ln_header_cut(const struct ln_charset *cs, struct ln_span segment, char sep, int n)
 {
     const char *p = segment.ptr, *end = segment.ptr + segment.len;
     while (n-- > 0) {
@@ -208,7 +208,7 @@ static void find_patient(struct ln_span f, struct ln_header *h)
         const char *p = f.ptr + l.at;
         if (f.len - l.at >= 4 && memcmp(p, "PID", 3) == 0 && p[3] == h->delims.field) {
             struct ln_span pid = ln_span(p, line_end(f, l.at) - l.at);
-            read_patients(h, field_of(&h->charset, pid, h->delims.field, 3));
+            read_patients(h, ln_header_cut(&h->charset, pid, h->delims.field, 3));
             return;
         }
     }

@@ -44,6 +44,10 @@ int ln_header_read(struct ln_span frame, struct ln_header *h, struct ln_err *err
 int ln_header_read_as(struct ln_span frame, const struct ln_charset_policy *policy,
                       struct ln_header *h, struct ln_err *err);
 
+/* Field n (0: the name) of a segment of any kind; empty when it is not there. Separators are looked
+ * for between characters: in some sets a character may hold their bytes. */
+struct ln_span ln_header_cut(const struct ln_charset *cs, struct ln_span segment, char sep, int n);
+
 /* First component of a raw field (up to the component or subcomponent separator or repetition). */
 struct ln_span ln_header_component(const struct ln_header *h, int field, int component);
 

@@ -22,17 +22,10 @@ static bool is_segment(struct ln_span line, const char *name, char sep)
     return line.len >= 4 && memcmp(line.ptr, name, 3) == 0 && line.ptr[3] == sep;
 }
 
-static struct ln_span field(struct ln_span line, char sep, int n)
+/* The header says how the reply is cut. */
+static struct ln_span field(const struct ln_header *h, struct ln_span line, int n)
 {
-    const char *p = line.ptr, *end = line.ptr + line.len;
-    for (; n > 0; n--) {
-        p = memchr(p, sep, (size_t)(end - p));
-        if (!p)
-            return ln_span(NULL, 0);
-        p++;
-    }
-    const char *stop = memchr(p, sep, (size_t)(end - p));
-    return ln_span(p, (size_t)((stop ? stop : end) - p));
+    return ln_header_cut(&h->charset, line, h->delims.field, n);
 }
 
 /* MSA-1 as one of AA, AE, AR, CA, CE, CR; blanks around it and small letters are forgiven. */
@@ -81,12 +74,12 @@ int ln_reply_read(struct ln_span frame, struct ln_reply *r, struct ln_err *err)
     while (next_line(&rest, &line)) {
         if (!r->code[0] && is_segment(line, "MSA", sep)) {
             msa = true;
-            if (!read_code(field(line, sep, 1), r->code))
+            if (!read_code(field(&h, line, 1), r->code))
                 continue;
-            r->control_id = field(line, sep, 2);
-            r->text = field(line, sep, 3);
+            r->control_id = field(&h, line, 2);
+            r->text = field(&h, line, 3);
         } else if (r->code[0] && !r->text.len && is_segment(line, "ERR", sep)) {
-            r->text = field(line, sep, 8);
+            r->text = field(&h, line, 8);
         }
     }
     if (r->code[0])

@@ -74,8 +74,15 @@ static void check_ack(const struct ln_header *h, int readable, enum ln_ack_code 
         CHECK(code != LN_ACK_AA || readable == LN_OK);
         CHECK(ln_reply_read(ln_buf_span(&out), &r, &err) == LN_OK);
         CHECK(strcmp(r.code, names[code]) == 0);
-        /* The reader of replies cuts bytes: an id may hold a separator inside a character. */
-        CHECK(ln_charset_steps(&h->charset) || ln_span_eq(r.control_id, want));
+        /* The set of a message that names none was guessed from bytes that the answer may not have.
+         */
+        struct ln_header back;
+        (void)ln_header_read(ln_buf_span(&out), &back, NULL);
+        bool same = ln_charset_eq(back.charset, h->charset);
+        /* An id that ends amid ISO 2022 double bytes takes what follows in MSA with it. */
+        bool open = ln_charset_steps(&h->charset) && r.control_id.len > want.len;
+        CHECK(!same || (open ? !want.len || !memcmp(r.control_id.ptr, want.ptr, want.len)
+                             : ln_span_eq(r.control_id, want)));
         struct ln_mllp m;
         struct ln_span frame;
         size_t used;

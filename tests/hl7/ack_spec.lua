@@ -232,6 +232,14 @@ describe("hl7/reply", function()
     end
   end)
 
+  -- Guards: the byte of a separator within a double-byte character cut the id short; the reply then
+  -- matched no message, and the queue stood.
+  it("takes a control id with a separator's byte inside a character whole", function()
+    local r = reply("MSH|^~\\&|||||||ACK|1|P|2.5||||||GB 18030-2000\rMSA|AA|A\x81|B|text\r")
+    assert.same({ code = "AA", id = "A\x81|B", text = "text" }, r)
+    assert.equal("A\x81", reply("MSH|^~\\&|\rMSA|AA|A\x81|B\r").id)
+  end)
+
   it("gives the text of MSA-3, or ERR-8", function()
     assert.equal("full", reply("MSH|^~\\&|\rMSA|AR|1|full\rERR||||||||user\r").text)
     assert.equal("user", reply("MSH|^~\\&|\rMSA|AR|1\rERR||PID|1|E||||user|help\r").text)
