@@ -271,6 +271,11 @@ function M.check(value, info)
   ctx.set("script", info.path)
   schema.check(ctx, channel_keys(info.defaults or {}), args, {}, "channel", "")
   check_source(ctx, args.source)
+  local source = made[args.source]
+  if args.ack == "delivery" and source and source.args.duplicates == "ack" then
+    ctx.fail({ "source", "duplicates" }, 'duplicates = "ack" does not go with ack = "delivery": a sender '
+      .. 'that got no answer yet sends again, and would be told AA before anything was delivered')
+  end
   local plan = check_destinations(ctx, args.destinations)
   plan.filter, plan.transform = args.filter, args.transform
   plan.charset = charset_of(ctx.settings, "source.charset")

@@ -224,8 +224,10 @@ static int channel_change(struct ln_channel *c, struct ln_conf_channel *conf, st
 void ln_channel_switch(struct ln_channel *c)
 {
     ln_worker_stop(c);
-    ln_conf_channel_free(c->prev);
-    c->prev = c->conf;
+    if (c->prev) /* what runs has not proved itself yet: the one before it is kept */
+        ln_conf_channel_free(c->conf);
+    else
+        c->prev = c->conf;
     c->conf = c->next;
     c->next = NULL;
     c->work.careful = false;
@@ -331,6 +333,9 @@ static void remove_channel(struct ln_channel *c, struct ln_buf *report)
     ln_log(LN_WARN, "channel", "removed", "channel=%s queue=kept", c->name);
     say(report, c->name, "stopped: it is no longer in the site; its messages are kept", "");
     c->removed = true;
+    ln_conf_channel_free(c->next); /* or they would run when the channel comes back */
+    ln_conf_channel_free(c->prev);
+    c->next = c->prev = NULL;
     ln_channel_shut(c, may_keep_replies(c));
 }
 

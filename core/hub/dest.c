@@ -725,6 +725,7 @@ void ln_dest_close(struct ln_dest *d)
     evtimer_del(&d->timer);
     d->retrying = false;
     d->failures = 0;
+    end_step(d, LN_STEP_FAILED, "the connection was closed"); /* held is held, after a start, too */
 }
 
 bool ln_dest_idle(const struct ln_dest *d)

@@ -113,6 +113,8 @@ int ln_channel_halt(struct ln_channel *c, bool drain, double grace_s, struct ln_
     if (drain && c->mode == LN_MODE_PAUSED)
         return ln_err_set(err, LN_EINVAL, "channel %s is paused: lunate resume %s first", c->name,
                           c->name);
+    ln_channel_halt_off(
+        c); /* a drain that goes on: its timer must not be made anew while it runs */
     c->halt = drain ? LN_HALT_DRAIN : LN_HALT_STOP;
     c->halt_until_us = ln_mono_us() + (int64_t)(grace_s * 1e6);
     c->deaf = false;

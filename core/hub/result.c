@@ -238,7 +238,7 @@ static int outcome_from(struct ln_channel *c, const struct ln_result *r, struct 
             .dest = (*dests)[i]->id, .kind = kinds[o->kind], .same = o->same, .data = o->data};
     }
     for (uint32_t i = 0; i < r->nkv; i++) /* before anything is handed to another channel */
-        if (r->kv[i].key.len > KV_KEY_MAX)
+        if (r->kv[i].key.len == 0 || r->kv[i].key.len > KV_KEY_MAX)
             return LN_ETOOBIG;
     for (uint32_t i = 0; i < r->nkv; i++)
         oc->kv[i] = (struct ln_kv_write){r->kv[i].deleted, r->kv[i].key, r->kv[i].value};

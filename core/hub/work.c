@@ -316,7 +316,7 @@ static bool may_give(const struct ln_channel *c)
 void ln_work_pump(struct ln_channel *c)
 {
     struct ln_work *w = &c->work;
-    if (c->next && w->given == w->answered && w->answered == 0)
+    if (c->next && !c->removed && w->given == w->answered && w->answered == 0)
         ln_channel_switch(c); /* a message boundary */
     if (c->mode != LN_MODE_RUN || c->failed || c->next || c->removed || c->halt == LN_HALT_STOP)
         return;

@@ -75,19 +75,49 @@ static int put_part(const struct ln_env *e, MDB_txn *txn, struct ln_at at, uint3
     return 0;
 }
 
+/* Deletes a record that another takes the place of (an outcome, when a queue was put back). */
+static int drop_former(const struct ln_env *e, MDB_txn *txn, struct ln_at at, uint64_t *bytes)
+{
+    struct ln_key k = key_of(at);
+    MDB_val key = ln_key_val(&k), val;
+    int rc = mdb_get(txn, e->db[at.db], &key, &val);
+    if (rc)
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    bool chunked = val.mv_size == LN_CHUNK;
+    *bytes -= val.mv_size;
+    rc = mdb_del(txn, e->db[at.db], &key, NULL);
+    for (uint32_t i = 0; chunked && !rc; i++) {
+        k = part_key(at, i);
+        key = ln_key_val(&k);
+        if ((rc = mdb_get(txn, e->db[LN_DB_PART], &key, &val)) == 0) {
+            *bytes -= val.mv_size;
+            rc = mdb_del(txn, e->db[LN_DB_PART], &key, NULL);
+        }
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int ln_part_put(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span rec,
                 uint64_t *bytes)
 {
+    int rc;
     if (rec.len + LN_RECORD_SUM <= LN_CHUNK) {
         struct ln_key k = key_of(at);
         MDB_val key = ln_key_val(&k);
         *bytes += rec.len + LN_RECORD_SUM;
         /* A plain insert at the end leaves one record less in a full page than fits: a third less
          * of messages of 1 KB. */
-        int rc = at.last ? ln_part_seal(txn, e->db[at.db], &key, rec, MDB_APPEND) : MDB_KEYEXIST;
-        return rc == MDB_KEYEXIST ? ln_part_seal(txn, e->db[at.db], &key, rec, 0) : rc;
+        rc = at.last ? ln_part_seal(txn, e->db[at.db], &key, rec, MDB_APPEND) : MDB_KEYEXIST;
+        if (rc == MDB_KEYEXIST)
+            rc = ln_part_seal(txn, e->db[at.db], &key, rec, MDB_NOOVERWRITE);
+        if (rc != MDB_KEYEXIST)
+            return rc;
+        rc = drop_former(e, txn, at, bytes);
+        return rc ? rc : ln_part_seal(txn, e->db[at.db], &key, rec, 0);
     }
-    int rc = put_first(e, txn, at, rec);
+    if ((rc = drop_former(e, txn, at, bytes)) != 0)
+        return rc;
+    rc = put_first(e, txn, at, rec);
     *bytes += LN_CHUNK;
     uint32_t i = 0;
     for (size_t off = LN_RECORD_HEAD + FIRST; !rc && off < rec.len; off += PART, i++) {

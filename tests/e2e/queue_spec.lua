@@ -102,6 +102,41 @@ describe("e2e/queue", function()
     assert.equal(0, e:stop())
   end)
 
+  -- Guards: the second verb made the halt's timer anew while it was running, and the hub's loop hung.
+  it("a drain that hangs is ended by stop, or by another drain", function()
+    local out = net.receiver { answer = function() end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { dest = "timeout = 60" }) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "A1", "A2" })
+    for _ = 1, 2 do assert.equal(1, (s:run("drain", "in", "--timeout", "0.2"))) end
+    run(s, "stop", "in", "--grace", "0.3")
+    assert.equal("stopped", e:channel("in").state)
+    run(s, "stop", "in")
+    run(s, "start", "in")
+    assert.equal("running", e:channel("in").state)
+    e:kill9()
+  end)
+
+  -- Guards: the step of a connection that was closed stayed, and the held queue went on by itself.
+  it("a held queue stays held when a stop cuts a step off", function()
+    local out = net.receiver { answer = function() end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { dest = "timeout = 60" }) }
+    local e = s:start()
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), { "H1", "H2" })
+    local step = verb(s, "step", "in/out")
+    out:run_for_frames(1, 10)
+    run(s, "stop", "in", "--grace", "0.3")
+    out:run_until(function() return not step:running() end, 10, "the step's answer")
+    run(s, "start", "in")
+    out:run_for(0.5)
+    assert.same({ "H1" }, out:ids())
+    assert.same({ "held", 2 }, { e:channel("in").dest.out.state, e:channel("in").dest.out.queued })
+    e:kill9()
+  end)
+
   it("an engine killed while a channel drains has lost nothing", function()
     local port = net.free_port()
     local out = net.receiver {}
@@ -185,6 +220,7 @@ describe("e2e/queue", function()
     assert.same({ "Q8", "Q7", "Q6", "Q5", "Q4", "Q3" }, ids(s, "--state", "queued"))
     assert.truthy(run(s, "show", "in/3"):find("out put back to here: lab restored", 1, true))
     e:kill9()
+    run(s, "verify") -- a queue that was put back is nothing wrong
     e = s:start()
     assert.same({ 6, "held" }, { rest().queued, rest().state })
     assert.equal(0, (move("5", "--yes"))) -- Q3 and Q4 are passed over
@@ -206,6 +242,7 @@ describe("e2e/queue", function()
     out:run_until(function() return out:ids()[11] end, 10, "what came after")
     assert.equal("Q11", out:ids()[11])
     assert.equal(0, e:stop())
+    run(s, "verify") -- the outcomes that were replaced are counted no more
   end)
 
   it("stop_after_parks holds a queue whose receiver refuses one after the other", function()

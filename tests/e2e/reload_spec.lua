@@ -111,6 +111,36 @@ describe("e2e/reload", function()
     assert.equal(0, e:stop())
   end)
 
+  -- Guards: a script that waited for the message boundary when its channel was removed ran once more when
+  -- another one had taken its place.
+  it("a channel that is removed and comes back runs what came back", function()
+    local out = net.receiver {}
+    local port = net.free_port()
+    local function marked(mark, wait)
+      return traffic.channel(port, out.port, { top = ('transform = function(msg) msg["PID-5.1"] = "%s" %s end,')
+        :format(mark, wait or "") })
+    end
+    local s = site.new { ["channels/in.lua"] = marked("A",
+      "local t = os.clock() + 3 repeat until os.clock() > t"), ["channels/other.lua"] =
+      traffic.channel(net.free_port(), out.port) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "M1", "M2" })
+    local function reload_while_busy()
+      e.proc:kill(proc.HUP)
+      out:run_for(0.7)
+    end
+    s:write("channels/in.lua", marked "B")
+    reload_while_busy()
+    assert(os.remove(s.path .. "/channels/in.lua"))
+    reload_while_busy()
+    s:write("channels/in.lua", marked "C")
+    run(s, "reload")
+    out:run_for_frames(2, 20)
+    for i = 1, 2 do assert.equal("C", net.field(out.frames[i].text, "PID", 5):match "^%w+") end
+    assert.same({ "M1", "M2" }, out:ids())
+    assert.equal(0, e:stop())
+  end)
+
   it("refused at each stage, with its place; the old one goes on", function()
     local out = net.receiver {}
     local port = net.free_port()

@@ -146,6 +146,9 @@ return channel {
       assert.truthy(text:find(want, 1, true), part .. " -> " .. text)
       assert.truthy(text:find "^channels/x%.lua:[12]: ", text)
     end
+    assert.truthy(errors([[return channel { ack = "delivery",
+      source = mllp.listen { port = 1, duplicates = "ack" } }]]):find(
+      'channels/x.lua:2: duplicates = "ack" does not go with ack = "delivery"', 1, true))
     for source, want in pairs {
       ["mllp.listen { port = 70000 }"] = "port must be from 1 to 65535",
       ["mllp.listen { port = 'x' }"] = "port must be a number",
