@@ -69,6 +69,20 @@ void ln_dest_add(struct ln_dest *d, struct ln_pos pos, struct ln_blob *bytes, in
     ln_dest_pump(d);
 }
 
+/* A damaged record is neither sent nor passed over: somebody must see it. Logged once. */
+static void complain_unreadable(struct ln_dest *d, struct ln_pos pos, int code)
+{
+    snprintf(d->last_error, sizeof d->last_error,
+             "message %llu cannot be read from the store (%s): run lunate verify",
+             (unsigned long long)pos.seq, ln_strerror(code));
+    if (d->unreadable_seq == pos.seq)
+        return;
+    d->unreadable_seq = pos.seq;
+    ln_log(LN_ERROR, "dest", "unreadable", "channel=%s dest=%s seq=%llu why=\"%s\" hint=\"%s\"",
+           d->channel->name, d->conf.name, (unsigned long long)pos.seq, ln_strerror(code),
+           "lunate verify");
+}
+
 /* Behind: reads on from the store, up to the results known to be committed. */
 static void refill(struct ln_dest *d)
 {
@@ -94,7 +108,11 @@ static void refill(struct ln_dest *d)
             d->behind = false; /* what is committed from now on comes by ln_dest_add */
             break;
         }
-        struct ln_blob *b = rc == LN_OK ? ln_blob_new(bytes) : NULL;
+        if (rc != LN_OK) {
+            complain_unreadable(d, pos, rc);
+            break;
+        }
+        struct ln_blob *b = ln_blob_new(bytes);
         rc = b ? push(d, pos, b, received_us) : LN_ENOMEM;
         ln_blob_unref(b);
         if (rc != LN_OK)

@@ -123,6 +123,7 @@ struct ln_work {
     size_t waiting_bytes, given_bytes;
     uint64_t committed_end; /* all messages before this one are committed and known here */
     uint64_t read_next; /* behind: where to read on */
+    uint64_t unreadable_seq; /* what the store cannot give, and that was said; 0: nothing */
     bool behind;
     bool careful; /* one at a time until careful_end is answered: a worker died with several in
                      flight */
@@ -262,6 +263,7 @@ struct ln_dest {
     struct ln_spread delivered_us; /* from receipt */
     unsigned uncommitted;
     char last_error[400];
+    uint64_t unreadable_seq; /* what the store cannot give, and that was said; 0: nothing */
     struct ln_buf frame;
 };
 

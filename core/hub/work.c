@@ -125,6 +125,19 @@ void ln_work_add(struct ln_channel *c, uint64_t seq, int64_t time_us, uint8_t ki
     acknowledge_receipt(c, seq, kind, ln_span(raw->data, raw->len), owed, part);
 }
 
+/* A damaged message is neither processed nor passed over: somebody must see it. Said once. */
+static void complain_unreadable(struct ln_channel *c, uint64_t seq, int code)
+{
+    if (c->work.unreadable_seq == seq)
+        return;
+    c->work.unreadable_seq = seq;
+    snprintf(c->error, sizeof c->error,
+             "message %llu cannot be read from the store (%s): run lunate verify",
+             (unsigned long long)seq, ln_strerror(code));
+    ln_log(LN_ERROR, "work", "unreadable", "channel=%s seq=%llu why=\"%s\" hint=\"%s\"", c->name,
+           (unsigned long long)seq, ln_strerror(code), "lunate verify");
+}
+
 /* Behind: reads on from the store, up to what is known to be committed. */
 static void refill(struct ln_channel *c)
 {
@@ -143,8 +156,12 @@ static void refill(struct ln_channel *c)
             w->read_next = w->committed_end;
             break;
         }
+        if (rc != LN_OK) {
+            complain_unreadable(c, seq, rc);
+            break;
+        }
         struct ln_entry e = {.seq = seq, .time_us = r.time_us, .kind = r.kind};
-        if (rc != LN_OK || !(e.raw = ln_blob_new(r.raw)))
+        if (!(e.raw = ln_blob_new(r.raw)))
             break; /* tried again at the next pump */
         if (push(w, &e) != LN_OK) {
             ln_blob_unref(e.raw);

@@ -137,6 +137,36 @@ describe("e2e/queue", function()
     e:kill9()
   end)
 
+  -- Guards: the queue stood without a word, and was polled a hundred times a second.
+  it("a damaged record is never sent, and named in status and log", function()
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), { "FIRST", "DAMAGEDONE", "LAST" })
+    site.wait_until(function() return e:channel("in").dest.out.queued == 3 end, 5, "the queue")
+    assert.equal(0, e:stop())
+    local path = s.path .. "/data/data.mdb"
+    local f = assert(io.open(path, "r+b"))
+    local bytes = f:read "*a"
+    for at in bytes:gmatch "()DAMAGEDONE" do
+      f:seek("set", at - 1)
+      f:write "X"
+    end
+    f:close()
+    e = s:start()
+    run(s, "release", "in/out")
+    out:run_until(function() return e:log():find "dest unreadable" end, 10, "a line in the log")
+    out:run_for(0.3)
+    assert.same({ "FIRST" }, out:ids())
+    assert.truthy(e:channel("in").dest.out.last_error:find("run lunate verify", 1, true))
+    assert.equal(1, (s:run "verify"))
+    local _, count = e:log():gsub("dest unreadable", "")
+    assert.equal(1, count)
+    e:kill9()
+  end)
+
   it("an engine killed while a channel drains has lost nothing", function()
     local port = net.free_port()
     local out = net.receiver {}
