@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,11 +12,14 @@ enum { SCRATCH = 128 * 1024, KEEP_OUT = 16 * 1024 };
 static char
     scratch[SCRATCH]; /* the loop is one thread: one buffer serves ten thousand connections */
 
+/* why may stand in what the owner frees first thing (the TLS state): it gets a copy. */
 static void report(struct ln_stream *s, int code, const char *why)
 {
+    char text[700];
+    snprintf(text, sizeof text, "%s", why);
     ln_stream_pause(s);
     s->ended = true;
-    s->ops->closed(s->owner, code, why);
+    s->ops->closed(s->owner, code, text);
 }
 
 static void want_write(struct ln_stream *s, bool on);
