@@ -273,8 +273,8 @@ function M.check(value, info)
   check_source(ctx, args.source)
   local source = made[args.source]
   if args.ack == "delivery" and source and source.args.duplicates == "ack" then
-    ctx.fail({ "source", "duplicates" }, 'duplicates = "ack" does not go with ack = "delivery": a sender '
-      .. 'that got no answer yet sends again, and would be told AA before anything was delivered')
+    ctx.fail({ "source", "duplicates" }, 'duplicates = "ack" does not go with ack = "delivery": a '
+      .. 'sender that got no answer yet sends again, and would be told AA before anything was delivered')
   end
   local plan = check_destinations(ctx, args.destinations)
   plan.filter, plan.transform = args.filter, args.transform

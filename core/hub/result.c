@@ -245,8 +245,57 @@ static int outcome_from(struct ln_channel *c, const struct ln_result *r, struct 
     return LN_OK;
 }
 
+/* An output that is not for `only` does not leave; one of the same bytes that does takes them over.
+ */
+static void keep_only(struct outcome *oc, struct ln_dest **dests, const char *only,
+                      struct ln_span why)
+{
+    for (uint32_t i = 0; i < oc->n; i++) {
+        struct ln_item *it = &oc->item[i];
+        if (strcmp(dests[i]->conf.name, only) == 0)
+            continue;
+        uint32_t heir = i;
+        for (uint32_t j = i + 1; it->kind == LN_I_BYTES && j < oc->n; j++) {
+            struct ln_item *other = &oc->item[j];
+            if (other->kind != LN_I_SAME || other->same != i)
+                continue;
+            if (heir != i)
+                other->same = heir;
+            else
+                *other =
+                    (struct ln_item){.dest = other->dest, .kind = LN_I_BYTES, .data = it->data};
+            heir = heir == i ? j : heir;
+        }
+        if (it->kind >= LN_I_BYTES && it->kind <= LN_I_SAME)
+            *it = (struct ln_item){.dest = it->dest, .kind = LN_I_FILTERED, .data = why};
+    }
+}
+
+/* Processed again for one destination (`resend --reprocess --dest`): the others had theirs. */
+static int narrow(struct ln_channel *c, struct outcome *oc, struct ln_dest **dests, char *why,
+                  size_t cap)
+{
+    const struct ln_entry *e = ln_work_at(&c->work, c->work.answered);
+    struct ln_receipt r;
+    char only[LN_CONF_NAME] = "";
+    if (e->kind != LN_R_REPROCESS)
+        return LN_OK;
+    int rc = ln_reader_begin(c->hub->reader);
+    if (rc != LN_OK)
+        return rc;
+    rc = ln_read_receipt(c->hub->reader, c->id, e->seq, &r);
+    if (rc == LN_OK && r.only_dest.len && r.only_dest.len < sizeof only)
+        memcpy(only, r.only_dest.ptr, r.only_dest.len);
+    ln_reader_end(c->hub->reader);
+    snprintf(why, cap, "processed again for %s alone", only);
+    if (rc == LN_OK && only[0])
+        keep_only(oc, dests, only, ln_span_str(why));
+    return rc;
+}
+
 void ln_result_commit(struct ln_channel *c, const struct ln_result *r)
 {
+    char why[LN_CONF_NAME + 40];
     struct outcome oc;
     struct ln_dest **dests;
     if (r->verdict == LN_V_ERROR) {
@@ -254,6 +303,8 @@ void ln_result_commit(struct ln_channel *c, const struct ln_result *r)
         return;
     }
     int rc = outcome_from(c, r, &oc, &dests);
+    if (rc == LN_OK)
+        rc = narrow(c, &oc, dests, why, sizeof why);
     if (rc == LN_OK)
         rc = commit_result(c, &oc, dests);
     free(oc.item);

@@ -253,6 +253,7 @@ static void count_attempt(struct ln_channel *c, const char *why, const struct ln
         ln_log(LN_ERROR, "work", "event_lost", "channel=%s", c->name);
     if (w->attempts < attempts_of(c))
         return;
+    c->worker.backoff_s = 0; /* the back-off was this message's: those behind it do not pay */
     if (c->conf->stop_on_error)
         halt(c, ev.text, r ? r->where : ln_span(NULL, 0));
     else

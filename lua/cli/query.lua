@@ -3,6 +3,7 @@ local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
 local input = require "lunate.cli.input"
 local sys = require "lunate.sys"
+local term = require "lunate.cli.term"
 local query_path = require "lunate.cli.query_path"
 
 local M = {}
@@ -87,8 +88,10 @@ local function joined(list, n)
 end
 
 local function printer(paths, args, named)
+  local shown = sys.isatty(1) and term.printable or function(text) return text end
   local function put(file, cells, values)
     if not args.json then
+      for i, cell in ipairs(cells) do cells[i] = shown(cell) end
       io.write(named and file .. "\t" or "", table.concat(cells, "\t"), "\n")
       return
     end

@@ -221,7 +221,9 @@ function M.run(args)
   local h = history.open()
   local c = h:channel(name)
   local receipt = h.reader:receipt(c.id, seq, 0, true)
-  if not receipt then
+  if not receipt and c.next_seq <= c.first_seq then
+    fail.fail(1, "there is no message %s: channel %s has none", args.message, name)
+  elseif not receipt then
     fail.fail(1, "there is no message %s (the store has %.0f to %.0f)", args.message, c.first_seq,
       math.max(c.first_seq, c.next_seq - 1))
   end

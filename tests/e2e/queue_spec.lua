@@ -35,6 +35,8 @@ describe("e2e/queue", function()
     traffic.send_all(net.connect(port), { "A1", "A2" })
     traffic.send_all(net.connect(other), { "L1", "L2" })
     out:run_for_frames(1, 10)
+    site.wait_until(function() return e:log():find "worker ready channel=loop" end, 10, "the looping worker")
+    out:run_for(0.3)
     for name, why in pairs { silent = "out had not answered", loop = "the script was still at message 1" } do
       local before = sys.now()
       local text = run(s, "stop", name, "--grace", "0.5")
@@ -135,6 +137,32 @@ describe("e2e/queue", function()
     assert.same({ "H1" }, out:ids())
     assert.same({ "held", 2 }, { e:channel("in").dest.out.state, e:channel("in").dest.out.queued })
     e:kill9()
+  end)
+
+  -- Guards: --dest was passed over with --reprocess, and the other receivers got the message twice.
+  it("resend --reprocess --dest goes to that destination alone", function()
+    local a, b, c = net.receiver {}, net.receiver {}, net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = ([[return channel {
+      source = mllp.listen { port = %d },
+      transform = function(msg) msg["PID-5.1"] = "X" end,
+      destinations = {
+        a = mllp.send { host = "127.0.0.1", port = %d }, b = mllp.send { host = "127.0.0.1", port = %d },
+        c = mllp.send { host = "127.0.0.1", port = %d } } }]]):format(port, a.port, b.port, c.port) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "R1" })
+    for _, r in ipairs { a, b, c } do r:run_for_frames(1, 10) end
+    run(s, "resend", "in/1", "--reprocess", "--dest", "b")
+    b:run_for_frames(2, 10)
+    run(s, "resend", "in/1", "--reprocess", "--dest", "c")
+    c:run_for_frames(2, 10)
+    for _, r in ipairs { a, b, c } do r:run_for(0.2) end
+    assert.same({ 1, 2, 2 }, { #a.frames, #b.frames, #c.frames })
+    assert.equal(c.frames[1].text, c.frames[2].text)
+    assert.truthy(run(s, "show", "in/2"):find("processed again for b alone", 1, true))
+    run(s, "resend", "in/1", "--reprocess")
+    for _, r in ipairs { a, b, c } do r:run_for_frames(r == a and 2 or 3, 10) end
+    assert.equal(0, e:stop())
   end)
 
   -- Guards: the queue stood without a word, and was polled a hundred times a second.
