@@ -145,7 +145,8 @@ adt> msg.PID.
     local opened = open()
     opened:line 'print "here"'
     opened:wait "\nhere\n"
-    local _, out = proc.run { "pgrep", "-f", "^lunate: repl child" }
+    local _, out = proc.run { "pgrep", "-f", "^lunate: repl child",
+      env = { LD_PRELOAD = false } } -- pgrep does not live with a sanitizer
     local killed = 0
     for pid in out:gmatch "%d+" do
       -- the one whose site this is: its parent's current folder
