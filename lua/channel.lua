@@ -274,7 +274,7 @@ function M.check(value, info)
   local source = made[args.source]
   if args.ack == "delivery" and source and source.args.duplicates == "ack" then
     ctx.fail({ "source", "duplicates" }, 'duplicates = "ack" does not go with ack = "delivery": a '
-      .. 'sender without an answer yet sends again, and would be told AA before anything is delivered')
+      .. 'sender without an answer yet sends again, and would be told AA before any delivery')
   end
   local plan = check_destinations(ctx, args.destinations)
   plan.filter, plan.transform = args.filter, args.transform
