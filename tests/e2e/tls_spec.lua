@@ -272,7 +272,8 @@ describe("TLS destination", function()
         return e:channel("in").dest.out.last_error:find(case[3], 1, true)
       end, 5, case[3] .. "\n" .. e:log())
       local d = e:channel("in").dest.out
-      assert.same({ "retrying", 1, 0 }, { d.state, d.queued, d.sent })
+      assert.truthy(d.state == "retrying" or d.state == "connecting", d.state) -- tries come and go
+      assert.same({ 1, 0 }, { d.queued, d.sent })
       assert.falsy(p:out():find("MSH", 1, true)) -- not a byte of it
       e:kill9()
       p:close()
