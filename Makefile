@@ -21,7 +21,7 @@ SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
   libseccomp-dev libreadline-dev lua-argparse
 TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils dpkg-dev \
-  tmux
+  tmux gnutls-bin sslscan
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
   -Wwrite-strings -Wformat=2 -Wundef -Werror

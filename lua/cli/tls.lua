@@ -11,12 +11,18 @@ function M.define(parser)
   parser:argument("what", "new-ca, new-cert or check"):choices { "new-ca", "new-cert", "check" }
   parser:argument("names", "new-ca: its name; new-cert: host names and addresses, the first is the "
     .. "certificate's; check: HOST:PORT"):args "*"
-  parser:option("--out", "folder for what is made (tls)")
+  parser:option("--out", "folder for what is made (tls in the site's folder)")
   parser:option("--ca", "new-cert: the CA's certificate, its key beside it; check: what to trust")
   parser:option("--days", "how long it is good for"):convert(tonumber)
   parser:option("--cert", "check: our certificate")
   parser:option("--key", "check: its key")
   parser:option("--server-name", "check: the name to ask for and to expect")
+end
+
+-- The folder that certificates go to: the site's tls/, where channels look for what they name.
+local function folder(args)
+  if args.out then return args.out end
+  return sys.site() == "." and "tls" or sys.site() .. "/tls"
 end
 
 local function read(path)
@@ -54,13 +60,13 @@ local function new_ca(args)
   local name = args.names[1] or "Lunate test CA"
   local cert, key = tls.make(name, {}, days_of(args, 3650))
   if not cert then fail.fail(1, "%s", key) end
-  keep(args.out or "tls", "ca", cert, key)
+  keep(folder(args), "ca", cert, key)
 end
 
 local function new_cert(args)
   local names = args.names
   if #names == 0 then fail.usage("new-cert needs the names that it is for") end
-  local dir = args.out or "tls"
+  local dir = folder(args)
   local ca = args.ca or dir .. "/ca.pem"
   if not sys.kind(ca) then
     fail.fail(1, "%s is not there: make a CA first (lunate tls new-ca), or name one with --ca", ca)

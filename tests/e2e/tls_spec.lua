@@ -405,9 +405,9 @@ describe("lunate tls", function()
   it("makes certificates that openssl and the engine take, and looks at a server", function()
     local s = site.new {}
     local port = net.free_port()
-    assert.equal(0, (s:run("tls", "new-ca", "--out", s.path .. "/tls")))
+    assert.equal(0, (s:run("tls", "new-ca"))) -- into the site's folder
     assert.equal(1, (s:run("tls", "new-ca", "--out", s.path .. "/tls"))) -- never over one that is there
-    local status, out, err = s:run("tls", "new-cert", "hub", "127.0.0.1", "hub.example.org", "--out", s.path .. "/tls")
+    local status, out, err = s:run("tls", "new-cert", "hub", "127.0.0.1", "hub.example.org")
     assert.equal(0, status, err .. out)
     local _
     status, out = proc.run { "openssl", "verify", "-x509_strict", "-CAfile", s.path .. "/tls/ca.pem", "-verify_ip",
