@@ -109,7 +109,9 @@ local function print_line(line, width, room)
   local source = line.text:gsub("\t", "  ")
   local times = line.hits > 1 and ("%dx"):format(line.hits) or ""
   local head = ("%4d %5s  "):format(line.n, times)
-  if line.hits == 0 then return print(term.paint("dim", head .. term.printable(source))) end
+  if line.hits == 0 then
+    return print(term.paint("dim", ((head .. term.printable(source)):gsub(" +$", ""))))
+  end
   local notes = rows(line)
   local beside = room >= 30 and term.columns(source) <= width
   local first = beside and notes[1] and term.fit(term.printable(source), width) .. "  " or

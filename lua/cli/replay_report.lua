@@ -69,7 +69,7 @@ local function print_kind(args, g)
   end
 end
 
-local function print_notes(t)
+local function print_notes(t, print)
   if t.clock > 0 then
     print(("%s differ%s only by the time of processing, which is no change"):format(
       term.count(t.clock, "message"), t.clock == 1 and "s" or ""))
@@ -100,8 +100,12 @@ function M.text(t, args)
     print ""
     print_kind(args, g)
   end
-  if t.changed > 0 then print "" end
-  print_notes(t)
+  local apart = t.changed == 0
+  print_notes(t, function(line)
+    if not apart then print "" end
+    apart = true
+    print(line)
+  end)
   if t.seconds >= 1 then
     io.stderr:write(("%s in %.1f s\n"):format(term.count(t.compared, "message"), t.seconds))
   end
