@@ -8,6 +8,7 @@
 #   make lint       formatting, luacheck, both compilers, floors
 #   make install    DESTDIR= PREFIX=/usr/local
 #   make deb        a Debian package in build/
+#   make sbom       what it is made of, as CycloneDX, in build/
 # MODE=release|debug|asan|tsan  CC=gcc|clang  V=1 shows the commands.
 
 MODE   ?= release
@@ -60,7 +61,7 @@ C_OBJ  := $(C_SRC:%.c=$(B)/%.o)
 LUA_SRC := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
 HEADERS := $(filter-out core/repl/%,$(sort $(wildcard core/*/*.h)))
 
-.PHONY: all deps test-deps demo test bench crash lint install deb clean fuzz fuzz-merge format
+.PHONY: all deps test-deps demo test bench crash lint install deb sbom clean fuzz fuzz-merge format
 all: $(B)/lunate $(B)/lunate-repl $(B)/liblunate.so $(B)/cdef.h
 	$(if $(filter release,$(MODE)),$(Q)for f in lunate lunate-repl; do \
 	  ln -f $(B)/$$f build/$$f 2>/dev/null || cp -f $(B)/$$f build/$$f; done)
@@ -168,6 +169,13 @@ install: all
 deb: test-deps
 	@$(MAKE) --no-print-directory MODE=release all
 	@sh contrib/deb/build.sh $(VERSION)
+
+# What it is made of, as CycloneDX: build/lunate_VERSION.cdx.json.
+sbom: test-deps
+	@$(MAKE) --no-print-directory MODE=release all
+	@luajit contrib/sbom.lua $(VERSION) build/lunate build/lunate-repl > build/sbom.tmp
+	@mv build/sbom.tmp build/lunate_$(VERSION).cdx.json
+	@echo build/lunate_$(VERSION).cdx.json
 
 # What was fetched stays: a machine without network can build again.
 clean:

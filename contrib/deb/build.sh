@@ -8,6 +8,8 @@ rm -rf "$root"
 mkdir -p "$root/DEBIAN" "$root/etc/lunate"
 make --no-print-directory install DESTDIR="$root" PREFIX=/usr >/dev/null
 strip --strip-unneeded "$root"/usr/bin/* "$root"/usr/libexec/lunate/*
+luajit contrib/sbom.lua "$version" "$root/usr/bin/lunate" "$root/usr/libexec/lunate/lunate-repl" \
+  >"$root/usr/share/doc/lunate/lunate.cdx.json"
 gzip -9n <CHANGELOG.md >"$root/usr/share/doc/lunate/changelog.gz"
 mv "$root/usr/share/doc/lunate/LICENSE" "$root/usr/share/doc/lunate/copyright"
 

@@ -1,6 +1,7 @@
 -- The Debian package: what is in it runs, and its unit starts what it installs.
 local proc = require "support.proc"
 local tmp = require "support.tmp"
+local json = require "support.json"
 
 local release = (os.getenv "MODE" or "release") == "release"
 
@@ -34,6 +35,16 @@ describe("contrib/deb", function()
     for _, package in ipairs { "libc6", "libluajit", "liblmdb0", "libssl3", "libevent%-core" } do
       assert.truthy(depends:find(package), package)
     end
+    local sbom = json.decode(tmp.read(root .. "/usr/share/doc/lunate/lunate.cdx.json"))
+    local listed = {}
+    for _, c in ipairs(sbom.components) do listed[c.name] = c.version end
+    for package in (", " .. depends):gmatch ", (lib%S+)" do -- the first of alternatives
+      package = package:gsub(",$", "")
+      assert.truthy(listed[package], package .. " is missing in the SBOM")
+    end
+    assert.matches("^%d+%.%d+%.%d+$", listed.llhttp)
+    assert.equal(run("sha256sum", root .. "/usr/bin/lunate"):match "^%x+",
+      sbom.metadata.component.hashes[1].content)
     os.remove(deb)
   end)
 
