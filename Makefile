@@ -20,7 +20,7 @@ Q      := $(if $(filter 1,$(V)),,@)
 SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
-  libseccomp-dev libreadline-dev lua-argparse
+  libseccomp-dev libzstd-dev libreadline-dev lua-argparse
 TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils dpkg-dev \
   tmux gnutls-bin sslscan
 
@@ -38,7 +38,7 @@ OPT_debug   := -O0 -g3
 OPT_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 OPT_tsan    := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
 OPT_fuzz    := $(OPT_asan) -fsanitize=fuzzer-no-link
-PKGS := luajit libevent_core libevent_extra openssl lmdb libseccomp
+PKGS := luajit libevent_core libevent_extra openssl lmdb libseccomp libzstd
 # Looked up once, when first needed: `make demo` may install pkg-config itself.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $$(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
 PKG_LIBS   = $(eval PKG_LIBS := $$(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)

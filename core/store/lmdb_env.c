@@ -13,8 +13,8 @@
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct ln_env *all;
 
-static const char *const db_names[LN_DB_COUNT] = {"meta", "log", "res", "out",    "ev", "part",
-                                                  "map",  "cur", "kv",  "parked", "idx"};
+static const char *const db_names[LN_DB_COUNT] = {"meta", "log", "res", "out",    "ev",  "part",
+                                                  "map",  "cur", "kv",  "parked", "idx", "ver"};
 
 int ln_code_from_mdb(int rc)
 {
@@ -64,8 +64,13 @@ int ln_env_open_dbs(MDB_env *mdb, unsigned flags, MDB_dbi *db)
     int rc = mdb_txn_begin(mdb, NULL, flags & MDB_CREATE ? 0 : MDB_RDONLY, &txn);
     if (rc)
         return rc;
-    for (int i = 0; i < LN_DB_COUNT && !rc; i++)
+    for (int i = 0; i < LN_DB_COUNT && !rc; i++) {
         rc = mdb_dbi_open(txn, db_names[i], flags, &db[i]);
+        if (rc == MDB_NOTFOUND && i == LN_DB_VER) {
+            db[i] = LN_DB_NONE;
+            rc = 0;
+        }
+    }
     if (rc) {
         mdb_txn_abort(txn);
         return rc;
@@ -127,7 +132,10 @@ static int open_mdb(struct ln_env *e, struct ln_err *err)
                           mdb_strerror(rc));
     }
     int code = read_meta(e, err);
-    if (code == LN_OK && (rc = ln_env_open_dbs(e->mdb, 0, e->db)) != 0)
+    if (code == LN_OK && (rc = ln_env_open_dbs(e->mdb, 0, e->db)) == 0 && e->writable &&
+        e->db[LN_DB_VER] == LN_DB_NONE)
+        rc = ln_env_open_dbs(e->mdb, MDB_CREATE, e->db);
+    if (code == LN_OK && rc != 0)
         code = ln_err_set(err, LN_EPARSE, "%s/data.mdb is damaged: %s", e->path, mdb_strerror(rc));
     if (code != LN_OK) {
         mdb_env_close(e->mdb);

@@ -17,7 +17,9 @@
  * - cur, by chan: numbers, cursors, names (numbers.h)
  * - kv, by chan and key
  * - parked, by chan, seq, n u32: destination id of what is parked
- * - idx, by kind u8 and block u64: sorted hashes (index.h) */
+ * - idx, by kind u8 and block u64: sorted hashes (index.h)
+ * - ver: script versions (version.h); stores from before there were any have none until the engine
+ *   opens them */
 #ifndef LN_STORE_LMDB_ENV_H
 #define LN_STORE_LMDB_ENV_H
 
@@ -41,11 +43,15 @@ enum ln_db {
     LN_DB_KV,
     LN_DB_PARKED,
     LN_DB_IDX,
+    LN_DB_VER,
     LN_DB_COUNT
 };
 
 /* Larger records are cut: a value then takes whole pages that are found easily among freed ones. */
 #define LN_CHUNK (14u * 4096u - 16u)
+
+/* The handle of a table that the store does not have: LN_DB_VER only. */
+#define LN_DB_NONE ((MDB_dbi)-1)
 
 struct ln_reader;
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "store/engine.h"
+#include "store/version_write.h"
 
 struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id)
 {
@@ -32,6 +33,7 @@ static struct ln_numbers *make_chan(struct ln_committer *c, uint32_t id)
             (struct ln_channel_state){.id = c->nchans, .first_seq = 1, .next_seq = 1, .cursor = 1};
         n->s.dest = n->dest;
         n->kept = n->last_pos = 0;
+        n->run = (struct ln_version_run){0};
         (void)!ln_map_set(&c->maps[n->s.id - 1], ln_span("", 0));
     }
     return &c->chans[id - 1];
@@ -326,6 +328,8 @@ static int result(struct ln_committer *c, struct ln_op *op)
         rc = count_state(c, op, n, p.state);
     if (!rc)
         rc = write_kv(c, op);
+    if (!rc && p.script)
+        rc = ln_version_ran(c, n, op->seq, p.script, p.time_us);
     n->s.cursor = op->seq + 1;
     n->s.attempts = 0;
     return rc;
@@ -467,10 +471,11 @@ static int set(struct ln_committer *c, struct ln_op *op)
 int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
 {
     static int (*const verbs[])(struct ln_committer *, struct ln_op *) = {
-        [LN_OP_CHANNEL] = name_chan, [LN_OP_DEST] = name_dest,  [LN_OP_APPEND] = append,
-        [LN_OP_RESULT] = result,     [LN_OP_OUTCOME] = outcome, [LN_OP_EVENT] = event,
-        [LN_OP_UNPARK] = unpark,     [LN_OP_MODE] = set,        [LN_OP_HELD] = set,
-        [LN_OP_RETAIN] = set,        [LN_OP_MOVE] = move_back,
+        [LN_OP_CHANNEL] = name_chan,  [LN_OP_DEST] = name_dest,  [LN_OP_APPEND] = append,
+        [LN_OP_RESULT] = result,      [LN_OP_OUTCOME] = outcome, [LN_OP_EVENT] = event,
+        [LN_OP_UNPARK] = unpark,      [LN_OP_MODE] = set,        [LN_OP_HELD] = set,
+        [LN_OP_RETAIN] = set,         [LN_OP_MOVE] = move_back,  [LN_OP_VERSION] = ln_version_put,
+        [LN_OP_PIN] = ln_version_pin,
     };
     int rc = 0;
     for (struct ln_op *op = b->first; op && !rc; op = op->next) {

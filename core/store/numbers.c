@@ -22,7 +22,7 @@ struct ln_dest_state *ln_numbers_dest(struct ln_numbers *n, uint16_t id)
 int ln_numbers_write(const struct ln_numbers *n, struct ln_span runs, struct ln_buf *out)
 {
     const struct ln_channel_state *s = &n->s;
-    if (ln_buf_reserve(out, LN_RECORD_HEAD + 18 * 10 + runs.len + LN_NAME_MAX +
+    if (ln_buf_reserve(out, LN_RECORD_HEAD + 24 * 10 + runs.len + LN_NAME_MAX +
                                 (size_t)s->ndest * (10 * 10 + LN_NAME_MAX)) != LN_OK)
         return LN_ENOMEM;
     char *at = out->data + out->len;
@@ -43,6 +43,11 @@ int ln_numbers_write(const struct ln_numbers *n, struct ln_span runs, struct ln_
         for (size_t j = 0; j < sizeof each / sizeof each[0]; j++)
             ln_enc_num(&e, each[j]);
     }
+    const struct ln_version_run *r = &n->run;
+    const uint64_t run[] = {r->id,       r->first_seq,          r->last_seq,
+                            r->messages, (uint64_t)r->first_us, (uint64_t)r->last_us};
+    for (size_t i = 0; i < sizeof run / sizeof run[0]; i++)
+        ln_enc_num(&e, run[i]);
     out->len += (size_t)(e.p - at);
     return LN_OK;
 }
@@ -69,6 +74,21 @@ static int read_dest(struct ln_dec *d, struct ln_dest_state *t)
     t->parked = ln_dec_num(d);
     t->skipped = ln_dec_num(d);
     t->filtered = ln_dec_num(d);
+    return d->bad ? LN_EPARSE : LN_OK;
+}
+
+/* Stores from before there were versions have none. */
+static int read_run(struct ln_dec *d, struct ln_version_run *r)
+{
+    *r = (struct ln_version_run){0};
+    if (d->p == d->end)
+        return LN_OK;
+    r->id = ln_dec_num(d);
+    r->first_seq = ln_dec_num(d);
+    r->last_seq = ln_dec_num(d);
+    r->messages = ln_dec_num(d);
+    r->first_us = (int64_t)ln_dec_num(d);
+    r->last_us = (int64_t)ln_dec_num(d);
     return d->bad ? LN_EPARSE : LN_OK;
 }
 
@@ -122,7 +142,7 @@ int ln_numbers_read(struct ln_span rec, uint32_t id, struct ln_numbers *n, struc
     for (unsigned i = 0; i < ndest; i++)
         if ((rc = read_dest(&d, &n->dest[i])) != LN_OK)
             return rc;
-    return LN_OK;
+    return read_run(&d, &n->run);
 }
 
 void ln_numbers_fini(struct ln_numbers *n)

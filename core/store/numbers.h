@@ -6,6 +6,7 @@
 
 #ifndef LN_CDEF
 #include "store/record.h"
+#include "store/version.h"
 
 struct ln_numbers {
     struct ln_channel_state s; /* s.dest points to dest */
@@ -13,6 +14,7 @@ struct ln_numbers {
     unsigned dest_cap; /* used for copies */
     uint64_t kept; /* receipts in the log */
     uint64_t last_pos; /* of the last message ever, in the log */
+    struct ln_version_run run; /* the stretch of messages that one script handles, so far */
 
     /* Committer only, not stored. */
     uint64_t max_age_s, max_bytes; /* retention; 0 = no limit */

@@ -1,6 +1,7 @@
 /* Retention: what is done, and too old or too much, goes in small bites, as part of a commit or
  * when there is nothing else to do. */
 #include "store/engine.h"
+#include "store/version_write.h"
 
 enum {
     BITE_BYTES = 1 << 20,
@@ -183,7 +184,9 @@ static int trim_chan(struct ln_committer *c, struct ln_numbers *n, unsigned most
     }
     *more = true;
     rc = drop_parked(c, n, r);
-    return rc ? rc : drop_run(c, n, r);
+    if (!rc)
+        rc = drop_run(c, n, r);
+    return rc ? rc : ln_version_trim(c, n);
 }
 
 int ln_trim_bite(struct ln_committer *c, unsigned most, int64_t now_us, bool *more)

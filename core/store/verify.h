@@ -47,5 +47,7 @@ int ln_verify_breathe(struct ln_verify_walk *w, bool *anew) LN_MUST;
 
 /* verify_rest.c: maps, parked, kv, index, numbers. Lunate's codes. */
 int ln_verify_rest(struct ln_verify_walk *w) LN_MUST;
+/* verify_version.c: script versions, in one transaction. Lunate's codes. */
+int ln_verify_versions(struct ln_verify_walk *w) LN_MUST;
 #endif
 #endif

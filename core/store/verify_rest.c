@@ -281,6 +281,10 @@ int ln_verify_rest(struct ln_verify_walk *w)
         rc = each(w, LN_DB_KV, check_kv);
     if (rc == LN_OK)
         rc = check_index(w);
+    if (rc == LN_OK)
+        rc = ln_verify_breathe(w, &anew);
+    if (rc == LN_OK)
+        rc = ln_verify_versions(w);
     for (uint32_t id = 1; id <= w->nchan && rc == LN_OK; id++) {
         if (!ln_verify_chan(w, id))
             continue;

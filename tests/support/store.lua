@@ -57,7 +57,7 @@ local san = { asan = "-fsanitize=address,undefined -fno-sanitize-recover=all",
 --- Compiles tests/store/NAME.c with the store's own sources (in the mode given, or the run's).
 function M.program(name, mode)
   mode = mode or os.getenv "MODE"
-  return M.compile(name, san[mode] or "-O2", "core/store/*.c core/base/*.c -llmdb -pthread")
+  return M.compile(name, san[mode] or "-O2", "core/store/*.c core/base/*.c -llmdb -lzstd -pthread")
 end
 
 local function collector()
