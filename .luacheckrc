@@ -1,7 +1,7 @@
 std = "luajit"
 max_line_length = 100
 -- What Lunate adds to a script's globals (lua/globals.lua). kv is written to: kv.name = value.
-local added = { "channel", "mllp", "hl7", "log", "lookup", "json", "now", "env" }
+local added = { "channel", "mllp", "hl7", "log", "lookup", "json", "now", "env", "secret" }
 for _, folder in ipairs { "channels", "lib" } do
   files["scripts/**/" .. folder .. "/**"] = { read_globals = added, globals = { "kv" } }
 end

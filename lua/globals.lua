@@ -1,8 +1,9 @@
--- What Lunate adds to a script's globals: hl7, json, log, kv, lookup, now, env, print, channel and
--- mllp. The same in a channel script and under `lunate lua`.
+-- What Lunate adds to a script's globals: hl7, json, log, kv, lookup, now, env, secret, print,
+-- channel and mllp. The same in a channel script and under `lunate lua`.
 local lookup = require "lunate.lookup"
 local channel = require "lunate.channel"
 local hl7json = require "lunate.hl7.json"
+local secrets = require "lunate.secrets"
 local format, concat, select, tostring, type = string.format, table.concat, select, tostring, type
 local sort = table.sort
 local levels = { debug = 0, info = 1, warn = 2, error = 3 }
@@ -46,6 +47,7 @@ return function(core)
     log = make_log(core),
     kv = make_kv(core),
     lookup = lookup.new(core.file, core.paths),
+    secret = secrets.getter(core),
     channel = channel.constructor(core),
     mllp = channel.mllp(core),
   }

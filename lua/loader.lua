@@ -6,6 +6,7 @@ local lookup = require "lunate.lookup"
 local locate = require "lunate.locate"
 local nearest = require "lunate.nearest"
 local tls_files = require "lunate.tls_files"
+local secrets = require "lunate.secrets"
 
 local sort, concat, format = table.sort, table.concat, string.format
 
@@ -76,8 +77,18 @@ local function read_channel(core, c, shared, defaults, fail)
   files[c.path], c.text = text, text
   for _, path in ipairs(sorted_keys(files)) do core.emit_file(path, files[path]) end
   for path, content in pairs(shared) do files[path] = content end
+  local ok = true
+  local asked = secrets.collect(core, files, function(why)
+    ok = false
+    fail(c.name, "%s", why)
+  end, function(why) core.emit_warning(c.name, why, "false") end)
+  for _, path in ipairs(sorted_keys(asked)) do
+    core.emit_file(path, asked[path])
+    files[path] = asked[path]
+  end
+  if not ok then return end
   local settings, errors = core.evaluate("channel", c.path, files, defaults)
-  for _, e in ipairs(errors) do fail(c.name, "%s", e) end
+  for _, e in ipairs(errors) do fail(c.name, "%s", secrets.mask(asked, e)) end
   if #errors == 0 then
     c.settings = by_key(settings)
     core.emit_settings(c.name, settings)
@@ -225,8 +236,13 @@ local function read_site_file(core, fail)
       text = ""
     end
   end
-  local settings, errors = core.evaluate("site", "lunate.lua", { ["lunate.lua"] = text }, {})
-  for _, e in ipairs(errors) do fail("", "%s", e) end
+  local files = secrets.collect(core, { ["lunate.lua"] = text }, function(why)
+    fail("", "%s", why)
+  end, function(why) core.emit_warning("", why, "false") end)
+  files["lunate.lua"] = text
+  local settings, errors = core.evaluate("site", "lunate.lua", files, {})
+  files["lunate.lua"] = nil
+  for _, e in ipairs(errors) do fail("", "%s", secrets.mask(files, e)) end
   if #errors > 0 then
     settings = core.evaluate("site", "lunate.lua", { ["lunate.lua"] = "" }, {})
   end

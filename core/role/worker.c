@@ -22,6 +22,7 @@
 #include "role/role.h"
 #include "script/kv.h"
 #include "script/limits.h"
+#include "script/mask.h"
 #include "script/run.h"
 #include "script/sandbox.h"
 #include "script/state.h"
@@ -61,6 +62,7 @@ static struct {
     struct ln_trace *trace;
     uint64_t seq; /* at hand, for log lines; 0 while loading */
     unsigned log_lines;
+    struct ln_buf masked[3]; /* texts without the secrets they held */
     size_t since_gc;
 } w;
 
@@ -124,6 +126,7 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
     if (text.len > LOG_TEXT)
         text.len = LOG_TEXT;
     protect_out(false);
+    text = ln_mask(&w.files, text, &w.masked[0]);
     size_t at = ln_wire_begin(&w.out, LN_P_LOG);
     ln_wire_u64(&w.out, w.seq);
     ln_wire_u8(&w.out, (uint8_t)level);
@@ -246,7 +249,8 @@ static void start(void)
         return;
     }
     size_t at = ln_wire_begin(&w.out, LN_P_FAILED);
-    ln_wire_bytes(&w.out, ln_span_str(err.text[0] ? err.text : ln_strerror(code)));
+    struct ln_span why = ln_span_str(err.text[0] ? err.text : ln_strerror(code));
+    ln_wire_bytes(&w.out, ln_mask(&w.files, why, &w.masked[0]));
     out_of_memory(ln_wire_end(&w.out, at));
     end(0);
 }
@@ -261,6 +265,20 @@ static void collect_garbage(size_t bytes)
     /* Messages keep their bytes outside of Lua's heap, where its collector does not see them. */
     w.since_gc = 0;
     lua_gc(w.L, LUA_GCCOLLECT, 0);
+}
+
+/* What the result says in words names no secret; what it sends may hold some. */
+static int write_result(const struct ln_result *r)
+{
+    struct ln_result said = *r;
+    said.reason = ln_mask(&w.files, r->reason, &w.masked[0]);
+    said.trace = ln_mask(&w.files, r->trace, &w.masked[1]);
+    for (uint32_t i = 0; i < r->noutputs; i++) {
+        struct ln_output *o = &r->outputs[i];
+        if (o->kind == LN_O_FILTERED || o->kind == LN_O_ERROR)
+            o->data = ln_mask(&w.files, o->data, &w.masked[2]);
+    }
+    return ln_result_write(&w.out, &said);
 }
 
 static void take_message(struct ln_wire_in *in)
@@ -281,7 +299,7 @@ static void take_message(struct ln_wire_in *in)
         w.first_us = now;
     if (w.trace && r->verdict == LN_V_LIMIT)
         out_of_memory(ln_trace_write(w.trace, &w.out));
-    if (ln_result_write(&w.out, r) != LN_OK) {
+    if (write_result(r) != LN_OK) {
         static const char large[] = "the result is too large";
         struct ln_result failed = {.seq = w.seq, .verdict = LN_V_ERROR};
         failed.reason = ln_span(large, sizeof large - 1);

@@ -44,6 +44,11 @@ static const char *refuse(const struct ln_host *host, const char *path, char *re
     size_t len = strlen(site);
     if (strncmp(real, site, len) != 0 || real[len] != '/')
         return "outside of the site folder";
+    if (strncmp(real + len, "/secrets/", 9) == 0)
+        return "a secret is asked for by its name: secret \"NAME\"";
+    size_t rest = strlen(real + len);
+    if (rest > 4 && strcmp(real + len + rest - 4, ".key") == 0)
+        return "a private key is not for scripts";
     if (stat(real, &st) != 0 || !S_ISREG(st.st_mode))
         return "not a regular file";
     return in_store(site, real) ? "inside the store" : NULL;

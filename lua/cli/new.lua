@@ -71,7 +71,7 @@ local function new_site(path)
   if path == "" then path = "/" end
   local files = channel_files(path, "adt_in")
   table.insert(files, 1, { "lunate.lua", template.site })
-  table.insert(files, 2, { ".gitignore", "data/\n" })
+  table.insert(files, 2, { ".gitignore", "data/\nsecrets/\n" })
   write(path, files)
   print(("\nNext:\n  lunate -C %s check\n  lunate -C %s run"):format(path, path))
 end

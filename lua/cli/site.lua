@@ -33,7 +33,8 @@ local function settings()
   local chunk, err = loadstring(text, "@" .. M.file "lunate.lua")
   if not chunk then fail.fail(1, "%s", err) end
   local ok, value = pcall(setfenv(chunk, {
-    env = os.getenv, tonumber = tonumber, tostring = tostring, string = string, table = table,
+    env = os.getenv, secret = function() return "" end, tonumber = tonumber, tostring = tostring,
+    string = string, table = table,
     math = math, pairs = pairs, ipairs = ipairs, type = type, error = error, assert = assert,
   }))
   if not ok then fail.fail(1, "%s", tostring(value)) end

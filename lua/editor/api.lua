@@ -297,6 +297,11 @@ function now(format) end
 ---@param default? any
 ---@return any
 function env(name, default) end
+---A secret: the text of secrets/NAME in the site, or of the file of that name that systemd gives
+---the service. The name is written out; a channel is handed what its text names.
+---@param name string
+---@return string
+function secret(name) end
 
 -- ---- specs (`lunate test`) ----
 

@@ -68,6 +68,8 @@ local M = {
     "now()" },
   ["env"] = { "env(name [, default])", "Environment of the engine; nil when unset.",
     'env "LAB_HOST"' },
+  ["secret"] = { "secret \"name\"", "The text of secrets/name in the site, or of the file " ..
+    "of that name that systemd gives the service.", 'secret "lab_token"' },
   ["kv"] = { "kv.get, kv.set, kv.delete, kv.keys", "State of the channel that survives " ..
     "restarts, committed with the message. Here it lasts as long as the session and begins empty.",
     'kv.set("last", msg.control_id)' },
