@@ -6,7 +6,7 @@ local libraries = {
   ["lua.h"] = "script role", ["lauxlib.h"] = "script role", ["lualib.h"] = "script role",
   ["luajit.h"] = "script role",
   ["event2/"] = "net hub role",
-  ["openssl/"] = "crypt net hub",
+  ["openssl/"] = "crypt net audit hub",
   ["readline/"] = "repl",
 }
 

@@ -21,6 +21,7 @@ static const struct {
     {"lunate.tools", ln_cli_tools_open},
     {"lunate.person", ln_cli_repl_open},
     {"lunate.tls_core", ln_cli_tls_open},
+    {"lunate.audit_core", ln_cli_audit_open},
     {"lunate.store", ln_cli_store_open},
 };
 

@@ -4,6 +4,7 @@
 #define LN_ROLE_CLI_H
 
 struct lua_State;
+struct ln_audit_who;
 
 int ln_cli_sys_open(struct lua_State *L); /* "lunate.sys": files, terminal, text */
 int ln_cli_wire_open(struct lua_State *L); /* "lunate.wire": records of ipc/proto.h, to the control
@@ -11,6 +12,10 @@ int ln_cli_wire_open(struct lua_State *L); /* "lunate.wire": records of ipc/prot
 int ln_cli_repl_open(struct lua_State *L); /* "lunate.person": Ctrl-C, changed files */
 int ln_cli_tools_open(struct lua_State *L); /* "lunate.tools": files of messages, keyed hash */
 int ln_cli_tls_open(struct lua_State *L); /* "lunate.tls_core": certificates, handshakes */
+int ln_cli_audit_open(struct lua_State *L); /* "lunate.audit_core": the audit log */
 int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
+
+/* Entries of this process name somebody else: the engine started it for that user. */
+void ln_cli_audit_for(const struct ln_audit_who *w);
 
 #endif

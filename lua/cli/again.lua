@@ -7,6 +7,7 @@ local fail = require "lunate.cli.fail"
 local json = require "lunate.cli.json"
 local search = require "lunate.cli.search"
 local history = require "lunate.cli.history"
+local audit = require "lunate.cli.audit"
 local progress = require "lunate.cli.progress"
 
 local M = {}
@@ -62,6 +63,8 @@ local function find(verb, args)
   local h = history.open()
   local found, other = {}, {}
   args.channel = args.message
+  audit.put { action = verb .. ".find", object = args.channel, query = audit.query(args),
+    reason = args.reason }
   search.search(h, args, function(c, receipt, state, result)
     local dests, why = { "" }, nil
     if verb == "resend" then dests, why = targets(args, state, result) end

@@ -29,6 +29,8 @@ function M.run(args, channel, seq)
   local h = history.open()
   local c = h:channel(channel)
   local receipt = h.reader:receipt(c.id, seq, 0, true)
+  require("lunate.cli.audit").put { action = "edit", object = args.message, reason = args.reason,
+    outcome = receipt and "ok" or "failed", text = "opened in an editor" }
   if not receipt then fail.fail(1, "there is no message %s", args.message) end
   if receipt.raw:find("\n", 1, true) or receipt.raw:find("%z") then
     fail.fail(1, "%s holds LF or NUL bytes, which an editor would change: save it with "

@@ -6,6 +6,7 @@ local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local history = require "lunate.cli.history"
+local audit = require "lunate.cli.audit"
 
 local M = {}
 
@@ -152,12 +153,26 @@ local function node_json(n)
     "state", n.state, "branches", json.list(list))
 end
 
+-- All messages of a tree, as { channel, seq }.
+local function ids(n, list)
+  list[#list + 1] = { n.c.name, n.receipt.seq }
+  for _, b in ipairs(n.branches) do
+    if b.node then ids(b.node, list) end
+  end
+  return list
+end
+
 function M.run(args)
   local h = history.open()
-  local list = roots(h, args.id)
-  if #list == 0 then fail.fail(1, "no message has the id %s", args.id) end
+  local list, shown = roots(h, args.id), {}
   for i, root in ipairs(list) do
-    local tree = node(h, root[1], root[2], 1)
+    list[i] = node(h, root[1], root[2], 1)
+    ids(list[i], shown)
+  end
+  audit.put { action = "trace", object = args.id, shown = audit.ids(shown), reason = args.reason,
+    outcome = #list > 0 and "ok" or "failed", text = #list == 0 and "no such message" or nil }
+  if #list == 0 then fail.fail(1, "no message has the id %s", args.id) end
+  for i, tree in ipairs(list) do
     if args.json then
       print(json.encode(node_json(tree)))
     else

@@ -5,6 +5,7 @@ local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local store = require "lunate.store"
 local sys = require "lunate.sys"
+local audit = require "lunate.cli.audit"
 local progress = require "lunate.cli.progress"
 
 local M = {}
@@ -93,8 +94,12 @@ end
 
 local function backup(args)
   local from = own()
+  audit.put { action = "backup", object = args.folder, reason = args.reason }
   local ok, err = store.backup(from, args.folder)
-  if not ok then fail.fail(1, "%s", err) end
+  if not ok then
+    audit.put { action = "backup", object = args.folder, outcome = "failed", text = err }
+    fail.fail(1, "%s", err)
+  end
   local bytes = size(args.folder)
   if args.json then
     print(json.encode(json.object("from", from, "to", args.folder, "bytes", bytes)))
@@ -121,6 +126,7 @@ local function restore(args)
   local data = site.data()
   local aside, err = store.restore(args.folder, data, args.force or false)
   if not aside then fail.fail(1, "%s", err) end
+  audit.put { action = "restore", object = args.folder, reason = args.reason }
   local n = queued(data)
   if args.json then
     print(json.encode(json.object("from", args.folder, "to", data, "kept_as",

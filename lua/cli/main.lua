@@ -46,6 +46,7 @@ local function parse(module, verb, words)
     fail.usage("%s", text)
   end
   module.define(parser, verb)
+  require "lunate.cli.why"(parser, verb)
   return parser:parse(words)
 end
 
@@ -85,6 +86,7 @@ return function(words)
     return debug.traceback(e, 2)
   end)
   io.stdout:flush()
+  if package.loaded["lunate.cli.audit"] then pcall(package.loaded["lunate.cli.audit"].done) end
   if ok then return result end
   if not fail.is(result) then
     io.stderr:write(prefix, ": internal error, please report it: ", tostring(result), "\n")

@@ -6,6 +6,7 @@ local time = require "lunate.cli.time"
 local json = require "lunate.cli.json"
 local search = require "lunate.cli.search"
 local history = require "lunate.cli.history"
+local audit = require "lunate.cli.audit"
 
 local M = {}
 
@@ -60,10 +61,11 @@ local function row(c, receipt, state, result)
 end
 
 -- The last few, oldest first; then, with -f, what comes.
-local function tail(h, args, show)
+local function tail(h, args, show, shown)
   local list = {}
   local _, stopped = search.search(h, args, function(...) list[#list + 1] = { ... } end)
   for i = #list, 1, -1 do show(list[i][1], list[i][2], list[i][3], list[i][4]) end
+  shown:flush()
   local seen = {}
   for _, c in ipairs(h.list) do seen[c.id] = c.next_seq end
   while args.follow and not stopped do
@@ -84,6 +86,7 @@ local function tail(h, args, show)
       end
       seen[c.id] = c.next_seq
     end
+    shown:flush()
   end
   return 0
 end
@@ -91,9 +94,15 @@ end
 function M.run(args, verb)
   search.check(args)
   local h = history.open()
-  local show = args.json and function(...) print(json.encode(M.json(...))) end or row
-  if verb == "tail" then return tail(h, args, show) end
+  local print_one = args.json and function(...) print(json.encode(M.json(...))) end or row
+  local shown = audit.list { action = verb, object = args.channel, query = audit.query(args),
+    reason = args.reason }
+  local function show(c, receipt, state, result)
+    shown:add(c.name, receipt.seq, function() print_one(c, receipt, state, result) end)
+  end
+  if verb == "tail" then return tail(h, args, show, shown) end
   local n, stopped = search.search(h, args, show)
+  shown:flush()
   if n == 0 and not args.json and not stopped then io.stderr:write "no message found\n" end
   return stopped and 1 or 0
 end

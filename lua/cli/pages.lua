@@ -49,6 +49,13 @@ return {
       "SIGHUP reloads the scripts, SIGUSR1 opens the log file again.",
     usage = "lunate [-C SITE] run [--log text|json] [--log-file PATH]",
   },
+  audit = {
+    examples = { "lunate audit list --since 1d --user anna",
+      "lunate audit list --channel adt_in --json",
+      "lunate audit verify --public-key /safe/public.pem --syslog /var/log/auth.log" },
+    about = "Exit status 1 when the log is not whole: each thing that is wrong is named with\n" ..
+      "file, line and entry. docs/security.md says what is recorded, and what that proves.",
+  },
   status = {
     examples = { "lunate -C hospital_a status", "lunate status --json" },
   },

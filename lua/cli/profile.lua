@@ -53,6 +53,8 @@ local function from_channel(f, args)
   local h = require("lunate.cli.history").open()
   local c = h:channel(args.channel)
   local seq, total = range(h, c, args)
+  require("lunate.cli.audit").put { action = "profile", object = c.name, reason = args.reason,
+    shown = total > 0 and ("%s/%.0f-%.0f"):format(c.name, seq, c.next_seq - 1) or nil }
   local bar, n, unread = progress.start(total, "messages"), 0, 0
   while true do
     local receipt = h.reader:receipt(c.id, seq, 1, true)

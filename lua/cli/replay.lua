@@ -9,6 +9,7 @@ local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local loader = require "lunate.cli.loader"
 local history = require "lunate.cli.history"
+local audit = require "lunate.cli.audit"
 local recorded = require "lunate.cli.recorded"
 local pipeline = require "lunate.cli.pipeline"
 local progress = require "lunate.cli.progress"
@@ -113,6 +114,8 @@ local function replay(args, s, channel, h, c)
   end, named)
   info.there = names(p.destinations)
   local from, total = range(args, h, c)
+  audit.put { action = "replay", object = c.name, reason = args.reason,
+    shown = total > 0 and ("%s/%.0f-%.0f"):format(c.name, from, c.next_seq - 1) or nil }
   local bar, n = progress.start(total, "messages"), 0
   local skipped = {}
   local function step()

@@ -5,6 +5,7 @@ local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local history = require "lunate.cli.history"
+local audit = require "lunate.cli.audit"
 local differ = require "lunate.cli.differ"
 
 local M = {}
@@ -221,6 +222,8 @@ function M.run(args)
   local h = history.open()
   local c = h:channel(name)
   local receipt = h.reader:receipt(c.id, seq, 0, true)
+  audit.put { action = "show", object = args.message, reason = args.reason,
+    outcome = receipt and "ok" or "failed", text = not receipt and "no such message" or nil }
   if not receipt and c.next_seq <= c.first_seq then
     fail.fail(1, "there is no message %s: channel %s has none", args.message, name)
   elseif not receipt then

@@ -42,6 +42,8 @@ return {
   { "backup", "a consistent copy of the store, while the engine runs", lua = "lunate.cli.keep" },
   { "restore", "puts a copy back, when no engine runs", lua = "lunate.cli.keep" },
 
+  { "audit", "who did what, and whether the log of it is whole", lua = "lunate.cli.audit_verb" },
+
   { group = "Tools" },
   { "send", "MLLP client and load generator" },
   { "listen", "MLLP receiver for tests" },

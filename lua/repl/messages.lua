@@ -5,6 +5,7 @@ local site = require "lunate.cli.site"
 local term = require "lunate.cli.term"
 local time = require "lunate.cli.time"
 local fail = require "lunate.cli.fail"
+local audit = require "lunate.cli.audit"
 local text = require "lunate.repl.text"
 
 local M = {}
@@ -58,15 +59,17 @@ end
 function M.recent(channel, most)
   return with_store(function(h)
     local c = h:channel(channel)
-    local rows, seq = {}, c.next_seq - 1
+    local rows, ids, seq = {}, {}, c.next_seq - 1
     while seq >= 0 and #rows < most do
       local receipt = h.reader:receipt(c.id, seq, -1)
       if not receipt then break end
       rows[#rows + 1] = { ("%s/%.0f"):format(c.name, receipt.seq),
         time.text(receipt.time_us):sub(1, 19), (h:state(c, receipt.seq)),
         text.printable(("%s  %s"):format(receipt.type, receipt.control_id)) }
+      ids[#ids + 1] = { c.name, receipt.seq }
       seq = receipt.seq - 1
     end
+    audit.put { action = "repl.recent", object = c.name, shown = audit.ids(ids) }
     if #rows == 0 then return "no messages yet" end
     return text.rows(rows, { "cyan", "dim" }) .. "\n" .. text.paint("dim", ".get takes one of them")
   end)
@@ -77,6 +80,8 @@ function M.get(channel, seq)
   return with_store(function(h)
     local c = h:channel(channel)
     local receipt = h.reader:receipt(c.id, seq, 0, true)
+    audit.put { action = "repl.get", object = ("%s/%.0f"):format(c.name, seq),
+      outcome = receipt and "ok" or "failed" }
     if not receipt then
       fail.fail(1, "there is no message %s/%.0f (the store has %s of %s)", channel, seq,
         term.count(c.next_seq - c.first_seq, "message"), channel)
