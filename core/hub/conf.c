@@ -58,6 +58,7 @@ static void channel_fini(struct ln_conf_channel *ch)
     free(ch->dest);
     ln_blob_unref(ch->settings);
     files_free(ch->file, ch->nfile);
+    files_free(ch->secret, ch->nsecret);
 }
 
 void ln_conf_channel_free(struct ln_conf_channel *ch)
@@ -367,9 +368,9 @@ static bool set_channel(struct ln_conf_channel *ch, const char *key, struct ln_s
     return true;
 }
 
-static uint64_t fnv1a(uint64_t h, const struct ln_wire_in *in)
+static uint64_t fnv1a(uint64_t h, const char *p, const char *end)
 {
-    for (const char *p = in->ptr; p < in->end; p++)
+    for (; p < end; p++)
         h = (h ^ (unsigned char)*p) * 1099511628211u;
     return h;
 }
@@ -383,7 +384,7 @@ static int take_settings(struct ln_conf *c, struct ln_wire_in *in, struct ln_err
         return ln_err_set(err, LN_EPARSE, "settings for a channel that was not announced");
     ln_blob_unref(ch->settings);
     ch->settings = ln_blob_new(ln_span(in->ptr, (size_t)(in->end - in->ptr)));
-    ch->settings64 = fnv1a(14695981039346656037u, in);
+    ch->settings64 = fnv1a(14695981039346656037u ^ ch->secret64, in->ptr, in->end);
     while (!in->bad && in->ptr < in->end) {
         struct ln_span k = ln_wire_get_bytes(in), v = ln_wire_get_bytes(in);
         copy_span(key, sizeof key, k);
@@ -452,6 +453,10 @@ static int take_file(struct ln_conf *c, bool shared, struct ln_wire_in *in)
     if (shared)
         return add_file(&c->shared, &c->nshared, path, b);
     struct ln_conf_channel *ch = &c->channel[c->nchannel - 1];
+    if (path.len > 8 && memcmp(path.ptr, "secrets/", 8) == 0) {
+        ch->secret64 = fnv1a(ch->secret64, path.ptr, in->end);
+        return add_file(&ch->secret, &ch->nsecret, path, b);
+    }
     return add_file(&ch->file, &ch->nfile, path, b);
 }
 
@@ -463,8 +468,8 @@ static int take_tls(struct ln_conf *c, struct ln_wire_in *in)
     struct ln_conf_channel *ch = ln_conf_find(c, name);
     if (!ch)
         return LN_EPARSE;
-    ch->tls64 = fnv1a(ch->tls64, in);
-    ch->settings64 = fnv1a(ch->settings64, in);
+    ch->tls64 = fnv1a(ch->tls64, in->ptr, in->end);
+    ch->settings64 = fnv1a(ch->settings64, in->ptr, in->end);
     copy_span(key, sizeof key, ln_wire_get_bytes(in));
     struct ln_span path = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
     if (in->bad)

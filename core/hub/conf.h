@@ -67,6 +67,9 @@ struct ln_conf_channel {
     struct ln_conf_dest *dest; /* in order of names, as the worker has them */
     unsigned nfile;
     struct ln_conf_file *file; /* the channel's own files, then the site's shared ones */
+    unsigned nsecret; /* what it asked for with secret "NAME": not a part of its version */
+    struct ln_conf_file *secret;
+    uint64_t secret64; /* hash of them */
     char version[65]; /* SHA-256 over all files, hex */
     uint64_t version64; /* its first 8 bytes */
     uint64_t tls64; /* hash of the certificates, keys and lists */

@@ -188,6 +188,8 @@ static void plan_channel(struct ln_hub *h, const struct ln_conf_channel *b, unsi
     plan_settings(a->settings, b->settings, a, b, out);
     if (a->tls64 != b->tls64)
         ln_buf_adds(out, "    certificates: for connections to come; open ones keep theirs\n");
+    if (a->secret64 != b->secret64)
+        ln_buf_adds(out, "    secrets: other ones, or with other values\n");
     if (c->source && !ln_source_is(c->source, b) && ln_source_connections(c))
         ln_buf_addf(out,
                     "    %u connections to the old port get the replies they are owed, then end\n",

@@ -109,7 +109,19 @@ void ln_worker_give(struct ln_channel *c, const struct ln_entry *e)
     mark_dirty(w);
 }
 
-/* Files, kv and START: what the script is to be. */
+static int send_files(struct ln_buf *b, const struct ln_conf_file *f, unsigned n)
+{
+    int rc = LN_OK;
+    for (unsigned i = 0; i < n && rc == LN_OK; i++) {
+        size_t rec = ln_wire_begin(b, LN_P_FILE);
+        ln_wire_bytes(b, ln_span_str(f[i].path));
+        ln_wire_bytes(b, ln_blob_span(f[i].content));
+        rc = ln_wire_end(b, rec);
+    }
+    return rc;
+}
+
+/* Files, secrets, kv and START: what the script is to be. */
 static int send_script(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
@@ -124,12 +136,10 @@ static int send_script(struct ln_channel *c)
     ln_wire_u32(b, conf->memory_mb);
     ln_wire_u8(b, conf->jit);
     int rc = ln_wire_end(b, rec);
-    for (unsigned i = 0; i < conf->nfile && rc == LN_OK; i++) {
-        rec = ln_wire_begin(b, LN_P_FILE);
-        ln_wire_bytes(b, ln_span_str(conf->file[i].path));
-        ln_wire_bytes(b, ln_blob_span(conf->file[i].content));
-        rc = ln_wire_end(b, rec);
-    }
+    if (rc == LN_OK)
+        rc = send_files(b, conf->file, conf->nfile);
+    if (rc == LN_OK)
+        rc = send_files(b, conf->secret, conf->nsecret);
     if (rc == LN_OK && (rc = ln_reader_begin(c->hub->reader)) == LN_OK) {
         while (rc == LN_OK && ln_read_kv_next(c->hub->reader, c->id, &key, &value) == LN_OK) {
             rec = ln_wire_begin(b, LN_P_KV);

@@ -28,8 +28,12 @@ describe("e2e/secret", function()
     assert.equal("AE", (traffic.exchange(net.connect(other), "M2")))
     local _, out = s:run("show", "b/1")
     assert.matches('secret: "lab_token" was not handed over', out, 1, true)
+    local before = e:channel("a").script
     s:write("secrets/lab_token", "renewed")
+    _, out = s:run("reload", "--plan")
+    assert.matches("a: changes.-\n    secrets: other ones, or with other values\n", out)
     assert.equal(0, (s:run "reload"))
+    assert.equal(before, e:channel("a").script) -- a version is of scripts
     s:write("channels/a.lua", channel(port, '    if token ~= "renewed" then error "old" end'))
     assert.equal(0, (s:run "reload"))
     assert.equal("AA", (traffic.exchange(net.connect(port), "M3")))
