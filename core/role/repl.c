@@ -39,6 +39,7 @@ static struct {
     uint32_t memory_mb;
     bool jit;
     struct ln_files files;
+    struct ln_buf kv; /* KV records' payloads until the state is there */
     struct ln_host host;
     lua_State *L;
     struct ln_channel channel;
@@ -132,6 +133,25 @@ static void take_file(struct ln_wire_in *in)
         exit(1);
 }
 
+static void take_kv(struct ln_wire_in *in)
+{
+    if (ln_buf_add(&c.kv, in->ptr, (size_t)(in->end - in->ptr)) != LN_OK)
+        exit(1);
+    ln_wire_get_bytes(in);
+    ln_wire_get_bytes(in);
+    if (!ln_wire_done(in))
+        exit(1);
+}
+
+static void load_kv(lua_State *L)
+{
+    struct ln_wire_in in = {c.kv.data, c.kv.data + c.kv.len, false};
+    while (in.ptr < in.end) {
+        struct ln_span key = ln_wire_get_bytes(&in), value = ln_wire_get_bytes(&in);
+        ln_kv_load(L, key, value);
+    }
+}
+
 static void push_function(lua_State *L, int ref)
 {
     if (ref == LN_NO_FN)
@@ -170,8 +190,34 @@ static int open_inside(lua_State *L)
     lua_setfield(L, -2, "functions");
     lua_call(L, 1, 1);
     lua_setfield(L, LUA_REGISTRYINDEX, ASK);
+    load_kv(L);
     ln_kv_begin(L); /* kv lives as long as the session */
     return 0;
+}
+
+static void not_told(void *arg, struct ln_span key, struct ln_span value)
+{
+    (void)arg, (void)key, (void)value;
+}
+
+/* What the prompt wrote to kv is there for the message, and is none of the message's writes. */
+static int keep_kv(lua_State *L)
+{
+    ln_kv_commit(L, not_told, NULL);
+    return 0;
+}
+
+static int begin_kv(lua_State *L)
+{
+    ln_kv_begin(L);
+    return 0;
+}
+
+static void protected(lua_CFunction f)
+{
+    lua_pushcfunction(c.L, f);
+    if (ln_state_call(c.L, 0, 0) != LN_OK)
+        exit(1);
 }
 
 static int load_script(struct ln_err *err)
@@ -241,6 +287,7 @@ static void take_message(struct ln_wire_in *in)
         exit(1);
     int64_t now = ln_mono_us();
     ln_inspect_forget(c.L);
+    protected(keep_kv);
     ln_limits_begin(now);
     const struct ln_result *r = ln_run_message(c.run, c.seq, raw, now);
     if (ln_result_write(&c.out, r) != LN_OK)
@@ -248,6 +295,7 @@ static void take_message(struct ln_wire_in *in)
     flush();
     ln_run_forget(c.run);
     settle();
+    protected(begin_kv);
 }
 
 /* Arguments: the words. */
@@ -296,6 +344,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
     case LN_P_HELLO: break;
     case LN_P_CHANNEL: take_channel(in); break;
     case LN_P_FILE: take_file(in); break;
+    case LN_P_KV: take_kv(in); break;
     case LN_P_START: start(); break;
     case LN_P_MESSAGE: take_message(in); break;
     case LN_P_ASK: take_ask(in); break;

@@ -61,11 +61,18 @@ local function receive(stream, s)
   end
 end
 
+--- The process alone, so that it gets ready meanwhile: for load.
+function M.spawn()
+  return wire.spawn "loader"
+end
+
 --- The site as the engine would load it: { settings, channels = { { name, script, files, settings,
 -- failed } }, by_name, shared, errors, warnings = { { channel, text } } }.
-function M.load()
+-- spawned: what spawn() gave, or nil.
+function M.load(spawned)
   if not sys.kind(site.path()) then fail.fail(1, "there is no folder %s", site.path()) end
-  local stream, err = wire.spawn "loader"
+  local stream, err = spawned, nil
+  if not stream then stream, err = M.spawn() end
   if not stream then fail.fail(1, "cannot start the loader: %s", err) end
   local s = { settings = {}, channels = {}, by_name = {}, shared = {}, errors = {}, warnings = {} }
   local kind, build = stream:receive(10)

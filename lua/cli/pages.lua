@@ -13,7 +13,8 @@ return {
     examples = { "lunate repl samples/adt_in.hl7", "lunate -C hospital_a repl -c adt_to_lab",
       "echo '=msg[\"PID-5.1\"]' | lunate repl message.hl7" },
     about = "At its prompt .help lists what there is. Tab completes with the values of the\n" ..
-      "message, ?PID-3 explains. Scripts run in a process of their own; nothing is sent.\n" ..
+      "message, ?PID-3 explains. Scripts run in a process of their own. Nothing is sent\n" ..
+      "unless --live: then .run does it, to the channel's real destinations.\n" ..
       "Without a terminal it reads lines and prints results; status 1 when one was an error.",
   },
   tutor = {

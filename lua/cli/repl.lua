@@ -8,14 +8,19 @@ local M = {}
 function M.define(parser)
   parser:option("-c --channel", "the channel whose script is at hand; the only one when left out")
   parser:argument("file", "a file with messages"):args "?"
+  parser:flag("--live", "what a run would send is sent; kv begins as the store has it")
 end
 
 function M.run(args)
-  local session = require "lunate.repl.session".open { channel = args.channel }
+  local session = require "lunate.repl.session".open { channel = args.channel,
+    live = args.live }
   local ok, status = xpcall(function()
     if session.person then
       session:say(text.wrap(("Lunate %s: Lua, ?PID-3 explains, .help lists commands, Tab completes")
         :format(sys.version())))
+      if args.live then
+        session:say(text.paint("red", text.wrap "live: .run sends what goes out"))
+      end
     end
     session:begin(args.file)
     return session:loop()

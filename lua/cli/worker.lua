@@ -89,7 +89,9 @@ local function kv_writes(payload, at)
   return list
 end
 
-local function result(w, payload, input)
+--- A RESULT's payload as what Worker:run gives, but for the log. w: { destinations }; input: the
+-- message.
+function M.result(w, payload, input)
   local at, _, verdict, us, reason, where, trace, n = wire.unpack("814bbb4", payload)
   if not at then return { state = "error", reason = "the worker's answer cannot be read" } end
   local list, behind = outputs(w, payload, at, n)
@@ -124,7 +126,7 @@ function Worker:take(bytes)
     elseif kind == wire.TRACE then
       self.traced = payload
     elseif kind == wire.RESULT then
-      local r = result(self, payload, bytes)
+      local r = M.result(self, payload, bytes)
       r.log = log
       return r
     elseif not kind then

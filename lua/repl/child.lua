@@ -4,14 +4,13 @@
 local wire = require "lunate.wire"
 local sys = require "lunate.sys"
 local person = require "lunate.person"
+local worker = require "lunate.cli.worker"
 
 local M = {}
 local Child = {}
 Child.__index = Child
 
 local GRACE = 1.5 -- seconds that a stopped script has to come back, before its process is killed
-local verdicts = { "done", "filtered", "error", "limit" }
-local kinds = { "bytes", "input", "same", "filtered", "error" }
 local levels = { [0] = "debug", "info", "warn", "error" }
 
 --- The process alone, so that it gets ready while scripts are loaded: o.stream of start.
@@ -20,8 +19,8 @@ function M.spawn()
 end
 
 --- Starts a child. o: site (absolute path or ""), script (relative path or ""), files and shared
--- (lists of { path, text }), seconds, memory_mb, jit; view() -> colour, plain, width, lines. Child,
--- or nil and why it does not load.
+-- (lists of { path, text }), kv (an iterator of pairs: what kv holds), seconds, memory_mb, jit;
+-- view() -> colour, plain, width, lines. Child, or nil and why it does not load.
 function M.start(o)
   local stream, err = o.stream, nil
   if not stream then stream, err = M.spawn() end
@@ -37,6 +36,9 @@ function M.start(o)
     c.seconds, o.memory_mb or 256, o.jit and 1 or 0))
   for _, list in ipairs { o.files or {}, o.shared or {} } do
     for _, file in ipairs(list) do stream:send(wire.FILE, wire.pack("bb", file[1], file[2])) end
+  end
+  if o.kv then
+    for key, value in o.kv do stream:send(wire.KV, wire.pack("bb", key, value)) end
   end
   stream:send(wire.START, "")
   local state, payload = c:wait(wire.READY)
@@ -109,38 +111,14 @@ function Child:ask(what, ...)
   return "answer", list
 end
 
-local function outputs(c, payload, at, n, input)
-  local list = {}
-  for i = 1, n do
-    local dest, kind, same, bytes
-    at, dest, kind, same, bytes = wire.unpack("214b", payload, at)
-    if not at then break end
-    local o = { dest = c.destinations[dest + 1] or "?", kind = kinds[kind] }
-    if o.kind == "input" then
-      o.raw = input
-    elseif o.kind == "bytes" then
-      o.raw = bytes
-    elseif o.kind == "same" then
-      o.raw = list[same + 1] and list[same + 1].raw
-    else
-      o.reason = bytes
-    end
-    list[i] = o
-  end
-  return list
-end
-
---- Runs filter, transform and destinations on bytes, as the engine would: { state = "done" |
--- "filtered" | "error" | "limit" | "ended", reason, where, trace, duration_us, outputs = { { dest,
--- kind, raw, reason } } }.
+--- Runs filter, transform and destinations on bytes, as the engine would: what lunate.cli.worker's
+-- run gives; state "ended", reason when the process is gone.
 function Child:run(bytes)
   self.seq = self.seq + 1
   self.stream:send(wire.MESSAGE, wire.pack("88b", self.seq, math.floor(sys.now() * 1e6), bytes))
   local state, payload = self:wait(wire.RESULT)
-  if state ~= "answer" then return { state = "ended", reason = payload, outputs = {} } end
-  local at, _, verdict, us, reason, where, trace, n = wire.unpack("814bbb4", payload)
-  return { state = verdicts[verdict], reason = reason, where = where, trace = trace,
-    duration_us = us, outputs = outputs(self, payload, at, n, bytes) }
+  if state ~= "answer" then return { state = "ended", reason = payload, outputs = {}, kv = {} } end
+  return worker.result(self, payload, bytes)
 end
 
 function Child:close()

@@ -1,12 +1,14 @@
 -- The commands of the REPL, those that begin with a dot.
 local person = require "lunate.person"
 local site = require "lunate.cli.site"
-local tmp_quote = function(s) return "'" .. s:gsub("'", "'\\''") .. "'" end
 local nearest = require "lunate.nearest"
 local text = require "lunate.repl.text"
 local messages = require "lunate.repl.messages"
+local watch = require "lunate.repl.watch"
 local outcome = require "lunate.repl.outcome"
 local record = require "lunate.repl.record"
+local effects = require "lunate.repl.effects"
+local save = require "lunate.repl.save"
 
 local M = {}
 
@@ -61,15 +63,17 @@ local list = {
       if not s:reload("channel " .. rest) then s.channel = before end
     end },
 
-  { "run", "", "filter, transform, destinations: what would go out? Sends nothing", function(s)
+  { "run", "", "filter, transform, destinations: what would go out?", function(s)
     if not s:has_script() then
       return s:wrong "no channel is at hand: .channel NAME, or lunate repl -c NAME"
     end
     local bytes = s:message_bytes()
     if not bytes then return end
-    local r = s.child:run(bytes)
+    local empty = s:ask "kv_empty"
+    local r = empty and s.child:run(bytes)
+    if not r then return end
     if r.state == "ended" then return s:revive(r.reason) end
-    s.last_run = { input = bytes, result = r, source = s.source }
+    s.last_run = { input = bytes, result = r, source = s.source, kv = empty[1] == "no" }
     if r.state == "error" or r.state == "limit" then
       local answer = s:ask("fault", r.reason, r.where, r.trace)
       return answer and s:wrong(answer[1])
@@ -85,6 +89,8 @@ local list = {
     s:ask("outputs", unpack(words))
     local settings = s.site.by_name[s.channel].settings
     s:say(outcome.text(r, bytes, { filter = settings.filter == "true" }))
+    for _, line in ipairs(effects.kv_text(r)) do s:say("%s", text.printable(line)) end
+    effects.settle(s, r)
   end },
 
   { "spec", "NAME", "writes spec/NAME_spec.lua: this sample, and what .run made of it",
@@ -95,12 +101,27 @@ local list = {
       s:say("%s written; run it with: lunate test %s", path, path)
     end },
 
+  { "save", "NAME", "writes samples/NAME.hl7: msg without what identifies the patient",
+    function(s, rest)
+      if rest == "" then return s:wrong "which name? .save NAME" end
+      if not watch.is_site() then return s:wrong "there is no site here: lunate new site NAME" end
+      local bytes = s:message_bytes()
+      if not bytes then return end
+      local path, what = save.save(s, rest, bytes)
+      if not path then return s:wrong(what) end
+      s:say("%s written; %s", path, what)
+      s:say(text.paint("dim", "look through it before others get it"))
+      local source, why = messages.load(path)
+      if source then s:take(source) else s:wrong(why) end
+    end },
+
   { "edit", "", "opens the channel's script in $EDITOR, then takes what was saved", function(s)
     local c = s.channel and s.site and s.site.by_name[s.channel]
     if not c then return s:wrong "no channel is at hand: .channel NAME" end
     local program = os.getenv "VISUAL" or os.getenv "EDITOR" or "vi"
     io.stdout:flush()
-    local status = os.execute(("%s %s"):format(program, tmp_quote(site.file(c.script))))
+    local path = "'" .. site.file(c.script):gsub("'", "'\\''") .. "'"
+    local status = os.execute(("%s %s"):format(program, path))
     person.interrupted()
     if status ~= 0 then return s:wrong("%s ended with status %s", program, tostring(status)) end
     s:reload(c.script)

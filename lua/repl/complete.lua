@@ -232,16 +232,6 @@ local function fitting(list, prefix)
   return out
 end
 
-local function common(list)
-  local prefix = list[1][1]
-  for i = 2, #list do
-    local other, n = list[i][1], 0
-    while n < #prefix and n < #other and prefix:byte(n + 1) == other:byte(n + 1) do n = n + 1 end
-    prefix = prefix:sub(1, n)
-  end
-  return prefix
-end
-
 local function rows(list)
   local out = {}
   for i, c in ipairs(list) do
@@ -258,7 +248,7 @@ return function(session, line)
   if #found == 0 then return tostring(#line), "", "" end
   local keep = tostring(#line - #prefix)
   if #found == 1 then return keep, found[1][1] .. (found[1][4] or ""), "" end
-  local shared = common(found)
+  local shared = text.common(found)
   if #shared > #prefix then return keep, shared, "" end
   local numbered = found[1][1]:find "^%d"
   if not numbered and #prefix == 0 and not found[1][3] then

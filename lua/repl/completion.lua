@@ -7,16 +7,6 @@ local site = require "lunate.cli.site"
 local text = require "lunate.repl.text"
 local commands = require "lunate.repl.commands"
 
-local function common(list)
-  local prefix = list[1][1]
-  for i = 2, #list do
-    local other, n = list[i][1], 0
-    while n < #prefix and n < #other and prefix:byte(n + 1) == other:byte(n + 1) do n = n + 1 end
-    prefix = prefix:sub(1, n)
-  end
-  return prefix
-end
-
 local function listing(list)
   local _, lines = person.size()
   return text.rows(list, { "cyan", nil, "dim" }, { most = math.max(lines - 3, 3) }) .. "\n"
@@ -79,7 +69,7 @@ return function(session, line)
     local done = list[1][1]
     return keep, done .. (done:find "[/]$" and "" or " "), ""
   end
-  local shared = common(list)
+  local shared = text.common(list)
   if #shared > #prefix then return keep, shared, "" end
   return keep, prefix, listing(list)
 end

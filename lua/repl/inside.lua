@@ -207,6 +207,11 @@ return function(core)
     return tostring(env.msg)
   end
 
+  --- kv_empty(): "yes" when kv holds nothing.
+  function asked.kv_empty()
+    return #base.kv.keys() == 0 and "yes" or "no"
+  end
+
   --- outputs(destination, bytes, ...): what `.run` gave, as out and outs.
   function asked.outputs(...)
     env.out, env.outs = nil, {}

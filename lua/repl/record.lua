@@ -108,13 +108,18 @@ function M.spec(session, name)
   if run.result.state ~= "done" and run.result.state ~= "filtered" then
     return nil, "the last .run was an error"
   end
+  if run.kv then
+    return nil, "kv was not empty when .run began, as it is in a spec: .reload" ..
+      (session.live and " without --live" or "") .. ", then .run"
+  end
   if not name:find "^[%w_-]+$" then return nil, "a name of letters, digits, _ and - is needed" end
   local sample, at = sample_of(run)
   if not sample then return nil, at end
   name = name:gsub("_spec$", "")
-  local path = site.file("spec/" .. name .. "_spec.lua")
+  local path = "spec/" .. name .. "_spec.lua"
+  if sys.kind(site.file(path)) then return nil, path .. " is there already: another name?" end
   sys.mkdir(site.file "spec")
-  local ok, why = sys.create(path, spec_text(session.channel, name, sample, at, run))
+  local ok, why = sys.create(site.file(path), spec_text(session.channel, name, sample, at, run))
   if not ok then return nil, ("%s: %s"):format(path, why) end
   return path
 end

@@ -5,6 +5,7 @@ local person = require "lunate.person"
 local site = require "lunate.cli.site"
 local fail = require "lunate.cli.fail"
 local text = require "lunate.repl.text"
+local loader = require "lunate.cli.loader"
 local child = require "lunate.repl.child"
 local editor = require "lunate.repl.editor"
 local watch = require "lunate.repl.watch"
@@ -14,6 +15,7 @@ local commands = require "lunate.repl.commands"
 local M = {}
 local Session = {}
 Session.__index = Session
+require "lunate.repl.scripts"(Session)
 
 -- ---- what people see ---------------------------------------------------------------------------
 
@@ -37,116 +39,6 @@ function Session:wrong(line, ...)
   local stream = self.person and io.stdout or io.stderr
   stream:write(line:find "^\27?%[?3?1?m?error: " and line or text.paint("red", "error: ") .. line,
     "\n")
-end
-
--- ---- the child ---------------------------------------------------------------------------------
-
-local function look(self)
-  local lines
-  text.width, lines = person.size()
-  text.colour, text.plain = self.colour, not self.person
-  return text.colour, text.plain, text.width, lines
-end
-
-local function child_options(self)
-  local c = self.channel and self.site and self.site.by_name[self.channel]
-  local settings = c and c.settings or {}
-  return {
-    site = self.site and not self.no_site and assert(sys.realpath(site.path())) or "",
-    name = self.channel,
-    script = c and c.script or "", files = c and c.files, shared = self.site and self.site.shared,
-    seconds = tonumber(settings["limits.seconds"]), jit = settings.jit == "true",
-    memory_mb = math.max(tonumber(settings["limits.memory_mb"]) or 0, 256),
-    view = function() return look(self) end,
-    write = function(s) io.stdout:write(s) end,
-    log = function(level, where, line)
-      io.stdout:flush()
-      io.stderr:write(("%s %s: %s\n"):format(level, where, text.printable(line)))
-    end,
-  }
-end
-
---- Starts a child for the channel at hand in place of the one there is, and gives it the message.
--- nil, why when the script does not load: the old child stays.
-function Session:start()
-  local o = child_options(self)
-  o.stream, self.spare = self.spare, nil
-  local new, why = child.start(o)
-  if not new then return nil, why end
-  if self.child then self.child:close() end
-  self.child = new
-  if self.bytes then new:ask("message", self.bytes, self:charset()) end
-  return true
-end
-
--- The process ended: says so and starts another.
-function Session:revive(why)
-  self:wrong(why)
-  local ok, broken = self:start()
-  if not ok then self:wrong(broken) end
-  self:say(text.paint("dim", "what was set at the prompt is gone; msg is as it was loaded"))
-end
-
--- What the channel's source says of character sets: "default" or "force", and the set.
-function Session:charset()
-  local c = self.channel and self.site and self.site.by_name[self.channel]
-  return (c and c.settings["source.charset"] or ""):match "^(%a+) ([^\t]+)"
-end
-
---- Asks the child: a list of texts; nil when that failed, which has been said.
-function Session:ask(...)
-  local state, answer = self.child:ask(...)
-  if state == "answer" then return answer end
-  if state == "ended" then self:revive(answer) else self:wrong(answer) end
-end
-
--- ---- site and channel --------------------------------------------------------------------------
-
---- Reads the site anew and starts the script at hand. True, or nil and why not.
-function Session:load_site()
-  if not watch.is_site() then return self:start() end
-  local ok, result = pcall(require "lunate.cli.loader".load)
-  if not ok then
-    return nil, fail.is(result) and result.text or tostring(result)
-  end
-  local before = self.site
-  self.site = result
-  self.stamps = watch.stamps(self)
-  local function back(why)
-    self.site = before or result
-    return nil, why
-  end
-  if self.channel then
-    if not result.by_name[self.channel] then
-      return back(("the site has no channel \"%s\" (it has: %s)"):format(self.channel,
-        table.concat(site.channels(), ", ")))
-    end
-    for _, e in ipairs(result.errors) do
-      if e.channel == self.channel then return back(watch.with_excerpt(e.text)) end
-    end
-  end
-  local started, why = self:start()
-  if not started then return back(watch.with_excerpt(why)) end
-  return true
-end
-
---- Takes what was saved meanwhile. The message stays as it is at the prompt.
-function Session:reload(said)
-  local state, answer = self.child:ask "wire"
-  if state == "answer" and answer[1] then self.bytes = answer[1] end
-  local ok, why = self:load_site()
-  if ok then
-    self:say(text.paint("dim", said .. ": reloaded (what was set at the prompt is gone)"))
-  else
-    self:wrong(why)
-    self:say(text.paint("dim", "the script as it was before stays in use"))
-  end
-  return ok
-end
-
-local function follow(self)
-  local path = self.stamps and watch.changed(self)
-  if path then self:reload(path .. " was saved") end
 end
 
 -- ---- the message at hand -----------------------------------------------------------------------
@@ -181,12 +73,6 @@ function Session:message_bytes()
   return answer[1]
 end
 
---- True when the child runs a channel's script.
-function Session:has_script()
-  return self.channel ~= nil and self.site ~= nil and self.site.by_name[self.channel] ~= nil and
-    not self.site.by_name[self.channel].failed
-end
-
 -- ---- lines -------------------------------------------------------------------------------------
 
 local function holds_message(line)
@@ -198,7 +84,7 @@ function Session:remember(line)
 end
 
 function Session:evaluate(typed)
-  follow(self)
+  self:follow()
   self.typed = typed
   local answer = self:ask("eval", typed)
   self.chunk = nil
@@ -240,7 +126,7 @@ function Session:line(line)
   local command, rest = line:match "^%s*%.(%a[%w_]*)%s*(.-)%s*$"
   if command then
     self:remember(line)
-    follow(self)
+    self:follow()
     return commands.run(self, command, rest)
   end
   local topic = line:match "^%s*%?%s*(.-)%s*$"
@@ -258,8 +144,9 @@ function Session:prompt()
   if not self.person then return "" end
   if self.chunk or self.lines then return "..> " end
   local name = width < 40 and "" or self.tutor and "tutor" or self.channel or "lunate"
+  if self.live then name = name .. (width < 40 and "!" or " live") end
   if not self.colour then return name .. "> " end
-  return ("\1\27[36m\2%s>\1\27[0m\2 "):format(name)
+  return ("\1\27[%sm\2%s>\1\27[0m\2 "):format(self.live and "31" or "36", name)
 end
 
 --- A file of the user's folder for state; nil when there is none.
@@ -319,12 +206,14 @@ end
 
 -- ---- beginning and end -------------------------------------------------------------------------
 
---- Opens a session. o: channel, file.
+--- Opens a session. o: channel, live (effects are done, not held back).
 function M.open(o)
-  local s = setmetatable({ status = 0, channel = o.channel, person = sys.isatty(0) }, Session)
+  local s = setmetatable({ status = 0, channel = o.channel, live = o.live,
+    person = sys.isatty(0) }, Session)
+  if watch.is_site() and not o.no_channel then s.loading = loader.spawn() end
   s.started, s.spare = editor.start(), child.spawn()
   s.colour = colour_wanted()
-  look(s)
+  s:look()
   if s.person then person.catch_interrupts() end
   if not s.channel and watch.is_site() and not o.no_channel then
     local names = site.channels()
@@ -362,6 +251,7 @@ end
 function Session:close()
   if self.child then self.child:close() end
   if self.spare then self.spare:close() end
+  if self.loading then self.loading:close() end
   if self.editor then self.editor:close() end
 end
 

@@ -132,4 +132,15 @@ function M.wrap(text, indent)
   return table.concat(out, "\n")
 end
 
+--- What the first texts of all candidates ({ text, ... }) begin with.
+function M.common(list)
+  local prefix = list[1][1]
+  for i = 2, #list do
+    local other, n = list[i][1], 0
+    while n < #prefix and n < #other and prefix:byte(n + 1) == other:byte(n + 1) do n = n + 1 end
+    prefix = prefix:sub(1, n)
+  end
+  return prefix
+end
+
 return M

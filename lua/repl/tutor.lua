@@ -128,6 +128,9 @@ local own = {
   end,
   skip = function(s)
     s.moved = true
+    if s.lesson == COUNT then
+      return s:say "this is the last lesson: .hint helps, .lesson N goes to another one, .quit ends"
+    end
     forward(s)
   end,
   lesson = lesson,

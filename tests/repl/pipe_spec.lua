@@ -169,7 +169,7 @@ msg["PID-30"]
       local status, out, err = run(".run\n.spec first\n.spec first\n")
       assert.equal(1, status)
       assert.matches("spec/first_spec.lua written", out)
-      assert.matches("first_spec.lua: File exists", err)
+      assert.matches("first_spec.lua is there already", err)
       local text = s:read "spec/first_spec.lua"
       assert.matches('assert.equal%("X%-female", to_a%["PID%-5.1.1"%]%)', text)
       assert.matches('assert.is_nil%(r:to "b"%) %-%- filtered: never', text)

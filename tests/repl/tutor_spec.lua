@@ -68,6 +68,11 @@ describe("lunate tutor", function()
     assert.matches("Right%..-Lesson 6 of", out)
   end)
 
+  it("has nothing to skip to behind the last lesson", function()
+    local _, out = tutor("12", { ".skip", "1 + 1" })
+    assert.matches("this is the last lesson.-\n2\n", out)
+  end)
+
   it("a lesson that there is not: 2", function()
     local status, _, err = tutor("99", {})
     assert.equal(2, status)

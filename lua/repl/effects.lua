@@ -1,0 +1,122 @@
+-- What a run of a channel's script would do outside of it. Effects are held back and shown; with
+-- `lunate repl --live` those that this process can do are done.
+--
+-- A source of effects is a function(session, result, add) in `sources`; add { what = text for
+-- people, perform = function() -> true or false, text } or, for what only the engine can do,
+-- without perform. Whatever else scripts will be able to reach gets a source here, and nothing
+-- elsewhere.
+local sys = require "lunate.sys"
+local json = require "json"
+local text = require "lunate.repl.text"
+
+local M = {}
+
+local function quote(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
+
+-- Options of `lunate send` for a destination's settings; nil, why when it has none for them.
+local function tls_words(settings, prefix)
+  if settings[prefix .. "tls"] ~= "true" then return {} end
+  local words = { "--tls" }
+  if settings[prefix .. "tls.crl"] then return nil, "tls.crl is not looked at here" end
+  for key, option in pairs { ca = "--ca", cert = "--cert", key = "--key",
+    server_name = "--server-name" } do
+    local value = settings[prefix .. "tls." .. key]
+    if value and value ~= "" then
+      words[#words + 1] = option
+      words[#words + 1] = value
+    end
+  end
+  if settings[prefix .. "tls.verify"] == "false" then words[#words + 1] = "--insecure" end
+  return words
+end
+
+-- Sends bytes to HOST:PORT as the engine would, once: true or false, and what was answered.
+local function send(bytes, to, timeout, words)
+  local path = os.tmpname() -- made with mode 0600
+  local f = assert(io.open(path, "wb"))
+  f:write(bytes)
+  f:close()
+  local argv = { sys.realpath "/proc/self/exe", "send", to, path, "--whole", "--raw-bytes",
+    "--json", "--timeout", timeout, unpack(words) }
+  for i, word in ipairs(argv) do argv[i] = quote(word) end
+  local pipe = io.popen(table.concat(argv, " ") .. " 2>&1")
+  local said = pipe:read "*a"
+  pipe:close()
+  os.remove(path)
+  local answer = json.decode(said:match "%b{}%s*$" or "")
+  local reply = answer and answer.replies and answer.replies[1]
+  if not reply then
+    said = said:gsub("^lunate send: ", ""):gsub("%s+$", "")
+    return false, said ~= "" and said or "interrupted: nobody knows whether it arrived"
+  end
+  local note = reply.text and reply.text ~= json.null and reply.text ~= "" and ": " .. reply.text
+  return answer.accepted == 1, reply.result .. (note or "")
+end
+
+local function sends(session, r, add)
+  local settings = session.site.by_name[session.channel].settings
+  for _, o in ipairs(r.outputs) do
+    local prefix = "dest." .. o.dest .. "."
+    if o.raw and settings[prefix .. "kind"] == "channel" then
+      add { what = ("handing over to the channel %s"):format(o.dest) }
+    elseif o.raw then
+      local host = settings[prefix .. "host"] or "?"
+      if host:find ":" then host = "[" .. host .. "]" end
+      local to = host .. ":" .. (settings[prefix .. "port"] or "?")
+      local words, why = tls_words(settings, prefix)
+      add { what = ("sending to %s (%s)"):format(o.dest, to), why = why,
+        perform = words and function()
+          return send(o.raw, to, settings[prefix .. "timeout"] or "10", words)
+        end }
+    end
+  end
+end
+
+M.sources = { sends }
+
+--- The effects of a run's result, in the order in which they would take place.
+function M.of(session, r)
+  local list = {}
+  for _, source in ipairs(M.sources) do
+    source(session, r, function(effect) list[#list + 1] = effect end)
+  end
+  return list
+end
+
+local function hold(session, list)
+  if session.told_held or not session.person or #list == 0 then return end
+  session.told_held = true
+  local words = {}
+  for i, effect in ipairs(list) do words[i] = effect.what end
+  session:say(text.paint("dim", text.wrap(("held back: %s. `lunate repl --live` does it.")
+    :format(table.concat(words, ", ")))))
+end
+
+--- Says what was held back (once a session), or does it when the session is live.
+function M.settle(session, r)
+  local list = M.of(session, r)
+  if not session.live then return hold(session, list) end
+  for _, effect in ipairs(list) do
+    if effect.perform then
+      local ok, said = effect.perform()
+      session:say("%s: %s", effect.what, text.paint(ok and "green" or "red", text.printable(said)))
+      if not ok then session.status = 1 end
+    else
+      session:say("%s: %s", effect.what, text.paint("yellow", "held back, " ..
+        (effect.why or "only the engine does that")))
+    end
+  end
+end
+
+--- The kv writes of a run as text, a line each: they last as long as the session.
+function M.kv_text(r)
+  local out = {}
+  table.sort(r.kv, function(a, b) return a.key < b.key end)
+  for i, write in ipairs(r.kv) do
+    local key = write.key:find "^[%a_][%w_]*$" and "." .. write.key or ("[%q]"):format(write.key)
+    out[i] = ("kv%s = %s"):format(key, write.value or "nil")
+  end
+  return out
+end
+
+return M
