@@ -16,7 +16,7 @@
 #include "net/tls_make.h"
 #include "role/cli.h"
 
-enum { NAMES_MAX = 100, PATIENCE_MS = 10000 };
+enum { NAMES_MAX = 100, PATIENCE_MS = 10000, VERDICT_MS = 300 };
 
 static int failed(lua_State *L, const char *why)
 {
@@ -81,8 +81,23 @@ static int dial(const char *host, const char *port, int64_t until_us, const char
     return fd;
 }
 
-/* Pushes what a handshake showed: session, subject, seconds since 1970 when its certificate ends.
- */
+/* With TLS 1.3 a server says only after the handshake what it thinks of our certificate, or that it
+ * wants one. Pushes why it refused, or nil. */
+static void push_verdict(lua_State *L, struct ln_tls_session *s, int fd)
+{
+    int64_t until_us = ln_mono_us() + VERDICT_MS * 1000;
+    char data[256];
+    long n = LN_EAGAIN;
+    while (n == LN_EAGAIN && wait_for(fd, POLLIN, until_us))
+        n = ln_tls_read(s, data, sizeof data);
+    if (n == LN_ETLS)
+        lua_pushstring(L, ln_tls_why(s));
+    else
+        lua_pushnil(L);
+}
+
+/* Pushes what a handshake showed: session, subject, seconds since 1970 when its certificate ends,
+ * and why the server refused us after it. */
 static int shake(lua_State *L, struct ln_tls *t, int fd, const char *host, int64_t until_us)
 {
     char session[120], subject[300], why[800];
@@ -105,12 +120,14 @@ static int shake(lua_State *L, struct ln_tls *t, int fd, const char *host, int64
     lua_pushstring(L, ln_tls_describe(s, session, sizeof session));
     lua_pushstring(L, subject);
     lua_pushnumber(L, (lua_Number)ends);
+    push_verdict(L, s, fd);
     ln_tls_close(s);
-    return 3;
+    return 4;
 }
 
 /* shake(host, port, { ca, ca_path, cert, cert_path, key, key_path, server_name, insecure }):
- * session, subject, end; nil, why, and true when nothing listens there. */
+ * session, subject, end, why it refused us all the same; nil, why, and true when nothing listens
+ * there. */
 static int tls_shake(lua_State *L)
 {
     const char *host = luaL_checkstring(L, 1), *port = luaL_checkstring(L, 2), *why = "";

@@ -91,7 +91,7 @@ local function check(args)
   if not host or #args.names > 1 then fail.usage("check needs one HOST:PORT") end
   host = host:match "^%[(.*)%]$" or host
   local o = options(args)
-  local session, subject, ends = tls.shake(host, port, o)
+  local session, subject, ends, refused = tls.shake(host, port, o)
   local why = not session and subject
   if why and ends then fail.fail(3, "cannot connect to %s: %s", args.names[1], why) end
   if why then -- what it shows all the same
@@ -107,6 +107,7 @@ local function check(args)
   end
   if why then fail.fail(1, "%s: %s", args.names[1], why) end
   print "verified     chain, dates and name"
+  if refused then fail.fail(1, "%s: it ended the session: %s", args.names[1], refused) end
 end
 
 function M.run(args)

@@ -431,6 +431,12 @@ describe("lunate tls", function()
     assert.truthy(err:find("is for 127.0.0.1, hub.example.org, not for other.org", 1, true)
       or err:find("not for other.org", 1, true), err)
     assert.equal(3, (s:run("tls", "check", "127.0.0.1:" .. net.free_port())))
+    local strict = net.free_port() -- TLS 1.3: the server's no comes after the handshake
+    s:write("channels/strict.lua", listen(strict, 'cert = "tls/hub.pem", key = "tls/hub.key", ca = "tls/ca.pem"'))
+    assert.equal(0, (s:run "reload"))
+    status, out, err = s:run("tls", "check", "127.0.0.1:" .. strict, "--ca", s.path .. "/tls/ca.pem")
+    assert.equal(1, status)
+    assert.truthy(out:find "verified" and err:find("the peer wants a client certificate", 1, true), out .. err)
   end)
 end)
 
