@@ -129,8 +129,9 @@ crash: test-deps
 	@$(MAKE) --no-print-directory all
 	@ROUNDS=$(ROUNDS) MODE=$(MODE) sh contrib/run-tests.sh tests/crash/kill_spec.lua
 
-# Fuzz targets: tests/fuzz/NAME_fuzz.c over what is pure (base, hl7, ipc). In MODE=fuzz they are linked
-# with libFuzzer, otherwise with replay.c, which runs files through them (tests/fuzz/fuzz_spec.lua).
+# Fuzz targets: tests/fuzz/NAME_fuzz.c over what is pure (base, hl7, ipc), and with a NAME_fuzz.lua also
+# over what scripts see. In MODE=fuzz they are linked with libFuzzer, otherwise with replay.c, which runs
+# files through them (tests/fuzz/fuzz_spec.lua).
 FUZZ    ?= mllp
 SECONDS ?= 60
 FUZZ_OBJ  := $(filter $(B)/core/base/% $(B)/core/hl7/% $(B)/core/ipc/%,$(C_OBJ)) $(B)/embed.o
@@ -139,7 +140,10 @@ FUZZ_LINK := $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer)
 $(B)/fuzz/%: tests/fuzz/%_fuzz.c tests/fuzz/fuzz.h $(FUZZ_MAIN) $(FUZZ_OBJ)
 	@mkdir -p $(@D)
 	$(SAY) LD $@
-	$(Q)$(CC) $(LN_CFLAGS) $(FUZZ_LINK) -o $@ $(filter-out %.h,$^) -lm
+	$(Q)$(CC) $(LN_CFLAGS) $(FUZZ_LINK) -o $@ $(filter-out %.h,$^) $(FUZZ_LIBS) -lm
+FUZZ_LUA := $(patsubst tests/fuzz/%_fuzz.lua,$(B)/fuzz/%,$(wildcard tests/fuzz/*_fuzz.lua))
+$(FUZZ_LUA): tests/fuzz/lua_fuzz.h $(filter $(B)/core/script/%,$(C_OBJ))
+$(FUZZ_LUA): FUZZ_LIBS := $(shell pkg-config --libs luajit 2>/dev/null) -ldl
 
 fuzz: test-deps
 	@$(MAKE) --no-print-directory MODE=fuzz CC=clang build/fuzz/fuzz/$(FUZZ)

@@ -1,16 +1,23 @@
 #include "hl7/delims.h"
 
+#include "base/utf8.h"
+
 bool ln_delims_header_name(struct ln_span name)
 {
     return name.len == 3 && (memcmp(name.ptr, "MSH", 3) == 0 || memcmp(name.ptr, "BHS", 3) == 0 ||
                              memcmp(name.ptr, "FHS", 3) == 0);
 }
 
-static bool may_separate(char c)
+static bool is_text(char c)
 {
     unsigned char u = (unsigned char)c;
-    bool alnum = (u >= '0' && u <= '9') || ((u | 32) >= 'a' && (u | 32) <= 'z');
-    return !alnum && u != ' ' && u != '\t' && u != '\r' && u != '\n' && u != '\0';
+    return c == ' ' || (u >= '0' && u <= '9') || ((u | 32) >= 'a' && (u | 32) <= 'z');
+}
+
+/* VT and FS frame messages, ESC switches character sets: they keep that meaning. */
+static bool may_separate(char c)
+{
+    return !is_text(c) && c != '\0' && !strchr("\t\r\n\v\x1c\x1b", c);
 }
 
 static int wrong(struct ln_err *err, size_t offset, const char *what)
@@ -20,13 +27,34 @@ static int wrong(struct ln_err *err, size_t offset, const char *what)
     return ln_err_set(err, LN_EPARSE, "%s", what);
 }
 
-/* c, unless it can't separate or has a role already. */
-static char role(const struct ln_delims *d, char c)
+/* Bytes of the character at s when it is UTF-8; one otherwise. */
+static size_t char_len(struct ln_span s)
 {
-    if (!may_separate(c) || c == d->field || c == d->component || c == d->repetition ||
-        c == d->escape || c == d->subcomponent)
-        return '\0';
-    return c;
+    size_t n = ln_utf8_len((const unsigned char *)s.ptr, s.len);
+    return n ? n : 1;
+}
+
+void ln_delims_roles(struct ln_delims *d, struct ln_span msh2)
+{
+    char *const role[] = {&d->component, &d->repetition, &d->escape, &d->subcomponent,
+                          &d->truncation};
+    const char *p = msh2.ptr, *end = p + msh2.len;
+    bool no_escape = msh2.len == 3 && p[2] == '&';
+    for (unsigned place = 0; place < 5 && p < end; place++) {
+        char c = *p;
+        size_t n = char_len(ln_span(p, (size_t)(end - p)));
+        if (is_text(c))
+            return;
+        bool used = c == d->field || !may_separate(c);
+        for (unsigned i = 0; i < place; i++)
+            used = used || *role[i] == c;
+        place += no_escape && place == 2;
+        p += n;
+        if (used && place == 3 && c == d->escape && p < end)
+            place--; /* doubled escape character */
+        else if (!used && n == 1)
+            *role[place] = c;
+    }
 }
 
 int ln_delims_read(struct ln_span text, struct ln_delims *d, struct ln_err *err)
@@ -40,22 +68,9 @@ int ln_delims_read(struct ln_span text, struct ln_delims *d, struct ln_err *err)
     size_t n = 0;
     while (4 + n < text.len && e[n] != d->field && e[n] != '\r' && e[n] != '\n')
         n++;
-    if (n == 0 || !may_separate(e[0]))
+    ln_delims_roles(d, ln_span(e, n));
+    if (!d->component)
         return wrong(err, 4, "no encoding characters behind the field separator");
-    d->component = e[0];
-    if (n > 1)
-        d->repetition = role(d, e[1]);
-    if (n == 3 && e[2] == '&') {
-        d->subcomponent = role(d, e[2]);
-        return LN_OK;
-    }
-    if (n > 2)
-        d->escape = role(d, e[2]);
-    size_t sub = n == 5 && d->escape && e[2] == e[3] ? 4 : 3;
-    if (n > sub)
-        d->subcomponent = role(d, e[sub]);
-    if (n > 4 && sub == 3)
-        d->truncation = role(d, e[4]);
     return LN_OK;
 }
 

@@ -3,6 +3,7 @@
  * where it does not, so that a loop of edits stays linear in time and memory. */
 #include <string.h>
 
+#include "hl7/delims.h"
 #include "hl7/escape.h"
 #include "hl7/field.h"
 
@@ -211,15 +212,53 @@ static int close_field(struct ln_message *m, uint32_t slot, uint32_t field, stru
     return ln_field_put(m, slot, field, ln_span(closed, text.len + strlen(sw)));
 }
 
+/* A segment without fields whose "name" ends so: nothing can be written behind it. */
+static int check_name(const struct ln_message *m, uint32_t slot, struct ln_err *err)
+{
+    struct ln_span name = ln_message_name(m, slot);
+    struct ln_charset_state state = {0};
+    size_t n = 0;
+    bool opaque;
+    for (const char *p = name.ptr, *end = p + name.len; p < end; p += n)
+        n = ln_charset_step(&m->charset, &state, p, end, &opaque);
+    if (!n || (state.g0 == LN_G0_ASCII && !ends_within(&m->charset, name, n)))
+        return LN_OK;
+    return ln_err_set(err, LN_EINVAL, "the segment's name ends inside a character of %s",
+                      ln_charset_name(&m->charset));
+}
+
 /* Closes the field that a value is to be set in, or the last one when it goes behind that. */
 static int close_last(struct ln_message *m, uint32_t slot, const struct ln_part *part, uint32_t n,
                       struct ln_err *err)
 {
     uint32_t last = part->field < n ? part->field : n;
     bool whole = part->field <= n && !part->repetition && !part->component;
-    if (!ln_charset_steps(&m->charset) || last <= (m->seg[slot].header ? 2u : 0u) || whole)
+    if (!ln_charset_steps(&m->charset) || whole)
+        return LN_OK;
+    if (last == 0)
+        return check_name(m, slot, err);
+    if (last <= (m->seg[slot].header ? 2u : 0u))
         return LN_OK;
     return close_field(m, slot, last, err);
+}
+
+/* A separator behind the first byte of a character would become the second one. */
+static int check_before(const struct ln_charset *cs, struct ln_span text, const struct place *p,
+                        struct ln_err *err)
+{
+    struct ln_charset_state state = {0};
+    size_t n = 0;
+    bool opaque, adds = p->fill[0] || p->fill[1] || p->fill[2];
+    if (!adds || p->at == 0 || cs->kind != LN_CHARSET_TRAIL)
+        return LN_OK;
+    text.len = p->at;
+    for (const char *at = text.ptr, *end = at + text.len; at < end; at += n)
+        n = ln_charset_step(cs, &state, at, end, &opaque);
+    if (!ends_within(cs, text, n))
+        return LN_OK;
+    return ln_err_set(err, LN_EINVAL,
+                      "what stands before it ends inside a character of %s: set that first",
+                      ln_charset_name(cs));
 }
 
 int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part,
@@ -231,6 +270,9 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
     size_t len = value.len;
     if (s->header && part->field <= 2)
         return ln_err_set(err, LN_EINVAL, "the delimiters of a message cannot be changed");
+    if (!s->header && ln_delims_header_name(ln_message_name(m, slot)))
+        return ln_err_set(err, LN_EINVAL,
+                          "a header segment without delimiters cannot be written to: remove it");
     int rc = ln_field_count(m, slot, &n);
     if (rc == LN_OK)
         rc = escape ? ln_escape_len(&m->delims, value, &len, err)
@@ -249,6 +291,8 @@ int ln_field_set(struct ln_message *m, uint32_t slot, const struct ln_part *part
         return rc;
     if (value.len == 0 && (absent || p.fill[0] || p.fill[1] || p.fill[2]))
         return LN_OK; /* nothing there, nothing to clear */
+    if ((rc = check_before(&m->charset, old, &p, err)))
+        return rc;
     /* Setting what stands there already changes nothing; only plain values are compared. */
     if (!absent && len == value.len && p.end - p.at == len && !p.fill[0] && !p.fill[1] &&
         !p.fill[2] && (len == 0 || memcmp(old.ptr + p.at, value.ptr, len) == 0))

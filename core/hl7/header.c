@@ -2,6 +2,8 @@
  * the bytes, whatever they are: a peer may send 50 MB of line ends. */
 #include "hl7/header.h"
 
+#include "hl7/delims.h"
+
 static bool is_alnum(char c)
 {
     return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -70,47 +72,6 @@ struct ln_span ln_header_cut(const struct ln_charset *cs, struct ln_span segment
         p++;
     }
     return ln_span(p, (size_t)(ln_charset_seek(cs, p, end, sep) - p));
-}
-
-/* Bytes of the character at s when it is UTF-8; one otherwise. */
-static size_t char_len(struct ln_span s)
-{
-    unsigned char c = (unsigned char)s.ptr[0];
-    size_t n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 1;
-    for (size_t i = 1; i < n; i++)
-        if (i == s.len || ((unsigned char)s.ptr[i] & 0xc0) != 0x80)
-            return 1;
-    return n;
-}
-
-/* Roles by place (component, repetition, escape, subcomponent, truncation). Two defects that are
- * common in the field are mended: the escape character left out (^~&) and doubled (^~\\&). A
- * character that is no delimiter (not ASCII) keeps its place without a role; a second use of one
- * has none either. */
-static void read_delims(struct ln_delims *d, struct ln_span s)
-{
-    char *const role[] = {&d->component, &d->repetition, &d->escape, &d->subcomponent,
-                          &d->truncation};
-    if (ln_span_is(s, "^~&")) {
-        d->component = '^';
-        d->repetition = '~';
-        d->subcomponent = '&';
-        return;
-    }
-    for (unsigned place = 0; place < 5 && s.len; place++) {
-        char c = s.ptr[0];
-        size_t n = char_len(s);
-        if (is_alnum(c) || c == ' ')
-            return;
-        bool used = c == d->field;
-        for (unsigned i = 0; i < place; i++)
-            used = used || *role[i] == c;
-        if (used && place == 3 && c == d->escape && s.len >= 2)
-            place--; /* doubled escape character */
-        else if (!used && is_delim(c))
-            *role[place] = c;
-        s = ln_span(s.ptr + n, s.len - n);
-    }
 }
 
 static void read_fields(struct ln_header *h)
@@ -272,7 +233,7 @@ int ln_header_read_as(struct ln_span frame, const struct ln_charset_policy *poli
     h->kind = kind;
     h->delims.field = p[3];
     read_fields(h);
-    read_delims(&h->delims, h->field[2]);
+    ln_delims_roles(&h->delims, h->field[2]);
     if (!h->delims.component)
         return fail(h, err, at + 4, " without encoding characters");
     if (kind == LN_HEADER_MSH) {

@@ -5,6 +5,7 @@ local core = require "lunate.hl7.core"
 local hl7 = require "hl7"
 
 local type, ipairs, pairs, tostring, tonumber = type, ipairs, pairs, tostring, tonumber
+local error, pcall, getmetatable = error, pcall, getmetatable
 local concat, format = table.concat, string.format
 
 local M = {}
@@ -27,7 +28,8 @@ end
 local function count_of(line, opened)
   local sep = opened and opened:delimiters().field or line:sub(4, 4)
   if sep == "" or line:sub(4, 4) ~= sep then return nil end
-  return line:sub(5):match("^[^" .. sep:gsub("%W", "%%%0") .. "]*")
+  local stop = line:find(sep, 5, true)
+  return line:sub(5, stop and stop - 1)
 end
 
 local function check_count(result, name, line, opened, have, what)
@@ -79,7 +81,7 @@ local function between(result, text, options)
       else
         on_trailer(result, name, line)
       end
-    elseif line:find "[^%s\239\187\191]" then
+    elseif line:gsub("^\239\187\191", ""):find "%S" then
       problem(result, "", "a line of %d bytes that belongs to no message", #line)
     end
   end
@@ -117,25 +119,48 @@ function M.split(text, options)
   return result
 end
 
--- A header segment in the delimiters and with the parties of the first message.
+-- The parties of the first message, as they stand there, behind a header's name and delimiters.
+local function header_line(name, first)
+  if not first then return name .. "|^~\\&\r" end
+  local sep = first:raw "MSH-1"
+  local out = { name .. sep .. first:raw("MSH-2"):match "^[^\r\n]*" }
+  for n = 3, 6 do out[#out + 1] = (first:raw("MSH-" .. n) or ""):gsub("[\r\n]+", " ") end
+  return concat(out, sep):gsub(sep:gsub("%p", "%%%0") .. "+$", "") .. "\r"
+end
+
+-- Now; without its zone where a sign separates.
+local function time_for(header, now)
+  for _, c in pairs(header:delimiters()) do
+    if c == "+" or c == "-" then return now:sub(1, 14) end
+  end
+  return now
+end
+
+-- A header segment in the delimiters and the character set of the first message, with its parties.
 local function header_of(name, first, fields)
-  local sep, enc = "|", "^~\\&"
-  if first then sep, enc = first:raw "MSH-1", first:raw "MSH-2" end
-  local header = assert(hl7.parse(name .. sep .. enc .. "\r"))
-  for n = 3, 6 do header[name .. "-" .. n] = first and first["MSH-" .. n] end
+  local charset = first and { charset = { force = first:charset() } }
+  local header = assert(hl7.parse(header_line(name, first), charset))
   local fresh = hl7.new { type = "ACK" }
-  header[name .. "-7"], header[name .. "-11"] = fresh["MSH-7"], fresh["MSH-10"]
+  header[name .. "-7"] = time_for(header, fresh["MSH-7"])
+  header[name .. "-11"] = fresh["MSH-10"]
   for path, value in pairs(type(fields) == "table" and fields or {}) do
     if type(path) ~= "string" or path:sub(1, 4) ~= name .. "-" then
       error(format("hl7.batch.build: %s is no path of %s", tostring(path), name), 3)
     end
-    header[path] = value
+    local ok, why = pcall(function() header[path] = value end)
+    if not ok then
+      error(format("hl7.batch.build: %s: %s", path, (why:gsub("^.-%.lua:%d+: ", ""))), 3)
+    end
   end
-  return header, sep
+  return header, header:raw(name .. "-1")
 end
 
 local function text_of(m, n)
-  if type(m) ~= "string" then return tostring(m) end
+  if getmetatable(m) == "message" then return tostring(m) end
+  if type(m) ~= "string" then
+    error(format("hl7.batch.build: message %d is a %s: messages and strings are known", n, type(m)),
+      3)
+  end
   local parsed, err = hl7.parse(m)
   if not parsed then error(format("hl7.batch.build: message %d: %s", n, err), 3) end
   return tostring(parsed)

@@ -73,9 +73,16 @@ local function check_group(type, name, level)
     or #list > 0 and (": it has %s"):format(table.concat(list, ", ")) or ""), level + 1)
 end
 
+local function check_self(group)
+  if getmetatable(group) ~= "group" then
+    error(("group expected, got %s: write group:each(...), with a colon"):format(type(group)), 3)
+  end
+end
+
 --- group:each(name): its segments with that name, in order, those of groups within it as well. All
 --- segments without a name.
 function methods:each(name)
+  check_self(self)
   if name ~= nil and (type(name) ~= "string" or not name:find "^%w+$") then
     error("each takes the name of a segment", 2)
   end
@@ -84,11 +91,13 @@ end
 
 --- group:segments(): a list of all its segments, in order.
 function methods:segments()
+  check_self(self)
   return collect_segments(self)
 end
 
 --- group:groups(name): the groups of that name within it; without a name those directly in it.
 function methods:groups(name)
+  check_self(self)
   check_group(self.type, name, 2)
   return each_of(collect_groups(self, name, {}))
 end
@@ -108,6 +117,15 @@ local function by_path(group, path, level)
   return nth_segment(group, name, tonumber(nth) or 1), rest
 end
 
+local function get(segment, rest) return segment[rest] end
+local function set(segment, rest, value) segment[rest] = value end
+
+-- What a segment says of a path or a value is said where the group was asked, two levels up.
+local function at_caller(ok, result)
+  if not ok then error((tostring(result):gsub("^lunate/[%w_/]+%.lua:%d+: ", "")), 3) end
+  return result
+end
+
 -- group.OBR: the first segment of that name in it, group.OBSERVATION the first such group,
 -- group["OBX[2]-5"] a value.
 function Group:__index(key)
@@ -116,7 +134,8 @@ function Group:__index(key)
   if key:find("-", 1, true) then
     local segment, rest = by_path(self, key, 2)
     if not segment then return nil end
-    return segment[rest]
+    local value = at_caller(pcall(get, segment, rest)) -- no tail call: errors count the levels
+    return value
   end
   if key:find "^%u%w%w$" then
     local segment = nth_segment(self, key, 1)
@@ -136,7 +155,7 @@ function Group:__newindex(key, value)
   if not segment then
     error(("no %s in this group: add it with msg:add(name, after)"):format(key:match "^%w+"), 2)
   end
-  segment[rest] = value
+  at_caller(pcall(set, segment, rest, value))
 end
 
 --- tostring(group): its segments, CR behind each.
@@ -148,10 +167,27 @@ end
 
 Group.__metatable = "group"
 
-local function tree(msg, options, level)
-  if options ~= nil and type(options) ~= "table" then
+local function check_arguments(msg, options, level)
+  if getmetatable(msg) ~= "message" then
+    error(("message expected, got %s"):format(type(msg)), level + 1)
+  end
+  if options == nil then return end
+  if type(options) ~= "table" then
     error("options are a table: { structure = ..., version = ... }", level + 1)
   end
+  local structure, version = options.structure, options.version
+  if structure ~= nil and type(structure) ~= "string"
+    and not (type(structure) == "table" and structure.name and structure.children) then
+    error("structure is a name, such as \"ORU_R01\", or what hl7.dictionary.structure gives",
+      level + 1)
+  end
+  if version ~= nil and type(version) ~= "string" then
+    error("version is a text, such as \"2.5.1\"", level + 1)
+  end
+end
+
+local function tree(msg, options, level)
+  check_arguments(msg, options, level + 1)
   local structure, why = match.structure_of(msg, options or {})
   if not structure then error(why, level + 1) end
   local segments, names = {}, {}

@@ -119,6 +119,9 @@ end
 --- msg:validate([profile | { profile, severity, limit, version }]) -> list of problems, in the
 --- order of the message (docs/validation.md). Errors only for wrong options.
 function M.validate(msg, options)
+  if getmetatable(msg) ~= "message" then
+    error(("message expected, got %s: write msg:validate(...), with a colon"):format(type(msg)), 2)
+  end
   local o = read_options(options, 2)
   local p, why = profile.choose(o.profile, msg)
   local w = new_walk(msg, p, o)

@@ -15,7 +15,7 @@ local function delims(text)
   local d, s = h.delims, ""
   for _, role in ipairs { "field", "component", "repetition", "escape", "subcomponent",
     "truncation" } do
-    s = s .. (d[role] == 0 and "." or string.char(d[role]))
+    s = s .. (d[role] == 0 and "." or string.char(d[role] % 256))
   end
   return s, code
 end
@@ -85,7 +85,8 @@ describe("hl7/header", function()
       ["MSH|^~\\\\&#|"] = "|^~\\&#",
       ["MSH|^^^^|"] = "|^....",
       ["MSH|^\203\156\\&|"] = "|^.\\&.", -- a tilde that is none: two bytes, one place
-      ["MSH|^\166\\&|"] = "|^.\\&.",
+      ["MSH|^\166\\&|"] = "|^\166\\&.", -- the broken bar of 8859/1
+      ["MSH|^\27\\&|"] = "|^.\\&.", -- a place without role, as it has a meaning of its own
       ["MSH|^~\\& |"] = "|^~\\&.", ["MSH|^~\\&#12|"] = "|^~\\&#",
     } do
       local got, code = delims(text)

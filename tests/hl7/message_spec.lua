@@ -104,8 +104,8 @@ describe("hl7/message", function()
   it("reads delimiters of every kind", function()
     local function roles(h)
       local d = parse(h .. "\r").delims
-      return (("%c%c%c%c%c%c"):format(d.field, d.component, d.repetition, d.escape,
-        d.subcomponent, d.truncation):gsub("%z", "."))
+      return (("%c%c%c%c%c%c"):format(d.field, d.component % 256, d.repetition % 256,
+        d.escape % 256, d.subcomponent, d.truncation):gsub("%z", "."))
     end
     assert.equal("|^~\\&.", roles "MSH|^~\\&|A")
     assert.equal("|^~\\&#", roles "MSH|^~\\&#|A")
@@ -118,6 +118,9 @@ describe("hl7/message", function()
     assert.equal("|^~\\&.", roles "MSH|^~\\\\&|A")
     assert.equal("|^...@", roles "MSH|^^^^@|A")
     assert.equal("|^~\\&.", roles "BHS|^~\\&|A")
+    assert.equal("|^.\\&.", roles "MSH|^\203\156\\&|A") -- UTF-8: one place without a role
+    assert.equal("|^\166\\&.", roles "MSH|^\166\\&|A")
+    assert.equal("|^~.&.", roles "MSH|^~\27&|A")
     assert.equal("|^~\\&.", roles "FHS|^~\\&|A")
   end)
 

@@ -68,6 +68,33 @@ describe("script/batch", function()
     assert.same({ 0, 0 }, { #hl7.batch.split(hl7.batch.build { messages = {} }).messages, 0 })
   end)
 
+  it("keeps the parties' bytes, whatever the delimiters and the set", function()
+    local a = hl7.parse("MSH$%fj!?$M\252 2?$\r", { charset = { force = "8859/1" } })
+    assert.equal("BHS$%fj!?$M\252 2?$", hl7.batch.build({ messages = { a } }):sub(1, 16))
+    local plus = hl7.batch.build { messages = { "MSH+^+A\r" } }
+    assert.equal("BHS+^+A++++", plus:sub(1, 11))
+    assert.truthy(plus:match "^BHS%+%^%+A%+%+%+%+%d+%+%+%+%+%w+\r")
+    assert.same({}, problems(hl7.batch.split(plus)))
+  end)
+
+  it("tells of bytes that look like nothing", function()
+    assert.same({ ": a line of 1 bytes that belongs to no message" }, problems(hl7.batch.split "\187"))
+    assert.same({}, problems(hl7.batch.split("\239\187\191" .. msh "1")))
+    assert.equal("BHS: BTS without BHS", problems(hl7.batch.split "BTS\0x\r")[1])
+  end)
+
+  it("blames the caller's line", function()
+    for want, o in pairs {
+      ["message 1 is a number: messages and strings are known"] = { messages = { 5 } },
+      ["BHS%-0: .+counted from 1"] = { messages = {}, batch = { ["BHS-0"] = "x" } },
+      ["BHS%-3: a table is no value"] = { messages = {}, batch = { ["BHS-3"] = {} } },
+    } do
+      local ok, err = pcall(function() return (hl7.batch.build(o)) end)
+      assert.is_false(ok)
+      assert.truthy(err:find("batch_spec.lua:%d+: hl7.batch.build: " .. want), err)
+    end
+  end)
+
   it("says what is wrong with its arguments", function()
     assert.is_false(pcall(hl7.batch.split))
     assert.is_false(pcall(hl7.batch.build, { messages = {}, bacth = true }))

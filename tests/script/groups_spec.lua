@@ -72,4 +72,22 @@ describe("script/groups", function()
     assert.is_false(ok)
     assert.truthy(err:find("ORDER_OBSERVATION", 1, true), err)
   end)
+
+  it("blames the caller's line for what is wrong", function()
+    local m = message { "PID|1", "OBR|1", "OBX|1" }
+    local root = m:tree()
+    for want, fn in pairs {
+      ["message expected, got number"] = function() return (m.groups(5)) end,
+      ["message expected, got table: write msg:validate"] = function() return (m.validate({})) end,
+      ["group expected, got nil: write group:each"] = function() return (root.each()) end,
+      ["structure is a name"] = function() return (m:tree { structure = {} }) end,
+      ["version is a text"] = function() return (m:tree { version = {} }) end,
+      ["a table is no value"] = function() root["OBX-5"] = {} end,
+      ["counted from 1, not 0"] = function() return (root["OBX-0"]) end,
+    } do
+      local ok, err = pcall(fn)
+      assert.is_false(ok, want)
+      assert.truthy(err:find("groups_spec.lua:%d+: .*" .. want), err)
+    end
+  end)
 end)
