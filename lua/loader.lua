@@ -64,19 +64,42 @@ local function by_key(settings)
   return t
 end
 
-local function read_channel(core, c, shared, defaults, fail)
+-- The channel's own files on disk, path -> text; errors go to fail(format, ...).
+local function read_files(core, c, fail)
   local files = {}
   if c.folder then
-    read_tree(core, c.folder, "%.lua$", files, function(path, why)
-      fail(c.name, "%s: %s", path, why)
-    end, 1)
+    read_tree(core, c.folder, "%.lua$", files, function(path, why) fail("%s: %s", path, why) end, 1)
   end
-  local text, err = files[c.path], nil
-  if not text then text, err = core.read(c.path) end
-  if not text then return fail(c.name, "%s: %s", c.path, err) end
-  files[c.path], c.text = text, text
+  if not files[c.path] then
+    local text, err = core.read(c.path)
+    if text then files[c.path] = text else fail("%s: %s", c.path, err) end
+  end
+  return files
+end
+
+-- The files of a version that the engine has kept, path -> text, and which one is the script.
+local function kept_files(c, kept)
+  local files = {}
+  for _, file in ipairs(kept) do files[file[1]] = file[2] end
+  local path = "channels/" .. c.name .. ".lua"
+  return files, files[path] and path or "channels/" .. c.name .. "/init.lua"
+end
+
+-- A channel with a pin (core.pins) runs from that: what is on disk is only shown to the engine, so
+-- that it can say that they differ, and may be as broken as it likes.
+local function read_channel(core, c, shared, defaults, fail)
+  local kept = core.pins[c.name]
+  local files = read_files(core, c, function(...)
+    if not kept then fail(c.name, ...) end
+  end)
+  if not kept and not files[c.path] then return end
   for _, path in ipairs(sorted_keys(files)) do core.emit_file(path, files[path]) end
-  for path, content in pairs(shared) do files[path] = content end
+  if kept then
+    files, c.path = kept_files(c, kept)
+  else
+    for path, content in pairs(shared) do files[path] = content end
+  end
+  c.text = files[c.path]
   local ok = true
   local asked = secrets.collect(core, files, function(why)
     ok = false
@@ -261,6 +284,7 @@ end
 
 --- load(core): core has list, kind, read (paths relative to the site), evaluate, and emit_*.
 return function(core)
+  core.pins = core.pins or {}
   channel.constructor(core)
   local function fail(name, fmt, ...) core.emit_error(name, format(fmt, ...)) end
   local function fail_file(path, why) fail("", "%s: %s", path, why) end
@@ -273,7 +297,8 @@ return function(core)
     fail("", "channels: there is no such folder in this site")
   end
   for _, c in ipairs(channels) do
-    core.emit_begin(c.name, c.path)
+    local kept = core.pins[c.name]
+    core.emit_begin(c.name, kept and select(2, kept_files(c, kept)) or c.path)
     read_channel(core, c, shared, channel_defaults(site), fail)
   end
   check_ports(channels, fail)

@@ -3,7 +3,7 @@
  * Invariants: a reload changes the script between two messages, when no result is on its way; a
  * configuration that cannot be used leaves the one before in force; a channel's struct lives as
  * long as the hub, since operations on their way to the disk point to it. */
-#include "hub/hub.h"
+#include "hub/version.h"
 
 #include <stdio.h>
 
@@ -238,6 +238,8 @@ void ln_channel_switch(struct ln_channel *c)
            c->prev->version, c->conf->version);
     if (c->mode != LN_MODE_STOPPED)
         ln_worker_start(c);
+    else
+        ln_version_runs(c); /* no worker proves it: it is taken as it is, as settings are */
 }
 
 void ln_channel_revert(struct ln_channel *c, const char *why)
@@ -289,6 +291,28 @@ static void refuse(struct ln_channel *c, const char *text, struct ln_buf *report
     say(report, c->name, c->failed ? "does not load" : "not reloaded, the old one goes on", text);
 }
 
+/* Nothing to swap; but what it came of may have changed: a version that was rolled back to, or
+ * disk.
+ */
+static void same_again(struct ln_channel *c, struct ln_conf_channel *ch, struct ln_buf *report)
+{
+    char text[300] = "";
+    c->error[0] = '\0';
+    if (ch->pin)
+        ln_pin_ref(ch->pin);
+    ln_pin_unref(c->conf->pin);
+    c->conf->pin = ch->pin;
+    memcpy(c->conf->disk, ch->disk, sizeof ch->disk);
+    if (!c->prev)
+        ln_version_runs(c);
+    if (ch->pin)
+        snprintf(
+            text, sizeof text,
+            "stays rolled back to %.6s; the files on disk are %.6s, lunate reload %s runs them",
+            ch->version, ch->disk, c->name);
+    say(report, c->name, text[0] ? text : "unchanged", "");
+}
+
 static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_channel *ch,
                       struct ln_buf *report)
 {
@@ -303,8 +327,7 @@ static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_cha
     }
     if (!c->failed && !c->removed && !c->next && ch->version64 == c->conf->version64 &&
         ch->settings64 == c->conf->settings64) {
-        c->error[0] = '\0';
-        say(report, c->name, "unchanged", "");
+        same_again(c, ch, report);
         return;
     }
     struct ln_conf_channel *own = ln_conf_take_channel(conf, ch->name);

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 
-enum { CHANNELS_MAX = 20000, FILES_MAX = 20000, DESTS_MAX = 1000, ALLOW_MAX = 1000 };
+enum { CHANNELS_MAX = 20000, DESTS_MAX = 1000, ALLOW_MAX = 1000 };
 
 static char *dup_span(struct ln_span s)
 {
@@ -36,15 +36,6 @@ struct ln_conf *ln_conf_new(void)
     return calloc(1, sizeof(struct ln_conf));
 }
 
-static void files_free(struct ln_conf_file *f, unsigned n)
-{
-    for (unsigned i = 0; i < n; i++) {
-        free(f[i].path);
-        ln_blob_unref(f[i].content);
-    }
-    free(f);
-}
-
 static void channel_fini(struct ln_conf_channel *ch)
 {
     free(ch->script);
@@ -57,8 +48,9 @@ static void channel_fini(struct ln_conf_channel *ch)
     ln_conf_tls_fini(&ch->tls);
     free(ch->dest);
     ln_blob_unref(ch->settings);
-    files_free(ch->file, ch->nfile);
-    files_free(ch->secret, ch->nsecret);
+    ln_conf_files_free(ch->file, ch->nfile);
+    ln_conf_files_free(ch->secret, ch->nsecret);
+    ln_pin_unref(ch->pin);
 }
 
 void ln_conf_channel_free(struct ln_conf_channel *ch)
@@ -83,7 +75,10 @@ void ln_conf_free(struct ln_conf *c)
     for (unsigned i = 0; i < c->nchannel; i++)
         channel_fini(&c->channel[i]);
     free(c->channel);
-    files_free(c->shared, c->nshared);
+    ln_conf_files_free(c->shared, c->nshared);
+    for (unsigned i = 0; i < c->npin; i++)
+        ln_pin_unref(c->pin[i]);
+    free(c->pin);
     free(c->data);
     ln_blob_unref(c->settings);
     free(c->log_level);
@@ -130,22 +125,6 @@ static struct ln_conf_channel *add_channel(struct ln_conf *c, struct ln_span nam
                                    .attempts = 3};
     copy_span(ch->name, sizeof ch->name, name);
     return ch;
-}
-
-static int add_file(struct ln_conf_file **list, unsigned *n, struct ln_span path,
-                    struct ln_blob *content)
-{
-    void *p = *n < FILES_MAX ? realloc(*list, (*n + 1) * sizeof **list) : NULL;
-    char *name = dup_span(path);
-    if (p)
-        *list = p;
-    if (!p || !name || !content) {
-        free(name);
-        ln_blob_unref(content);
-        return LN_ENOMEM;
-    }
-    (*list)[(*n)++] = (struct ln_conf_file){name, content};
-    return LN_OK;
 }
 
 /* ---- settings ----------------------------------------------------------------------------------
@@ -451,13 +430,13 @@ static int take_file(struct ln_conf *c, bool shared, struct ln_wire_in *in)
         return LN_EPARSE;
     struct ln_blob *b = ln_blob_new(content);
     if (shared)
-        return add_file(&c->shared, &c->nshared, path, b);
+        return ln_conf_file_add(&c->shared, &c->nshared, path, b);
     struct ln_conf_channel *ch = &c->channel[c->nchannel - 1];
     if (path.len > 8 && memcmp(path.ptr, "secrets/", 8) == 0) {
         ch->secret64 = fnv1a(ch->secret64, path.ptr, in->end);
-        return add_file(&ch->secret, &ch->nsecret, path, b);
+        return ln_conf_file_add(&ch->secret, &ch->nsecret, path, b);
     }
-    return add_file(&ch->file, &ch->nfile, path, b);
+    return ln_conf_file_add(&ch->file, &ch->nfile, path, b);
 }
 
 /* A certificate, key or list; a renewed one counts as a change of the settings. */
@@ -559,6 +538,66 @@ static void make_tls(struct ln_conf_channel *ch)
     ch->error = strdup(text);
 }
 
+int ln_conf_pin(struct ln_conf *c, struct ln_pin *p)
+{
+    void *to = realloc(c->pin, (c->npin + 1) * sizeof *c->pin);
+    if (!to)
+        return LN_ENOMEM;
+    c->pin = to;
+    c->pin[c->npin++] = ln_pin_ref(p);
+    return LN_OK;
+}
+
+static struct ln_pin *pin_of(const struct ln_conf *c, const char *name)
+{
+    for (unsigned i = 0; i < c->npin; i++)
+        if (strcmp(c->pin[i]->channel, name) == 0)
+            return c->pin[i];
+    return NULL;
+}
+
+/* What the loader read from disk gives way to what the pin has, unless it is the same. */
+static int take_pin(struct ln_conf_channel *ch, struct ln_pin *p)
+{
+    if (ch->version64 == p->id)
+        return LN_OK;
+    struct ln_conf_file *file = NULL;
+    unsigned n = 0;
+    int rc = LN_OK;
+    for (unsigned i = 0; i < p->nfile && rc == LN_OK; i++)
+        rc = ln_conf_file_add(&file, &n, ln_span_str(p->file[i].path),
+                              ln_blob_ref(p->file[i].content));
+    ln_conf_files_free(ch->file, ch->nfile);
+    ch->file = file;
+    ch->nfile = n;
+    ch->pin = ln_pin_ref(p);
+    snprintf(ch->disk, sizeof ch->disk, "%s", ch->version);
+    return rc == LN_OK ? version_of(ch) : rc;
+}
+
+static int finish_files(struct ln_conf *c, struct ln_conf_channel *ch)
+{
+    struct ln_pin *p = pin_of(c, ch->name);
+    char text[700];
+    int rc = LN_OK;
+    for (unsigned k = 0; k < c->nshared && rc == LN_OK; k++) {
+        const struct ln_conf_file *f = &c->shared[k];
+        rc = ln_conf_file_add(&ch->file, &ch->nfile, ln_span_str(f->path), ln_blob_ref(f->content));
+    }
+    if (rc == LN_OK)
+        rc = version_of(ch);
+    if (rc == LN_OK && p && !p->broken[0])
+        rc = take_pin(ch, p);
+    if (rc != LN_OK || !p || ch->version64 == p->id)
+        return rc;
+    snprintf(text, sizeof text,
+             "it was rolled back to %.6s, which cannot be read from the store (%s): lunate reload "
+             "%s runs the files on disk",
+             p->version, p->broken[0] ? p->broken : "other bytes than were put", ch->name);
+    ch->error = strdup(text);
+    return LN_OK;
+}
+
 int ln_conf_finish(struct ln_conf *c)
 {
     ln_tls_forget_system();
@@ -566,13 +605,7 @@ int ln_conf_finish(struct ln_conf *c)
         struct ln_conf_channel *ch = &c->channel[i];
         if (ch->error)
             continue;
-        for (unsigned k = 0; k < c->nshared; k++) {
-            struct ln_conf_file *f = &c->shared[k];
-            if (add_file(&ch->file, &ch->nfile, ln_span_str(f->path), ln_blob_ref(f->content)) !=
-                LN_OK)
-                return LN_ENOMEM;
-        }
-        if (version_of(ch) != LN_OK)
+        if (finish_files(c, ch) != LN_OK)
             return LN_ENOMEM;
         make_tls(ch);
         for (unsigned k = 0; k < i && !ch->from_channel && !ch->error; k++) {

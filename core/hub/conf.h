@@ -11,6 +11,7 @@
 #include "hl7/charset.h"
 #include "hub/blob.h"
 #include "hub/conf_tls.h"
+#include "hub/pin.h"
 #include "ipc/proto.h"
 
 #define LN_CONF_NAME 65
@@ -21,11 +22,6 @@ enum ln_ack_mode { LN_ACK_COMMIT, LN_ACK_TRANSFORM, LN_ACK_DELIVERY, LN_ACK_NONE
 enum ln_refusal { LN_REFUSED_AE, LN_REFUSED_AR, LN_REFUSED_CE, LN_REFUSED_CR, LN_REFUSALS };
 enum ln_duplicates { LN_DUPLICATES_PROCESS, LN_DUPLICATES_ACK, LN_DUPLICATES_FLAG };
 enum ln_reply_policy { LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_STOP };
-
-struct ln_conf_file {
-    char *path;
-    struct ln_blob *content;
-};
 
 struct ln_conf_dest {
     char name[LN_CONF_NAME];
@@ -72,6 +68,8 @@ struct ln_conf_channel {
     uint64_t secret64; /* hash of them */
     char version[65]; /* SHA-256 over all files, hex */
     uint64_t version64; /* its first 8 bytes */
+    struct ln_pin *pin; /* it was read from a version that the store keeps; NULL: from disk */
+    char disk[65]; /* pin: version of the files on disk; "" = none */
     uint64_t tls64; /* hash of the certificates, keys and lists */
     uint64_t settings64; /* hash of the settings, to see whether they changed */
     struct ln_blob *settings; /* as they came: pairs of key and value */
@@ -95,6 +93,8 @@ struct ln_conf {
     struct ln_conf_channel *channel;
     unsigned nshared;
     struct ln_conf_file *shared;
+    struct ln_pin **pin; /* what the loader was given in the place of files */
+    unsigned npin;
 };
 
 struct ln_conf *ln_conf_new(void);
@@ -103,6 +103,8 @@ void ln_conf_admin_fini(struct ln_conf_admin *a);
 /* Takes one record of the loader. LN_EPARSE when it is not as agreed. */
 int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in,
                  struct ln_err *err) LN_MUST;
+/* Before the first record: p's channel is evaluated from p's files (or cannot be: p->broken). */
+int ln_conf_pin(struct ln_conf *c, struct ln_pin *p) LN_MUST;
 /* After the last record: adds shared files to the channels, computes versions, checks that no two
  * channels listen on the same port. */
 int ln_conf_finish(struct ln_conf *c) LN_MUST;

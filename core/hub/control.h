@@ -46,7 +46,7 @@ ln_verb_fn ln_verb_reposition;
 /* ---- verb_message.c: resend, edit, settle */
 ln_verb_fn ln_verb_resend, ln_verb_edit, ln_verb_settle;
 /* ---- verb_reload.c */
-ln_verb_fn ln_verb_reload;
+ln_verb_fn ln_verb_reload, ln_verb_rollback;
 #endif
 
 #endif

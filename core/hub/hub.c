@@ -1,5 +1,5 @@
 /* The hub as a whole: start, loop, drain, end. */
-#include "hub/hub.h"
+#include "hub/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -131,6 +131,19 @@ static bool first_look(struct ln_hub *h, unsigned *running)
             complain(c->error);
     }
     LIST_FOREACH (c, &h->channels, link) {
+        if (c->failed || !c->conf->pin)
+            continue;
+        snprintf(
+            text, sizeof text,
+            "channel %s: runs %.6s, which it was rolled back to%s%.200s, not %.6s, which is on "
+            "disk: lunate reload %s runs that",
+            c->name, c->conf->version, c->conf->pin->reason[0] ? ": " : "", c->conf->pin->reason,
+            c->conf->disk, c->name);
+        complain(text);
+        ln_log(LN_WARN, "hub", "rolled_back", "channel=%s script=%.6s disk=%.6s", c->name,
+               c->conf->version, c->conf->disk);
+    }
+    LIST_FOREACH (c, &h->channels, link) {
         if (!c->deaf)
             continue;
         snprintf(text, sizeof text, "channel %s: %s%s", c->name, c->deaf_why,
@@ -154,11 +167,22 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
         goto out;
     }
     set_log_level(conf->log_level);
-    if (open_store(h, conf->data && conf->data[0] ? conf->data : "data", &err) != LN_OK ||
-        ln_control_open(h, &err) != LN_OK) {
-        complain(err.text);
-        finish(h, 1);
-        goto out;
+    if (!h->store) {
+        if (open_store(h, conf->data && conf->data[0] ? conf->data : "data", &err) != LN_OK ||
+            ln_control_open(h, &err) != LN_OK) {
+            complain(err.text);
+            finish(h, 1);
+            goto out;
+        }
+        /* What was rolled back is evaluated from the store: once more, with that. */
+        if (ln_version_pins_read(h) > 0) {
+            h->loading = ln_load_start(h, NULL, NULL, on_first_load, h, &err) == LN_OK;
+            if (!h->loading) {
+                complain(err.text);
+                finish(h, 1);
+            }
+            goto out;
+        }
     }
     set_site(h, conf);
     if (ln_admin_apply(h, conf, &err) != LN_OK) {
@@ -357,6 +381,7 @@ static void shut_down(struct ln_hub *h)
     ln_control_close(h);
     ln_watch_set(h, false);
     ln_specs_stop(h);
+    ln_git_stop(h);
     LIST_FOREACH (c, &h->channels, link)
         ln_channel_shut(c, false);
     if (h->store) {
@@ -380,11 +405,12 @@ int ln_hub_run(const char *site)
     struct ln_err err = {0};
     LIST_INIT(&h.channels);
     LIST_INIT(&h.sources);
+    LIST_INIT(&h.pins);
     if (prepare(&h) != LN_OK) {
         complain("cannot start the event loop");
         return 1;
     }
-    if (ln_load_start(&h, on_first_load, &h, &err) != LN_OK) {
+    if (ln_load_start(&h, NULL, NULL, on_first_load, &h, &err) != LN_OK) {
         complain(err.text);
         return 1;
     }

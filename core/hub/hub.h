@@ -319,6 +319,9 @@ struct ln_channel {
     bool halt_kept; /* stopped, and that is on disk */
     char halt_cut[300]; /* what the end of the grace period cut off */
     bool reverted; /* the last reload was taken back */
+    uint64_t version_kept; /* of the configuration that the store was last told of */
+    unsigned pinning; /* rollbacks, or ends of them, on their way to the disk */
+    bool version_all; /* it was given the content of all its files */
     bool deaf; /* its listener cannot be opened: tried again and again, all else goes on */
     char deaf_why[300];
     int64_t deaf_until_us; /* monotonic: when to try again */
@@ -349,7 +352,10 @@ const char *ln_channel_state_name(const struct ln_channel *c);
  */
 
 typedef void ln_load_fn(void *arg, struct ln_conf *conf, const char *error); /* owns conf */
-int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *err) LN_MUST;
+/* Channels with a pin are evaluated from that; `only`, when not NULL, from `instead`, or from disk
+ * when that is NULL. */
+int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln_load_fn *fn,
+                  void *arg, struct ln_err *err) LN_MUST;
 
 /* ---- reload.c, plan.c, specs.c, watch.c
  * -----------------------------------------------------------------------------------------------
@@ -361,6 +367,21 @@ typedef void ln_reload_done(void *arg, const char *error, const char *report);
  * NULL. LN_EBUSY: a reload is under way, or the engine stops. */
 int ln_reload_start(struct ln_hub *h, const char *only, bool plan, ln_reload_done *done, void *arg,
                     struct ln_err *err) LN_MUST;
+/* The same for the one channel that p is of, which is evaluated from p's files; no specs are run.
+ */
+int ln_reload_pin(struct ln_hub *h, struct ln_pin *p, ln_reload_done *done, void *arg,
+                  struct ln_err *err) LN_MUST;
+
+/* ---- git.c: the site's checkout
+ * --------------------------------------------------------------------------------- */
+
+/* Asks git what the checkout is; ln_version_git_known is called when it has answered. */
+void ln_git_ask(struct ln_hub *h);
+/* The commit, and whether one of these files differs from it; false: not known (yet). */
+bool ln_git_of(const struct ln_hub *h, const struct ln_conf_file *file, unsigned nfile,
+               char *commit, size_t cap, bool *dirty);
+void ln_git_stop(struct ln_hub *h);
+void ln_version_git_known(struct ln_hub *h); /* version.c */
 /* How many channels would change (the site file counts as one); lines go to out. */
 unsigned ln_plan_site(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *out);
 
@@ -411,6 +432,8 @@ struct ln_hub {
     struct ln_spread commit_us, commit_size;
     uint64_t commits_seen, commit_us_seen, operations_seen;
     struct ln_specs *specs; /* running, before a reload */
+    struct ln_git *git; /* NULL: the site is no checkout, as far as is known */
+    struct ln_pins pins; /* channels that were rolled back */
     struct ln_watch *watch; /* NULL: off */
     struct ln_blob *site_settings; /* lunate.lua's, for plans */
     bool reload_tests;

@@ -18,6 +18,8 @@ struct load {
     pid_t pid;
     bool hello, done;
     char reading[LN_CONF_NAME]; /* the channel that is being evaluated */
+    char only[LN_CONF_NAME]; /* a channel that is not evaluated from its pin, */
+    struct ln_pin *instead; /* but from this one; NULL: from disk */
     ln_load_fn *fn;
     void *arg;
 };
@@ -33,6 +35,7 @@ static void finish(struct load *l, const char *error)
     evtimer_del(&l->timer);
     kill(l->pid, SIGKILL);
     snprintf(text, sizeof text, "%s", error ? error : "");
+    ln_pin_unref(l->instead);
     free(l);
     if (!error && ln_conf_finish(conf) != LN_OK)
         error = "out of memory";
@@ -48,6 +51,9 @@ static int send_start(struct load *l)
     struct ln_buf *b = &l->stream.out;
     size_t rec = ln_wire_begin(b, LN_P_START);
     ln_wire_bytes(b, ln_span_str(l->hub->site));
+    ln_pin_write(&l->hub->pins, l->only[0] ? l->only : NULL, l->instead, b);
+    ln_pin_unref(l->instead);
+    l->instead = NULL;
     int rc = ln_wire_end(b, rec);
     ln_stream_flush(&l->stream);
     return rc;
@@ -126,7 +132,19 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 
 static const struct ln_stream_ops load_ops = {.data = on_data, .closed = on_closed};
 
-int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *err)
+/* The configuration knows the same pins as the loader is given. */
+static int take_pins(struct load *l)
+{
+    struct ln_pin *p;
+    int rc = l->instead ? ln_conf_pin(l->conf, l->instead) : LN_OK;
+    LIST_FOREACH (p, &l->hub->pins, link)
+        if (rc == LN_OK && strcmp(p->channel, l->only) != 0)
+            rc = ln_conf_pin(l->conf, p);
+    return rc;
+}
+
+int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln_load_fn *fn,
+                  void *arg, struct ln_err *err)
 {
     struct timeval tv = {LOAD_LIMIT_S, 0};
     struct load *l = calloc(1, sizeof *l);
@@ -138,15 +156,21 @@ int ln_load_start(struct ln_hub *h, ln_load_fn *fn, void *arg, struct ln_err *er
     l->hub = h;
     l->fn = fn;
     l->arg = arg;
-    int rc = ln_worker_spawn("loader", NULL, &l->pid, &fd);
+    snprintf(l->only, sizeof l->only, "%s", only ? only : "");
+    l->instead = instead ? ln_pin_ref(instead) : NULL;
+    int rc = take_pins(l);
+    if (rc == LN_OK)
+        rc = ln_worker_spawn("loader", NULL, &l->pid, &fd);
     if (rc == LN_OK)
         rc = ln_stream_init(&l->stream, h->base, fd, &load_ops, l);
     if (rc != LN_OK) {
         ln_conf_free(l->conf);
+        ln_pin_unref(l->instead);
         free(l);
         return ln_err_set(err, rc, "cannot start the loader: %s", ln_strerror(rc));
     }
     evtimer_assign(&l->timer, h->base, on_timer, l);
     evtimer_add(&l->timer, &tv);
+    ln_git_ask(h);
     return LN_OK;
 }

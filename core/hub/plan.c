@@ -1,5 +1,5 @@
 /* What a reload would change, in words: for people who want to know before. */
-#include "hub/hub.h"
+#include "hub/version.h"
 
 #include <stdio.h>
 
@@ -175,6 +175,17 @@ static void plan_channel(struct ln_hub *h, const struct ln_conf_channel *b, unsi
             ln_buf_addf(out, " and listens on %s:%d", b->host, b->port);
         ln_buf_addc(out, '\n');
         ++*changes;
+        return;
+    }
+    char text[600];
+    if (ln_version_refused(h, b, text, sizeof text)) {
+        ln_buf_addf(out, "%s: refused, the old one goes on: %s\n", b->name, text);
+        ++*changes;
+        return;
+    }
+    if (a->version64 == b->version64 && a->settings64 == b->settings64 && b->pin) {
+        ln_buf_addf(out, "%s: stays rolled back to %.6s; the files on disk are %.6s\n", b->name,
+                    b->version, b->disk);
         return;
     }
     if (a->version64 == b->version64 && a->settings64 == b->settings64) {

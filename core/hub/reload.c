@@ -1,6 +1,6 @@
 /* A reload, whoever asks for it (a verb, SIGHUP, the watcher): specs when the site wants them, then
  * the loader, then the plan is told or applied. One at a time: h->loading. */
-#include "hub/hub.h"
+#include "hub/version.h"
 
 #include <stdio.h>
 
@@ -8,6 +8,7 @@ struct reload {
     struct ln_hub *hub;
     char only[LN_CONF_NAME];
     bool plan;
+    struct ln_pin *pin; /* a rollback; NULL: what is on disk */
     ln_reload_done *done;
     void *arg;
 };
@@ -24,6 +25,7 @@ static void finish(struct reload *r, const char *error, struct ln_buf *report)
     }
     r->done(r->arg, error, report->failed ? "" : report->data);
     ln_buf_fini(report);
+    ln_pin_unref(r->pin);
     free(r);
     ln_hub_loaded(h);
 }
@@ -33,8 +35,12 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     struct reload *r = arg;
     struct ln_buf report = {0};
     const char *only = r->only[0] ? r->only : NULL;
+    const struct ln_conf_channel *ch = only && !error ? ln_conf_find(conf, only) : NULL;
+    char text[600];
     if (!error && r->hub->draining)
         error = "the engine is stopping";
+    if (!error && ch && !r->plan && !r->pin && ln_version_refused(r->hub, ch, text, sizeof text))
+        error = text;
     if (!error && r->plan)
         ln_plan_site(r->hub, conf, only, &report);
     else if (!error)
@@ -43,29 +49,27 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     ln_conf_free(conf);
 }
 
-static void load(struct reload *r)
+static int load(struct reload *r, struct ln_err *err)
 {
-    struct ln_err err = {0};
-    struct ln_buf none = {0};
-    if (ln_load_start(r->hub, on_loaded, r, &err) != LN_OK)
-        finish(r, err.text, &none);
+    return ln_load_start(r->hub, r->only[0] ? r->only : NULL, r->pin, on_loaded, r, err);
 }
 
 static void on_specs(void *arg, const char *error)
 {
     struct reload *r = arg;
     struct ln_buf none = {0};
+    struct ln_err err = {0};
     char text[500];
-    if (!error) {
-        load(r);
-        return;
+    if (error) {
+        snprintf(text, sizeof text, "the specs fail (reload_tests = true): %.400s", error);
+        finish(r, text, &none);
+    } else if (load(r, &err) != LN_OK) {
+        finish(r, err.text, &none);
     }
-    snprintf(text, sizeof text, "the specs fail (reload_tests = true): %.400s", error);
-    finish(r, text, &none);
 }
 
-int ln_reload_start(struct ln_hub *h, const char *only, bool plan, ln_reload_done *done, void *arg,
-                    struct ln_err *err)
+static int start(struct ln_hub *h, const char *only, bool plan, struct ln_pin *pin,
+                 ln_reload_done *done, void *arg, struct ln_err *err)
 {
     if (h->draining)
         return ln_err_set(err, LN_EBUSY, "not reloaded: the engine is stopping");
@@ -75,13 +79,26 @@ int ln_reload_start(struct ln_hub *h, const char *only, bool plan, ln_reload_don
     if (!r)
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     *r = (struct reload){.hub = h, .plan = plan, .done = done, .arg = arg};
+    r->pin = pin ? ln_pin_ref(pin) : NULL;
     snprintf(r->only, sizeof r->only, "%s", only ? only : "");
-    int rc = h->reload_tests && !plan ? ln_specs_start(h, on_specs, r, err)
-                                      : ln_load_start(h, on_loaded, r, err);
+    int rc = h->reload_tests && !plan && !pin ? ln_specs_start(h, on_specs, r, err) : load(r, err);
     if (rc != LN_OK) {
+        ln_pin_unref(r->pin);
         free(r);
         return rc;
     }
     h->loading = true;
     return LN_OK;
+}
+
+int ln_reload_start(struct ln_hub *h, const char *only, bool plan, ln_reload_done *done, void *arg,
+                    struct ln_err *err)
+{
+    return start(h, only, plan, NULL, done, arg, err);
+}
+
+int ln_reload_pin(struct ln_hub *h, struct ln_pin *p, ln_reload_done *done, void *arg,
+                  struct ln_err *err)
+{
+    return start(h, p->channel, false, p, done, arg, err);
 }

@@ -150,6 +150,11 @@ static void set_answer(struct ln_channel *c, struct ln_entry *e, const struct ou
                  c->name, (unsigned long long)e->seq);
 }
 
+static bool saw_script(const struct ln_entry *e)
+{
+    return e->kind == LN_R_RECEIVED || e->kind == LN_R_FORWARDED || e->kind == LN_R_REPROCESS;
+}
+
 /* Commits the result of the entry at `answered`. */
 static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_dest *const *dest)
 {
@@ -165,7 +170,7 @@ static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_des
                                  .time_us = ln_now_us(),
                                  .duration_us = oc->duration_us,
                                  .attempts = w->attempts,
-                                 .script = e->kind == LN_R_DUPLICATE ? 0 : c->conf->version64,
+                                 .script = saw_script(e) ? c->conf->version64 : 0,
                                  .reason = oc->reason,
                                  .where = oc->where,
                                  .trace = oc->trace,

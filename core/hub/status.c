@@ -86,6 +86,26 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     ln_json_close(b, '}');
 }
 
+/* null, or which version runs instead of the files on disk, since when, and why. */
+static void rolled_back_json(struct ln_buf *b, const struct ln_channel *c)
+{
+    const struct ln_pin *p = c->conf ? c->conf->pin : NULL;
+    char text[8];
+    ln_json_key(b, "rolled_back");
+    if (!p) {
+        ln_json_null(b);
+        return;
+    }
+    ln_json_open(b, '{');
+    snprintf(text, sizeof text, "%.6s", c->conf->version);
+    str(b, "to", text);
+    snprintf(text, sizeof text, "%.6s", c->conf->disk);
+    str(b, "disk", text);
+    time_or_null(b, "since", p->since_us);
+    str(b, "reason", p->reason);
+    ln_json_close(b, '}');
+}
+
 static void channel_json(struct ln_channel *c, struct ln_buf *b)
 {
     struct ln_channel_state cs = {0};
@@ -121,6 +141,7 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
     num(b, "worker_pid", (uint64_t)c->worker.pid);
     time_or_null(b, "last_in", c->last_in_us);
     str(b, "error", c->deaf ? c->deaf_why : c->error[0] ? c->error : c->worker.failure);
+    rolled_back_json(b, c);
     ln_json_key(b, "destinations");
     ln_json_open(b, '[');
     for (unsigned i = 0; c->conf && c->by_index && i < c->conf->ndest; i++)

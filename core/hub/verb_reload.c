@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "hub/control.h"
+#include "hub/version.h"
 
 static const double SETTLE_LIMIT_S = 15; /* a message in hand may take its time */
 
@@ -74,7 +75,7 @@ static bool reload_settled(struct ln_asker *k, void *arg, bool late)
     struct ln_buf out = {0};
     bool good = true;
     LIST_FOREACH (c, &k->hub->channels, link)
-        if (!late && !settled(c) && (!r->only[0] || strcmp(c->name, r->only) == 0))
+        if (!late && (!settled(c) || c->pinning) && (!r->only[0] || strcmp(c->name, r->only) == 0))
             return false;
     for (const char *p = r->report; *p;) {
         size_t n = strcspn(p, "\n");
@@ -128,5 +129,90 @@ void ln_verb_reload(struct ln_asker *k, char **word, unsigned n)
         ln_asker_fail(k, 1, "%s", err.text);
         return;
     }
+    ln_asker_hold(k);
+}
+
+/* ---- rollback
+ * ------------------------------------------------------------------------------------------------
+ */
+
+struct rollback {
+    struct ln_asker *asker;
+    struct ln_pin *pin;
+    char name[LN_CONF_NAME];
+};
+
+static void tell_rollback(struct ln_asker *k, const struct ln_channel *c, const struct ln_pin *p)
+{
+    struct ln_buf b = {0};
+    bool pinned = c->conf->pin == p;
+    ln_json_open(&b, '{');
+    ln_json_key(&b, "ok");
+    ln_json_bool(&b, true);
+    ln_json_key(&b, "script");
+    ln_json_cstr(&b, c->conf->version);
+    ln_json_key(&b, "disk"); /* what is on disk, where that is another one */
+    ln_json_cstr(&b, pinned ? c->conf->disk : "");
+    ln_json_close(&b, '}');
+    ln_asker_reply(k, 0, ln_buf_span(&b));
+    ln_buf_fini(&b);
+}
+
+static bool rollback_settled(struct ln_asker *k, void *arg, bool late)
+{
+    struct rollback *r = arg;
+    struct ln_channel *c = ln_channel_find(k->hub, r->name);
+    if (!late && c && (!settled(c) || c->pinning)) /* what is answered is on disk */
+        return false;
+    if (!c || c->failed || c->removed)
+        ln_asker_fail(k, 1, "%s: not rolled back: %s", r->name, c ? c->error : "it is gone");
+    else if (c->reverted)
+        ln_asker_fail(k, 1, "%s: not rolled back, the present one goes on: %s", r->name, c->error);
+    else if (!settled(c))
+        ln_asker_fail(k, 1, "%s: swapped in as soon as the message in hand is done", r->name);
+    else
+        tell_rollback(k, c, r->pin);
+    ln_pin_unref(r->pin);
+    return true;
+}
+
+static void on_rolled_back(void *arg, const char *error, const char *report)
+{
+    struct rollback *r = arg;
+    struct ln_asker *k = r->asker;
+    struct ln_channel *c = ln_channel_find(k->hub, r->name);
+    bool bad = strstr(report, ": not reloaded") || strstr(report, ": does not load");
+    if (!error && !bad) {
+        ln_asker_wait(k, SETTLE_LIMIT_S, rollback_settled, r); /* frees r */
+    } else {
+        ln_asker_fail(k, 1, "%s: not rolled back: %s", r->name,
+                      error ? error
+                      : c   ? c->error
+                            : "it is gone");
+        ln_pin_unref(r->pin);
+        free(r);
+    }
+    ln_asker_let_go(k);
+}
+
+/* rollback CHANNEL VERSION|"" REASON|"" */
+void ln_verb_rollback(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_channel *c = ln_asker_channel(k, word[1]);
+    struct ln_err err = {.text = "out of memory"};
+    struct rollback *r = c ? calloc(1, sizeof *r) : NULL;
+    (void)n;
+    if (!r)
+        return;
+    r->asker = k;
+    snprintf(r->name, sizeof r->name, "%s", c->name);
+    r->pin = ln_version_pin_of(c, word[2], word[3], &err);
+    if (!r->pin || ln_reload_pin(k->hub, r->pin, on_rolled_back, r, &err) != LN_OK) {
+        ln_pin_unref(r->pin);
+        free(r);
+        ln_asker_fail(k, 1, "%s", err.text);
+        return;
+    }
+    ln_log(LN_WARN, "control", "rollback", "channel=%s to=%.6s", c->name, r->pin->version);
     ln_asker_hold(k);
 }

@@ -2,7 +2,7 @@
  *
  * Invariants: what comes from it is checked as if an attacker wrote it; whatever it does (hang,
  * die, stop reading, write nonsense), the hub goes on and the messages it had are given again. */
-#include "hub/hub.h"
+#include "hub/version.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -182,6 +182,7 @@ static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
                (confined & LN_CONFINED_FILES) != 0, (confined & LN_CONFINED_CALLS) != 0);
     ln_conf_channel_free(c->prev);
     c->prev = NULL;
+    ln_version_runs(c);
     ln_work_pump(c);
     return LN_OK;
 }

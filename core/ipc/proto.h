@@ -13,7 +13,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-6" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-7" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -24,7 +24,9 @@ enum ln_proto {
     LN_P_FILE, /* bytes path relative to the site, bytes content: the only files the script sees
                   through require and lookup */
     LN_P_KV, /* bytes key, bytes value: what kv holds at the start */
-    LN_P_START, /* loader: bytes site folder; worker: nothing */
+    LN_P_START, /* loader: bytes site folder, and perhaps channels that are evaluated from other
+                   files than those on disk: u32 n, n x (bytes channel, u32 files, files x (bytes
+                   path, bytes content)); worker: nothing */
     LN_P_MESSAGE, /* u64 seq, u64 receipt time us, bytes raw */
 
     /* worker -> hub */

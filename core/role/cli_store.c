@@ -7,6 +7,7 @@
 
 #include "role/cli.h"
 #include "role/cli_keep.h"
+#include "role/cli_version.h"
 #include "store/store.h"
 
 #define READER    "lunate.reader"
@@ -381,6 +382,7 @@ int ln_cli_store_open(lua_State *L)
     };
     luaL_newmetatable(L, READER);
     luaL_register(L, NULL, methods);
+    ln_cli_version_register(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_newtable(L);

@@ -23,10 +23,12 @@
 
 #define FILE_MAX  (64u << 20)
 #define BACKSTOP  ((size_t)4 << 30)
-#define START_MAX 65536
+#define START_MAX (512u << 20)
 
 static char site[PATH_MAX];
 static struct ln_buf out;
+static struct ln_buf start; /* the START record; pins point into it */
+static struct ln_wire_in pins;
 
 static void flush(void)
 {
@@ -248,6 +250,29 @@ static int core_check_tls(lua_State *L)
     return 2;
 }
 
+/* { [channel] = { { path, content } ... } }: what START has besides the folder. */
+static void push_pins(lua_State *L)
+{
+    uint32_t n = pins.ptr < pins.end ? ln_wire_get_u32(&pins) : 0;
+    lua_newtable(L);
+    for (uint32_t i = 0; i < n && !pins.bad; i++) {
+        struct ln_span name = ln_wire_get_bytes(&pins);
+        uint32_t files = ln_wire_get_u32(&pins);
+        lua_pushlstring(L, name.ptr ? name.ptr : "", name.len);
+        lua_newtable(L);
+        for (uint32_t k = 0; k < files && !pins.bad; k++) {
+            struct ln_span path = ln_wire_get_bytes(&pins), text = ln_wire_get_bytes(&pins);
+            lua_createtable(L, 2, 0);
+            lua_pushlstring(L, path.ptr ? path.ptr : "", path.len);
+            lua_rawseti(L, -2, 1);
+            lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
+            lua_rawseti(L, -2, 2);
+            lua_rawseti(L, -2, (int)k + 1);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
 static int load_site(lua_State *L)
 {
     static const luaL_Reg fns[] = {{"kind", core_kind},
@@ -270,6 +295,8 @@ static int load_site(lua_State *L)
     luaL_setfuncs(L, fns, 0);
     ln_evaluate_push(L, site);
     lua_setfield(L, -2, "evaluate");
+    push_pins(L);
+    lua_setfield(L, -2, "pins");
     lua_call(L, 1, 0);
     return 0;
 }
@@ -279,29 +306,31 @@ static int load_site(lua_State *L)
 /* Waits for START and takes the site folder from it; false: the other side wants nothing. */
 static bool take_start(void)
 {
-    static char buf[START_MAX];
-    size_t len = 0, used;
+    size_t used;
     struct ln_wire_in in;
     uint8_t type;
     for (;;) {
-        int code = ln_wire_next(buf, len, sizeof buf - 4, &type, &in, &used);
+        int code = ln_wire_next(start.data, start.len, START_MAX, &type, &in, &used);
         if (code == LN_OK && type == LN_P_START) {
             struct ln_span s = ln_wire_get_bytes(&in);
-            if (!ln_wire_done(&in) || s.len == 0 || s.len >= sizeof site || s.ptr[0] != '/')
+            if (in.bad || s.len == 0 || s.len >= sizeof site || s.ptr[0] != '/')
                 return false;
             memcpy(site, s.ptr, s.len);
+            pins = in;
             return true;
         }
         if (code == LN_OK) { /* a HELLO: nothing to do */
-            memmove(buf, buf + used, len -= used);
+            ln_buf_drop(&start, used);
             continue;
         }
-        ssize_t n = code == LN_EAGAIN ? read(LN_PROC_FD, buf + len, sizeof buf - len) : 0;
+        if (code != LN_EAGAIN || ln_buf_reserve(&start, 65536) != LN_OK)
+            return false;
+        ssize_t n = read(LN_PROC_FD, start.data + start.len, 65536);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return false;
-        len += (size_t)n;
+        start.len += (size_t)n;
     }
 }
 

@@ -55,7 +55,7 @@ local function script_parked(c)
   return n
 end
 
-local function look_at_channel(note, c)
+local function look_at_channel(note, doc, c)
   local list = ("lunate messages %s --state parked"):format(c.name)
   local level = 0
   if c.state == "paused" then
@@ -71,6 +71,13 @@ local function look_at_channel(note, c)
       and "the port is tried again every few seconds" or nil)
   elseif because(c.error) ~= "" then
     level = note(1, c.name .. because(c.error), "lunate check, then lunate reload " .. c.name)
+  end
+  if type(c.rolled_back) == "table" then
+    local since = M.since(doc, c.rolled_back.since)
+    level = math.max(level, note(1, ("%s: rolled back to %s%s%s, on disk is %s"):format(c.name,
+      c.rolled_back.to, since and " " .. term.age(since) .. " ago" or "",
+      because(c.rolled_back.reason), c.rolled_back.disk),
+      ("mend the files, then lunate reload %s"):format(c.name)))
   end
   local parked = script_parked(c)
   if parked > 0 then
@@ -122,7 +129,7 @@ function M.look(doc)
     note(2, "the last reload was refused: " .. doc.reload_error, "lunate check")
   end
   for _, c in ipairs(doc.channels) do
-    look_at_channel(note, c)
+    look_at_channel(note, doc, c)
     c.level = math.max(c.level, look_at_tls(note, doc, c.name, c.tls))
     c.worst = c.level
     for _, d in ipairs(c.destinations or {}) do

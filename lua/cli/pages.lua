@@ -69,6 +69,17 @@ return {
     about = "Scripts, modules, tables, settings, new and deleted channels. What does not load\n" ..
       "is refused, and the old one keeps running. --plan says what would change.",
   },
+  versions = {
+    examples = { "lunate versions adt_to_lab", "lunate versions adt_to_lab --json" },
+    about = "A version is all that the script is made of: its files, lib/ and tables/. The\n" ..
+      "store keeps it as long as a message that it handled is kept, and some more.",
+  },
+  rollback = {
+    examples = { 'lunate rollback adt_to_lab --reason "wrong unit, INC-17"',
+      "lunate rollback adt_to_lab 3f2a9c" },
+    about = "Without VERSION: the one that ran before. The channel stays with it, also after a\n" ..
+      "restart and a reload of all, until `lunate reload CHANNEL` finds mended files.",
+  },
   start = { examples = { "lunate start adt_to_lab" } },
   stop = {
     examples = { "lunate stop adt_to_lab", "lunate stop adt_to_lab --grace 0" },

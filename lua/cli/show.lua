@@ -7,6 +7,7 @@ local site = require "lunate.cli.site"
 local history = require "lunate.cli.history"
 local audit = require "lunate.cli.audit"
 local differ = require "lunate.cli.differ"
+local versions = require "lunate.cli.versions"
 
 local M = {}
 
@@ -15,6 +16,8 @@ function M.define(parser)
   parser:flag("--json", "one JSON document")
   parser:flag("--full", "long fields whole, also on a terminal")
   parser:flag("--raw", "the message's bytes as received, nothing else")
+  parser:flag("--script", "the script that handled it, byte for byte")
+  parser:option("--file", "with --script: another file of that version")
 end
 
 -- Where a copy comes from, for a receipt that is one.
@@ -75,8 +78,10 @@ local function decisions(h, c, receipt, result)
     if receipt.kind == "resent" then
       text = "its origin's outputs go out again"
     elseif result.script ~= "" then
-      text = ("%s by script %s in %.1f ms"):format(text, result.script:sub(1, 6),
-        result.duration_us / 1000)
+      local v = versions.of(h.reader, c, result)
+      local commit = v and versions.commit_of(v)
+      text = ("%s by script %s%s in %.1f ms"):format(text, result.script:sub(1, 6),
+        commit and " (git " .. commit .. ")" or "", result.duration_us / 1000)
     end
     if result.where ~= "" then text = text .. " at " .. result.where end
     if result.reason ~= "" then text = text .. ": " .. result.reason end
@@ -138,9 +143,11 @@ local function document(h, c, receipt, state, result)
   end
   for i, item in ipairs(outputs(h, c, receipt, result)) do items[i] = output_json(item, receipt) end
   local raw, raw64 = raw_members(receipt.raw)
-  local r = result or {}
+  local r, v = result or {}, versions.of(h.reader, c, result)
   local verdict = result and json.object("state", r.state, "time", time.iso(r.time_us),
-    "duration_us", r.duration_us, "attempts", r.attempts, "script", r.script, "reason", r.reason,
+    "duration_us", r.duration_us, "attempts", r.attempts, "script", r.script,
+    "git", v and v.git ~= "" and v.git or nil, "git_changed", v and v.git ~= "" and v.dirty or nil,
+    "reason", r.reason,
     "where", r.where, "trace", r.trace, "ack", r.ack) or nil
   return json.object("channel", c.name, "seq", receipt.seq, "time", time.iso(receipt.time_us),
     "kind", receipt.kind, "peer", receipt.peer, "origin", origin(h, receipt),
@@ -233,6 +240,10 @@ function M.run(args)
   if args.raw then
     io.write(receipt.raw)
     return 0
+  end
+  if args.script or args.file then
+    local _, handled = h:state(c, seq)
+    return versions.print_script(h, c, handled, args.message, args.file)
   end
   cut_fields = require("lunate.sys").isatty(1) and not args.full
   local state, result = h:state(c, seq)

@@ -1,0 +1,298 @@
+/* Script versions: what runs is kept in the store, and pins, which make a channel run one of those.
+ *
+ * A pin stands when the worker that runs its version is ready (or at once, when the channel is
+ * stopped), and goes when one that came from the files on disk is: what is refused changes
+ * nothing. */
+#include "hub/version.h"
+
+#include <openssl/evp.h>
+#include <stdio.h>
+
+#include "base/clock.h"
+
+/* ---- keeping ------------------------------------------------------------------------------- */
+
+static int keep(struct ln_channel *c, bool all);
+
+static void on_kept(void *arg, int code, uint64_t seq)
+{
+    struct ln_channel *c = arg;
+    (void)seq;
+    if (code == LN_ENOTFOUND && !c->version_all)
+        (void)!keep(c, true);
+    else if (code != LN_OK && code != LN_ECLOSED)
+        ln_log(LN_ERROR, "version", "not_kept", "channel=%s why=\"%s\"", c->name,
+               ln_strerror(code));
+}
+
+static int hash_files(const struct ln_conf_channel *conf, struct ln_version_file *f)
+{
+    for (unsigned i = 0; i < conf->nfile; i++) {
+        const struct ln_blob *b = conf->file[i].content;
+        unsigned n = 0;
+        unsigned char md[EVP_MAX_MD_SIZE];
+        if (!EVP_Digest(b->data, b->len, md, &n, EVP_sha256(), NULL) || n != LN_VERSION_HASH)
+            return LN_EIO;
+        memcpy(f[i].hash, md, n);
+        f[i].path = ln_span_str(conf->file[i].path);
+        f[i].content = ln_blob_span(b);
+    }
+    return LN_OK;
+}
+
+static void from_hex(const char *hex, uint8_t *out)
+{
+    for (unsigned i = 0; i < LN_VERSION_HASH; i++) {
+        unsigned v = 0;
+        (void)!sscanf(hex + (size_t)2 * i, "%2x", &v);
+        out[i] = (uint8_t)v;
+    }
+}
+
+/* Files whose content the store has by another version go without it. */
+static void leave_out_known(struct ln_hub *h, struct ln_version_file *f, unsigned n)
+{
+    if (ln_reader_begin(h->reader) != LN_OK)
+        return;
+    for (unsigned i = 0; i < n; i++)
+        if (ln_read_version_has(h->reader, f[i].hash))
+            f[i].content = ln_span(NULL, 0);
+    ln_reader_end(h->reader);
+}
+
+static int keep(struct ln_channel *c, bool all)
+{
+    const struct ln_conf_channel *conf = c->conf;
+    struct ln_version v = {.id = conf->version64, .nfile = conf->nfile};
+    struct ln_version_file *f = calloc(conf->nfile + 1u, sizeof *f);
+    c->version_all = all;
+    int rc = f ? hash_files(conf, f) : LN_ENOMEM;
+    if (rc == LN_OK) {
+        v.file = f;
+        v.first_us = v.last_us = ln_now_us();
+        from_hex(conf->version, v.hash);
+        if (!conf->pin)
+            ln_git_of(c->hub, conf->file, conf->nfile, v.git, sizeof v.git, &v.dirty);
+        if (!all)
+            leave_out_known(c->hub, f, v.nfile);
+        rc = ln_store_version(c->hub->store, c->id, &v, on_kept, c);
+    }
+    free(f);
+    if (rc != LN_OK)
+        ln_log(LN_ERROR, "version", "not_kept", "channel=%s why=\"%s\"", c->name, ln_strerror(rc));
+    return rc;
+}
+
+/* Whether the store says already that this is what runs. */
+static bool is_kept(struct ln_channel *c)
+{
+    struct ln_version_now now;
+    struct ln_version v;
+    if (ln_reader_begin(c->hub->reader) != LN_OK)
+        return false;
+    bool is = ln_read_version_now(c->hub->reader, c->id, &now) == LN_OK &&
+              now.id == c->conf->version64 &&
+              ln_read_version(c->hub->reader, c->id, now.id, &v) == LN_OK;
+    ln_reader_end(c->hub->reader);
+    return is;
+}
+
+static void on_pinned(void *arg, int code, uint64_t seq)
+{
+    struct ln_channel *c = arg;
+    (void)seq;
+    c->pinning--;
+    if (code != LN_OK && code != LN_ECLOSED)
+        ln_log(LN_ERROR, "version", "rollback_not_kept", "channel=%s why=\"%s\"", c->name,
+               ln_strerror(code));
+}
+
+/* The store's list of pins follows the configuration that has proved itself. */
+static void adopt_pin(struct ln_channel *c)
+{
+    struct ln_hub *h = c->hub;
+    struct ln_pin *is = ln_pin_find(&h->pins, c->name), *to = c->conf->pin;
+    struct ln_version_now now = {0};
+    if (is == to)
+        return;
+    if (to) {
+        LIST_INSERT_HEAD(&h->pins, ln_pin_ref(to), link);
+        now = (struct ln_version_now){.pin = to->id,
+                                      .pin_from = to->from,
+                                      .pin_us = to->since_us,
+                                      .reason = ln_span_str(to->reason)};
+    }
+    if (is) {
+        LIST_REMOVE(is, link);
+        ln_pin_unref(is);
+    }
+    if (ln_store_pin(h->store, c->id, &now, on_pinned, c) == LN_OK)
+        c->pinning++;
+    else
+        ln_log(LN_ERROR, "version", "rollback_not_kept", "channel=%s", c->name);
+    ln_log(LN_WARN, "version", to ? "rolled_back" : "rollback_ended", "channel=%s script=%.6s",
+           c->name, c->conf->version);
+}
+
+void ln_version_runs(struct ln_channel *c)
+{
+    if (c->version_kept != c->conf->version64) {
+        c->version_kept = c->conf->version64;
+        if (!is_kept(c))
+            (void)!keep(c, false);
+    }
+    adopt_pin(c);
+}
+
+/* git has answered: versions that came with a load since are told which commit they are. */
+void ln_version_git_known(struct ln_hub *h)
+{
+    struct ln_channel *c;
+    struct ln_version v;
+    char commit[65];
+    bool dirty;
+    LIST_FOREACH (c, &h->channels, link) {
+        if (!c->id || !c->conf || c->conf->pin || c->version_kept != c->conf->version64 ||
+            !ln_git_of(h, c->conf->file, c->conf->nfile, commit, sizeof commit, &dirty) ||
+            ln_reader_begin(h->reader) != LN_OK)
+            continue;
+        int rc = ln_read_version(h->reader, c->id, c->conf->version64, &v);
+        bool better = rc != LN_OK || !v.git[0] || (v.dirty && !dirty);
+        ln_reader_end(h->reader);
+        if (better)
+            (void)!keep(c, false);
+    }
+}
+
+/* ---- pins ---------------------------------------------------------------------------------- */
+
+static void break_pin(struct ln_pin *p, const char *why)
+{
+    ln_conf_files_free(p->file, p->nfile);
+    p->file = NULL;
+    p->nfile = 0;
+    snprintf(p->broken, sizeof p->broken, "%s", why);
+}
+
+/* Copies the files of version p->id; within a read transaction. */
+static int fill(struct ln_reader *r, uint32_t chan, struct ln_pin *p)
+{
+    struct ln_version v;
+    int rc = ln_read_version(r, chan, p->id, &v);
+    for (unsigned i = 0; rc == LN_OK && i < LN_VERSION_HASH; i++)
+        snprintf(p->version + (size_t)2 * i, 3, "%02x", v.hash[i]);
+    for (uint32_t i = 0; rc == LN_OK && i < v.nfile; i++) {
+        struct ln_span content;
+        rc = ln_read_version_file(r, v.file[i].hash, &content);
+        if (rc == LN_OK)
+            rc = ln_pin_add(p, v.file[i].path, content);
+    }
+    return rc;
+}
+
+int ln_version_pins_read(struct ln_hub *h)
+{
+    struct ln_reader *r = h->reader;
+    struct ln_channel_state cs;
+    struct ln_version_now now;
+    int n = 0;
+    if (ln_reader_begin(r) != LN_OK)
+        return 0;
+    for (uint32_t id = 0; ln_read_next_channel(r, id, &cs) == LN_OK; id = cs.id) {
+        if (ln_read_version_now(r, cs.id, &now) != LN_OK || now.pin == 0)
+            continue;
+        struct ln_pin *p = ln_pin_new(cs.name);
+        if (!p)
+            break;
+        p->id = now.pin;
+        p->from = now.pin_from;
+        p->since_us = now.pin_us;
+        snprintf(p->version, sizeof p->version, "%016llx", (unsigned long long)p->id);
+        snprintf(p->reason, sizeof p->reason, "%.*s",
+                 (int)(now.reason.len < sizeof p->reason ? now.reason.len : sizeof p->reason - 1),
+                 now.reason.len ? now.reason.ptr : "");
+        int rc = fill(r, cs.id, p);
+        if (rc != LN_OK)
+            break_pin(p, ln_strerror(rc));
+        LIST_INSERT_HEAD(&h->pins, p, link);
+        n++;
+    }
+    ln_reader_end(r);
+    return n;
+}
+
+/* The version that `word` begins, "" the one that ran before; 0: err says why not. Within a read
+ * transaction. */
+static uint64_t find(struct ln_channel *c, uint32_t chan, uint64_t present, const char *word,
+                     struct ln_err *err)
+{
+    struct ln_version v;
+    uint64_t id = 0, found = 0;
+    int64_t newest = 0;
+    unsigned hits = 0;
+    size_t n = strlen(word);
+    while (ln_read_next_version(c->hub->reader, chan, &id, &v) == LN_OK) {
+        char hex[17];
+        snprintf(hex, sizeof hex, "%016llx", (unsigned long long)v.id);
+        if (n ? strncmp(hex, word, n < 16 ? n : 16) != 0 : v.id == present || v.last_us <= newest)
+            continue;
+        newest = v.last_us;
+        found = v.id;
+        hits++;
+    }
+    if (n && hits > 1)
+        ln_err_set(err, LN_EINVAL, "%s: %u kept versions of %s begin with %.64s: give more of it",
+                   c->name, hits, c->name, word);
+    else if (n && !hits)
+        ln_err_set(err, LN_ENOTFOUND, "%s: no kept version begins with %.64s: lunate versions %s",
+                   c->name, word, c->name);
+    else if (!hits)
+        ln_err_set(err, LN_ENOTFOUND, "%s: no version but the present one is kept", c->name);
+    return n && hits > 1 ? 0 : found;
+}
+
+struct ln_pin *ln_version_pin_of(struct ln_channel *c, const char *version, const char *reason,
+                                 struct ln_err *err)
+{
+    struct ln_reader *r = c->hub->reader;
+    struct ln_pin *is = ln_pin_find(&c->hub->pins, c->name), *p = NULL;
+    if (ln_reader_begin(r) != LN_OK) {
+        ln_err_set(err, LN_EIO, "the store cannot be read");
+        return NULL;
+    }
+    uint32_t chan = c->id ? c->id : ln_read_channel_id(r, c->name); /* it may not load */
+    uint64_t present = c->conf && !c->failed ? c->conf->version64 : 0;
+    uint64_t id = find(c, chan, present, version, err);
+    int rc = id ? LN_OK : LN_ENOTFOUND;
+    if (rc == LN_OK && (p = ln_pin_new(c->name))) {
+        p->id = id;
+        /* What the disk had when it all began: that is what must not come back by itself. */
+        p->from = is && id != is->from ? is->from : present;
+        p->since_us = ln_now_us();
+        snprintf(p->reason, sizeof p->reason, "%s", reason);
+        if ((rc = fill(r, chan, p)) != LN_OK)
+            ln_err_set(err, rc,
+                       "%s: version %.6s cannot be read from the store: %s (lunate verify)",
+                       c->name, p->version, ln_strerror(rc));
+    }
+    ln_reader_end(r);
+    if (rc == LN_OK && p)
+        return p;
+    ln_pin_unref(p);
+    return NULL;
+}
+
+bool ln_version_refused(const struct ln_hub *h, const struct ln_conf_channel *ch, char *text,
+                        size_t cap)
+{
+    const struct ln_pin *p = ln_pin_find(&h->pins, ch->name);
+    if (!p || ch->pin || ch->error || ch->version64 != p->from)
+        return false;
+    snprintf(
+        text, cap,
+        "%s: the files on disk are still %.6s, which was rolled back from%s%.200s%s: mend them "
+        "first, or run them all the same with lunate rollback %s %.6s",
+        ch->name, ch->version, p->reason[0] ? " (" : "", p->reason, p->reason[0] ? ")" : "",
+        ch->name, ch->version);
+    return true;
+}

@@ -1,0 +1,22 @@
+/* Script versions that the store keeps, pins, and the commit of the site's checkout. */
+#ifndef LN_HUB_VERSION_H
+#define LN_HUB_VERSION_H
+
+#ifndef LN_CDEF
+#include "hub/hub.h"
+#include "store/version.h"
+
+/* c->conf runs (its worker is ready), or is to when the channel is started: it is kept, and what it
+ * was rolled back to, or no longer is, is noted. */
+void ln_version_runs(struct ln_channel *c);
+/* Reads the pins that the store has into h->pins; how many there are. */
+int ln_version_pins_read(struct ln_hub *h);
+/* A pin of c to the kept version that `version` (hex) begins, "" for the one that ran before. NULL:
+ * err says why not. */
+struct ln_pin *ln_version_pin_of(struct ln_channel *c, const char *version, const char *reason,
+                                 struct ln_err *err);
+/* True when ch, read from disk, is what its channel was rolled back from: then text says so. */
+bool ln_version_refused(const struct ln_hub *h, const struct ln_conf_channel *ch, char *text,
+                        size_t cap);
+#endif
+#endif
