@@ -20,7 +20,7 @@ Q      := $(if $(filter 1,$(V)),,@)
 SAY    := $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 
 BUILD_DEPS := pkg-config luajit libluajit-5.1-dev libevent-dev libssl-dev liblmdb-dev \
-  libseccomp-dev libzstd-dev libreadline-dev lua-argparse
+  libseccomp-dev libzstd-dev libreadline-dev libcurl4-openssl-dev lua-argparse
 TEST_DEPS  := lua-busted lua-check clang clang-format libclang-rt-14-dev procps binutils dpkg-dev \
   tmux gnutls-bin sslscan
 

@@ -8,6 +8,7 @@ local libraries = {
   ["event2/"] = "net hub role",
   ["openssl/"] = "crypt net audit hub",
   ["readline/"] = "repl",
+  ["curl/"] = "role",
 }
 
 local function read(path)

@@ -249,6 +249,22 @@ local function check_tables(shared, fail)
   end
 end
 
+-- Files that alert targets name: a mistake, but none that keeps the engine from running.
+local function check_alert_files(core, settings, text)
+  for _, target in ipairs(lines(settings["alerts.targets"])) do
+    for _, key in ipairs { "password_file", "ca" } do
+      local path = settings[format("alerts.target.%s.%s", target, key)]
+      local at = format("lunate.lua:%d", locate(text)({ "alerts", "targets", target, key }, 1) or 1)
+      if path and core.kind(path) ~= "file" then
+        core.emit_warning("", format("%s: %s %s: there is no such file", at, key, path), "true")
+      elseif path and key == "password_file" and (core.mode(path) or 0) % 64 ~= 0 then
+        core.emit_warning("", format("%s: %s: others can read the password: chmod 600 %s", at, path,
+          path), "false")
+      end
+    end
+  end
+end
+
 local function read_site_file(core, fail)
   local text = ""
   if core.kind "lunate.lua" then
@@ -270,6 +286,7 @@ local function read_site_file(core, fail)
     settings = core.evaluate("site", "lunate.lua", { ["lunate.lua"] = "" }, {})
   end
   core.emit_site(settings)
+  check_alert_files(core, by_key(settings), text)
   return by_key(settings)
 end
 

@@ -1,12 +1,14 @@
 -- Checks what lunate.lua returned. Its settings stand in core/ipc/proto.h.
 local schema = require "lunate.schema"
 local channel = require "lunate.channel"
+local check_alerts = require "lunate.alerts.config"
 
 local function default(_, text) return text end
 
 local keys = {
   data = { check = schema.text, default = "data" },
   admin = {},
+  alerts = {},
   reload_tests = { check = schema.flag, default = "false" },
   watch = { check = schema.flag, default = "false" },
   log = { keys = {
@@ -63,6 +65,7 @@ return function(value, path, text)
   else
     schema.check(ctx, keys, value or {}, {}, "lunate.lua", "")
     check_admin(ctx, (value or {}).admin)
+    check_alerts(ctx, (value or {}).alerts, text)
   end
   return ctx.settings, ctx.errors
 end

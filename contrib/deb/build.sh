@@ -32,7 +32,7 @@ Architecture: $arch
 Maintainer: The Lunate authors <lunate@localhost>
 Installed-Size: $(du -sk --exclude=DEBIAN "$root" | cut -f1)
 Depends: $depends, adduser
-Recommends: lua-busted, $readline
+Recommends: lua-busted, libcurl4, $readline
 Section: net
 Priority: optional
 Description: Lua-scriptable HL7 integration engine

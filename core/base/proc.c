@@ -87,7 +87,7 @@ bool ln_proc_sanitized(void)
 #endif
 }
 
-void ln_proc_seal(int keep_fd, size_t address_space)
+static void seal(int keep_fd)
 {
     static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     int parent = (int)getppid();
@@ -97,15 +97,25 @@ void ln_proc_seal(int keep_fd, size_t address_space)
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     limit(RLIMIT_CORE, 0);
-    limit(RLIMIT_FSIZE, 0);
-    if (address_space && !ln_proc_sanitized())
-        limit(RLIMIT_AS, address_space);
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int i = 0; null >= 0 && i <= 2; i++)
         dup2(null, i);
     closefrom(keep_fd + 1);
+}
+
+void ln_proc_seal(int keep_fd, size_t address_space)
+{
+    seal(keep_fd);
+    limit(RLIMIT_FSIZE, 0);
+    if (address_space && !ln_proc_sanitized())
+        limit(RLIMIT_AS, address_space);
+}
+
+void ln_proc_seal_writer(int keep_fd)
+{
+    seal(keep_fd);
 }
 
 static int shed_object(struct dl_phdr_info *object, size_t size, void *unused)

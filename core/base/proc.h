@@ -24,6 +24,8 @@ const char *ln_proc_self(void);
  * and SIGPIPE ignored (the end of the socket is its only order to stop). address_space: bytes, 0 =
  * no limit. */
 void ln_proc_seal(int keep_fd, size_t address_space);
+/* The same for a child that writes files. */
+void ln_proc_seal_writer(int keep_fd);
 /* True in builds with a sanitizer, whose run time reserves terabytes of address space and needs
  * more of the kernel than we do. */
 bool ln_proc_sanitized(void);

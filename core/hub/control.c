@@ -186,6 +186,7 @@ static const struct {
     {"step", 2, 2, ln_verb_step},     {"skip", 3, 3, ln_verb_skip},
     {"resend", 5, 5, ln_verb_resend}, {"reposition", 7, 7, ln_verb_reposition},
     {"reload", 1, 3, ln_verb_reload}, {"rollback", 4, 4, ln_verb_rollback},
+    {"alerts", 2, 7, ln_verb_alerts},
 };
 
 /* ---- requests

@@ -45,6 +45,8 @@ ln_verb_fn ln_verb_dest, ln_verb_step, ln_verb_skip;
 ln_verb_fn ln_verb_reposition;
 /* ---- verb_message.c: resend, edit, settle */
 ln_verb_fn ln_verb_resend, ln_verb_edit, ln_verb_settle;
+/* ---- alerter.c: alerts, passed on */
+ln_verb_fn ln_verb_alerts;
 /* ---- verb_reload.c */
 ln_verb_fn ln_verb_reload, ln_verb_rollback;
 #endif

@@ -103,6 +103,7 @@ static void set_site(struct ln_hub *h, const struct ln_conf *conf)
     ln_watch_set(h, conf->watch);
     ln_blob_unref(h->site_settings);
     h->site_settings = conf->settings ? ln_blob_ref(conf->settings) : NULL;
+    ln_alerter_apply(h);
 }
 
 /* `ready` means that every listener is open: supervisors and senders' tests wait for it. */
@@ -378,6 +379,7 @@ static void shut_down(struct ln_hub *h)
     struct ln_channel *c;
     bool own = h->control != NULL; /* another engine's folder, otherwise */
     ln_admin_close(h);
+    ln_alerter_stop(h);
     ln_control_close(h);
     ln_watch_set(h, false);
     ln_specs_stop(h);

@@ -414,6 +414,22 @@ void ln_metrics_commit(struct ln_hub *h);
 int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err) LN_MUST;
 void ln_admin_close(struct ln_hub *h);
 
+/* ---- alerter.c
+ * ---------------------------------------------------------------------------------------- */
+
+struct ln_alerter_numbers {
+    bool configured, up;
+    unsigned firing; /* neither silenced nor acknowledged */
+    uint64_t sent, failed, restarts;
+};
+
+/* Starts, changes or ends the alerter as the site's settings want it. */
+void ln_alerter_apply(struct ln_hub *h);
+void ln_alerter_stop(struct ln_hub *h);
+/* A JSON object, or null when the site has no alerts. */
+void ln_alerter_status(const struct ln_hub *h, struct ln_buf *json);
+void ln_alerter_numbers(const struct ln_hub *h, struct ln_alerter_numbers *out);
+
 /* ---- hub.c
  * ---------------------------------------------------------------------------------------- */
 
@@ -429,6 +445,7 @@ struct ln_hub {
     struct ln_worker *dirty;
     struct ln_listener *control; /* NULL: not ours (yet) */
     struct ln_admin *admin; /* NULL: none */
+    struct ln_alerter *alerter; /* NULL: none */
     struct ln_spread commit_us, commit_size;
     uint64_t commits_seen, commit_us_seen, operations_seen;
     struct ln_specs *specs; /* running, before a reload */

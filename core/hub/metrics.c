@@ -325,6 +325,22 @@ void ln_metrics_commit(struct ln_hub *h)
     h->operations_seen = st.operations;
 }
 
+static void alerter(struct page *p)
+{
+    struct ln_alerter_numbers n;
+    ln_alerter_numbers(p->hub, &n);
+    if (!n.configured)
+        return;
+    family(p, "lunate_alerter_up", "gauge", "1 while the alerter runs.");
+    count(p, "", n.up);
+    family(p, "lunate_alerts_firing", "gauge", "Alerts that fire, not silenced or acknowledged.");
+    count(p, "", n.firing);
+    family(p, "lunate_alerts_sent", "counter", "Messages that targets took, since its start.");
+    count(p, "", n.sent);
+    family(p, "lunate_alerts_failed", "counter", "Tries that targets did not take.");
+    count(p, "", n.failed);
+}
+
 static void store(struct page *p)
 {
     struct ln_store_stat st;
@@ -337,6 +353,7 @@ static void store(struct page *p)
     count(p, "", st.failing);
     family(p, "lunate_store_full", "gauge", "1 while messages are refused for lack of space.");
     count(p, "", st.full);
+    alerter(p);
     family(p, "lunate_store_commits", "counter", "Synced transactions.");
     count(p, "", st.commits);
     family(p, "lunate_store_operations", "counter", "Receipts, results and outcomes in them.");

@@ -9,6 +9,10 @@
  *   then per channel BEGIN (its name, so that a hang can be blamed), FILE*, CHANNEL or ERROR;
  * SHARED files once; DONE. Nothing is sent that the loader could not read and check.
  *
+ * alerter: hub spawns `lunate alerter`; alerter -> HELLO; hub -> START, SITE (the pairs that begin
+ * with "alerts."; again when they change); then alerter -> ALERTS every 10 s, LOG;
+ * hub -> ALERTS_ASK, alerter -> ALERTS_ANSWER.
+ *
  * control: client -> REQUEST; hub -> REPLY (one, or several PARTs and then REPLY). */
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
@@ -26,7 +30,8 @@ enum ln_proto {
     LN_P_KV, /* bytes key, bytes value: what kv holds at the start */
     LN_P_START, /* loader: bytes site folder, and perhaps channels that are evaluated from other
                    files than those on disk: u32 n, n x (bytes channel, u32 files, files x (bytes
-                   path, bytes content)); worker: nothing */
+                   path, bytes content)); alerter: bytes site folder, bytes folder of the
+                   store; worker: nothing */
     LN_P_MESSAGE, /* u64 seq, u64 receipt time us, bytes raw */
 
     /* worker -> hub */
@@ -73,6 +78,13 @@ enum ln_proto {
     LN_P_PRINT, /* bytes text that a script printed, before the ANSWER or RESULT */
     LN_P_INTERRUPT, /* nothing: stop what you are at */
 
+    /* hub <-> alerter */
+    LN_P_ALERTS = 80, /* bytes why alerts do not reach people (or ""), u64 sent, u64 not sent,
+                         u32 n, n x bytes rule, bytes subject, bytes text, bytes state,
+                         u64 since us: all that is firing */
+    LN_P_ALERTS_ASK, /* u64 id, u32 n, n x bytes: words of `lunate alerts` */
+    LN_P_ALERTS_ANSWER, /* u64 id, u8 exit status, bytes text as in REPLY */
+
     /* repl <-> line editor (core/repl) */
     LN_P_READ, /* repl -> editor: bytes prompt, bytes text to begin with */
     LN_P_LINE, /* editor -> repl: u8 enum ln_line, bytes text */
@@ -96,6 +108,7 @@ enum ln_line {
  *   reload_tests, watch      true|false [false]
  *   log.level                debug|info|warn|error [info]
  *   admin.host, .port, .allow (lines), when there is an admin address
+ *   alerts.*                 when there are alerts: lua/alerts/config.lua; for the alerter alone
  *   limits.*, retention.*    as below: already in the channels' settings
  * Keys of SETTINGS:
  *   script                   path, as in BEGIN

@@ -23,6 +23,7 @@ static const struct {
     {"lunate.tls_core", ln_cli_tls_open},
     {"lunate.audit_core", ln_cli_audit_open},
     {"lunate.store", ln_cli_store_open},
+    {"lunate.alerter", ln_alerter_open},
 };
 
 static void preload(lua_State *L)
@@ -36,11 +37,11 @@ static void preload(lua_State *L)
     lua_pop(L, 2);
 }
 
-/* lunate.cli.main is a function of the words from the verb on; it returns the exit status. */
-static int run_main(lua_State *L, int argc, char **argv, struct ln_err *err)
+/* The module is a function of the words; it returns the exit status. */
+static int run_module(lua_State *L, const char *module, int argc, char **argv, struct ln_err *err)
 {
     preload(L);
-    if (ln_state_require(L, "lunate.cli.main", err) != LN_OK)
+    if (ln_state_require(L, module, err) != LN_OK)
         return LN_EXIT_WRONG;
     lua_createtable(L, argc, 0);
     for (int i = 1; i < argc; i++) {
@@ -55,16 +56,26 @@ static int run_main(lua_State *L, int argc, char **argv, struct ln_err *err)
     return (int)lua_tointeger(L, -1);
 }
 
-int ln_role_cli(int argc, char **argv)
+static int run(const char *module, int argc, char **argv)
 {
     struct ln_err err = {0};
     int status = LN_EXIT_WRONG;
     lua_State *L = ln_state_new(true, false, &err);
     if (L) {
-        status = run_main(L, argc, argv, &err);
+        status = run_module(L, module, argc, argv, &err);
         ln_state_free(L);
     }
     if (err.code != LN_OK)
         fprintf(stderr, "lunate: internal error: %s\n", err.text);
     return status;
+}
+
+int ln_role_cli(int argc, char **argv)
+{
+    return run("lunate.cli.main", argc, argv);
+}
+
+int ln_role_cli_module(const char *module)
+{
+    return run(module, 0, NULL);
 }

@@ -18,4 +18,10 @@ int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-o
 /* Entries of this process name somebody else: the engine started it for that user. */
 void ln_cli_audit_for(const struct ln_audit_who *w);
 
+int ln_alerter_open(struct lua_State *L); /* "lunate.alerter": durable files, disk space */
+
+/* Runs a Lua module that returns a function, in such a state; returns that function's exit status.
+ */
+int ln_role_cli_module(const char *module);
+
 #endif

@@ -99,6 +99,13 @@ static int wire_spawn(lua_State *L)
     return 1;
 }
 
+/* parent(): the stream on descriptor 3, to whoever started this process. */
+static int wire_parent(lua_State *L)
+{
+    new_stream(L)->fd = LN_PROC_FD;
+    return 1;
+}
+
 /* Waits until the socket takes more, and meanwhile reads what the other side writes: it may be
  * waiting for that. Returns NULL, or why not. */
 static const char *wait_to_send(struct stream *s)
@@ -249,32 +256,49 @@ static const struct {
     const char *name;
     int value;
 } constants[] = {
-    {"HELLO", LN_P_HELLO},       {"CHANNEL", LN_P_CHANNEL},
-    {"FILE", LN_P_FILE},         {"KV", LN_P_KV},
-    {"START", LN_P_START},       {"MESSAGE", LN_P_MESSAGE},
-    {"READY", LN_P_READY},       {"FAILED", LN_P_FAILED},
-    {"RESULT", LN_P_RESULT},     {"LOG", LN_P_LOG},
-    {"SITE", LN_P_SITE},         {"BEGIN", LN_P_BEGIN},
-    {"SETTINGS", LN_P_SETTINGS}, {"ERROR", LN_P_ERROR},
-    {"SHARED", LN_P_SHARED},     {"DONE", LN_P_DONE},
-    {"REQUEST", LN_P_REQUEST},   {"PART", LN_P_PART},
-    {"REPLY", LN_P_REPLY},       {"CLOCK", LN_P_CLOCK},
-    {"ASK", LN_P_ASK},           {"ANSWER", LN_P_ANSWER},
-    {"PRINT", LN_P_PRINT},       {"READ", LN_P_READ},
-    {"LINE", LN_P_LINE},         {"COMPLETE", LN_P_COMPLETE},
-    {"MATCHES", LN_P_MATCHES},   {"REMEMBER", LN_P_REMEMBER},
-    {"HISTORY", LN_P_HISTORY},   {"INTERRUPT", LN_P_INTERRUPT},
-    {"WATCH", LN_P_WATCH},       {"TRACE", LN_P_TRACE},
+    {"HELLO", LN_P_HELLO},
+    {"CHANNEL", LN_P_CHANNEL},
+    {"FILE", LN_P_FILE},
+    {"KV", LN_P_KV},
+    {"START", LN_P_START},
+    {"MESSAGE", LN_P_MESSAGE},
+    {"READY", LN_P_READY},
+    {"FAILED", LN_P_FAILED},
+    {"RESULT", LN_P_RESULT},
+    {"LOG", LN_P_LOG},
+    {"SITE", LN_P_SITE},
+    {"BEGIN", LN_P_BEGIN},
+    {"SETTINGS", LN_P_SETTINGS},
+    {"ERROR", LN_P_ERROR},
+    {"SHARED", LN_P_SHARED},
+    {"DONE", LN_P_DONE},
+    {"REQUEST", LN_P_REQUEST},
+    {"PART", LN_P_PART},
+    {"REPLY", LN_P_REPLY},
+    {"CLOCK", LN_P_CLOCK},
+    {"ASK", LN_P_ASK},
+    {"ANSWER", LN_P_ANSWER},
+    {"PRINT", LN_P_PRINT},
+    {"READ", LN_P_READ},
+    {"LINE", LN_P_LINE},
+    {"COMPLETE", LN_P_COMPLETE},
+    {"MATCHES", LN_P_MATCHES},
+    {"REMEMBER", LN_P_REMEMBER},
+    {"HISTORY", LN_P_HISTORY},
+    {"INTERRUPT", LN_P_INTERRUPT},
+    {"WATCH", LN_P_WATCH},
+    {"TRACE", LN_P_TRACE},
     {"WARNING", LN_P_WARNING},
+    {"ALERTS", LN_P_ALERTS},
+    {"ALERTS_ASK", LN_P_ALERTS_ASK},
+    {"ALERTS_ANSWER", LN_P_ALERTS_ANSWER},
 };
 
 int ln_cli_wire_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"connect", wire_connect},
-                                         {"spawn", wire_spawn},
-                                         {"pack", wire_pack},
-                                         {"unpack", wire_unpack},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"connect", wire_connect}, {"spawn", wire_spawn},
+                                         {"parent", wire_parent},   {"pack", wire_pack},
+                                         {"unpack", wire_unpack},   {NULL, NULL}};
     static const luaL_Reg methods[] = {{"send", stream_send},
                                        {"receive", stream_receive},
                                        {"close", stream_close},

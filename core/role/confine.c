@@ -236,3 +236,27 @@ unsigned ln_confine(const char *site, bool jit)
         done |= LN_CONFINED_CALLS;
     return done;
 }
+
+void ln_confine_sender(void)
+{
+    static const int refused[] = {SCMP_SYS(execve),
+                                  SCMP_SYS(execveat),
+                                  SCMP_SYS(ptrace),
+                                  SCMP_SYS(process_vm_readv),
+                                  SCMP_SYS(process_vm_writev),
+                                  SCMP_SYS(kill),
+                                  SCMP_SYS(pidfd_getfd),
+                                  SCMP_SYS(bpf)};
+    if (ln_proc_sanitized())
+        return;
+    confine_files(NULL);
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+    if (!f)
+        return;
+    int rc = 0;
+    for (size_t i = 0; i < sizeof refused / sizeof *refused && rc == 0; i++)
+        rc = seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+    if (rc == 0)
+        (void)!seccomp_load(f);
+    seccomp_release(f);
+}

@@ -18,4 +18,8 @@ void ln_confine_user(const char *site);
  * nothing in sanitizer builds, whose run time needs more. */
 unsigned ln_confine(const char *site, bool jit);
 
+/* For a process that talks to the network: it may read files, but write none, and start no program.
+ */
+void ln_confine_sender(void);
+
 #endif

@@ -12,10 +12,15 @@ static const struct {
     role_main *main;
     bool has_help; /* `VERB --help` is answered by `help VERB` */
 } roles[] = {
-    {"run", ln_role_run, true},          {"worker", ln_role_worker, false},
-    {"loader", ln_role_loader, false},   {"send", ln_role_send, true},
-    {"listen", ln_role_listen, true},    {"lua", ln_role_lua, true},
+    {"run", ln_role_run, true},
+    {"worker", ln_role_worker, false},
+    {"loader", ln_role_loader, false},
+    {"send", ln_role_send, true},
+    {"listen", ln_role_listen, true},
+    {"lua", ln_role_lua, true},
     {"repl-child", ln_role_repl, false},
+    {"alerter", ln_role_alerter, false},
+    {"alert-send", ln_role_alert_send, false},
 };
 
 static const char *site = ".";

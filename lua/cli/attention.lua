@@ -116,6 +116,22 @@ local function look_at_dest(note, doc, c, d)
   end
 end
 
+-- Alerts mostly tell what stands here anyway: one line for them, and what keeps them from people.
+local function look_at_alerts(note, alerts)
+  if type(alerts) ~= "table" then return end
+  if alerts.state == "down" then
+    note(2, "the alerter does not run: no alerts are sent; it is being started again", nil)
+  elseif type(alerts.trouble) == "string" and alerts.trouble ~= "" then
+    note(2, "alerts do not reach " .. alerts.trouble, "lunate alerts test")
+  end
+  local n = { firing = 0, silenced = 0, acknowledged = 0 }
+  for _, e in ipairs(alerts.firing or {}) do n[e.state] = (n[e.state] or 0) + 1 end
+  local quiet = n.silenced + n.acknowledged
+  if n.firing + quiet == 0 then return end
+  note(1, (n.firing == 1 and "1 alert is firing" or ("%d alerts are firing"):format(n.firing))
+    .. (quiet > 0 and (", %d silenced or acknowledged"):format(quiet) or ""), "lunate alerts")
+end
+
 --- The notes of a document (doc.now: seconds since 1970).
 function M.look(doc)
   local notes = {}
@@ -128,6 +144,7 @@ function M.look(doc)
   if type(doc.reload_error) == "string" and doc.reload_error ~= "" then
     note(2, "the last reload was refused: " .. doc.reload_error, "lunate check")
   end
+  look_at_alerts(note, doc.alerts)
   for _, c in ipairs(doc.channels) do
     look_at_channel(note, doc, c)
     c.level = math.max(c.level, look_at_tls(note, doc, c.name, c.tls))

@@ -111,6 +111,18 @@ return {
     about = "The destination must be held. Back: what was delivered since then goes out again,\n" ..
       "in order. Forward: what is queued before that is passed over and not sent.",
   },
+  alerts = {
+    examples = { "lunate alerts", "lunate alerts test", "lunate alerts test duty",
+      "lunate alerts silence disconnected adt_in/lab --for 2h --reason 'lab moves'",
+      "lunate alerts silence '*' --for 30m --reason 'planned work'",
+      "lunate alerts unsilence disconnected", "lunate alerts ack 1126022259-1 --reason 'on it'",
+      "lunate alerts usual" },
+    about = "Rules and targets stand in lunate.lua: alerts = { targets = ..., rules = ... }.\n" ..
+      "test sends through every target (or the one named) and says what failed; status 1 then.\n" ..
+      "silence: nothing is sent for what falls under it; what still fires at its end is told.\n" ..
+      "ack: no more repeats of what fires now; something new, and its end, are told.\n" ..
+      "usual: what has been learned of each channel, for the rule silence.",
+  },
   metrics = {
     examples = { "lunate metrics", "curl 127.0.0.1:8661/metrics" },
     about = "Over HTTP, with /healthz and /readyz, when lunate.lua has\n" ..

@@ -29,6 +29,8 @@ return {
   { "step", "one try of a held destination's first message", lua = "lunate.cli.control" },
   { "skip", "parks the head of a destination's queue", lua = "lunate.cli.control" },
   { "reposition", "puts a destination's queue to another place", lua = "lunate.cli.reposition" },
+  { "alerts", "what alerts are firing; silence, acknowledge, test them",
+    lua = "lunate.cli.alerts" },
   { "metrics", "counters as OpenMetrics text", lua = "lunate.cli.control" },
 
   { group = "Messages" },
