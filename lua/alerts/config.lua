@@ -108,7 +108,7 @@ local function check_target(ctx, name, t, text)
   if kind == "mail" then check_mail(ctx, name, t, where) end
   for _, key in ipairs { "password", "token" } do
     if text:find("%f[%w_]" .. key .. "%s*=%s*[\"'%[]") then
-      ctx.fail(extend(where, key), '%s must not stand in the file: %s = env "NAME"%s', key, key,
+      ctx.fail(extend(where, key), '%s must not stand in the file: %s = secret "NAME"%s', key, key,
         key == "password" and ', or password_file = "PATH"' or "")
     end
   end

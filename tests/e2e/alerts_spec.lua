@@ -100,12 +100,13 @@ describe("alerts", function()
     local a_ca, other = ('ca = "%s/ca.pem"'):format(dir), ('ca = "%s/other.pem"'):format(dir)
     local s = new_site(table.concat({
       mail("good", "smtp://127.0.0.1:" .. plain.port, a_ca .. (', password_file = "%s/pw"'):format(dir)),
-      mail("good_tls", "smtps://127.0.0.1:" .. tls.port, a_ca .. ', password = env "PW"'),
+      mail("good_tls", "smtps://127.0.0.1:" .. tls.port, a_ca .. ', password = secret "smtp"'),
       mail("wrong_ca", "smtp://127.0.0.1:" .. plain.port, other .. ', password = env "PW"'),
       mail("wrong_pw", "smtps://127.0.0.1:" .. tls.port, a_ca .. ', password = env "BAD"'),
       ('web = { url = "https://127.0.0.1:%d/x", token = env "TOKEN", %s }'):format(web.port, a_ca),
       ('web_ca = { url = "https://127.0.0.1:%d/x", %s }'):format(web.port, other),
     }, ",\n"))
+    s:write("secrets/smtp", "s3cret\n")
     local e = s:start { env = { PW = "s3cret", BAD = "n0tit", TOKEN = "t0ken" } }
     local status, out, err = s:run("alerts", "test", "--json")
     assert.equal(1, status, err)
