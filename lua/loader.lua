@@ -64,6 +64,26 @@ local function by_key(settings)
   return t
 end
 
+local function line_of(c, ...)
+  return format("%s:%d", c.path, locate(c.text)({ ... }, 1) or 1)
+end
+
+-- The limits of loading are not the channel's own: what went over one says so.
+local function of_loading(why)
+  return (why:gsub("used more than limits%.memory_mb = (%d+)$",
+    "used more than %1 MB while it was loaded, the most that loading may")
+    :gsub("ran longer than limits%.seconds = ([%d.]+)$",
+      "ran longer than %1 s while it was loaded, the most that loading may"))
+end
+
+-- A worker would end as soon as it starts, or at its first message (core/script/state.c, on_hook).
+local function fits(c, mb, fail)
+  local most = tonumber(c.settings["limits.memory_mb"])
+  if mb <= most * 7 / 8 then return true end
+  fail(c.name, "%s: the script holds %.0f MB once it is loaded, limits.memory_mb is %d",
+    line_of(c, "limits", "memory_mb"), mb, most)
+end
+
 -- The channel's own files on disk, path -> text; errors go to fail(format, ...).
 local function read_files(core, c, fail)
   local files = {}
@@ -110,20 +130,17 @@ local function read_channel(core, c, shared, defaults, fail)
     files[path] = asked[path]
   end
   if not ok then return end
-  local settings, errors = core.evaluate("channel", c.path, files, defaults)
-  for _, e in ipairs(errors) do fail(c.name, "%s", secrets.mask(asked, e)) end
-  if #errors == 0 then
-    c.settings = by_key(settings)
+  local settings, errors, mb = core.evaluate("channel", c.path, files, defaults)
+  for _, e in ipairs(errors) do fail(c.name, "%s", secrets.mask(asked, of_loading(e))) end
+  if #errors > 0 then return end
+  c.settings = by_key(settings)
+  if fits(c, mb, fail) then
     core.emit_settings(c.name, settings)
     tls_files(core, c, fail)
   end
 end
 
 -- ---- the site as a whole ------------------------------------------------------------------------
-
-local function line_of(c, ...)
-  return format("%s:%d", c.path, locate(c.text)({ ... }, 1) or 1)
-end
 
 local function lines(text)
   local list = {}
@@ -281,7 +298,7 @@ local function read_site_file(core, fail)
   files["lunate.lua"] = text
   local settings, errors = core.evaluate("site", "lunate.lua", files, {})
   files["lunate.lua"] = nil
-  for _, e in ipairs(errors) do fail("", "%s", secrets.mask(files, e)) end
+  for _, e in ipairs(errors) do fail("", "%s", secrets.mask(files, of_loading(e))) end
   if #errors > 0 then
     settings = core.evaluate("site", "lunate.lua", { ["lunate.lua"] = "" }, {})
   end

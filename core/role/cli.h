@@ -15,6 +15,10 @@ int ln_cli_tls_open(struct lua_State *L); /* "lunate.tls_core": certificates, ha
 int ln_cli_audit_open(struct lua_State *L); /* "lunate.audit_core": the audit log */
 int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
 
+/* unresolved(hosts, seconds), of lunate.sys: a table host -> why it has no address. Names that are
+ * not in it have one. Takes `seconds` at most. */
+int ln_cli_unresolved(struct lua_State *L);
+
 /* Entries of this process name somebody else: the engine started it for that user. */
 void ln_cli_audit_for(const struct ln_audit_who *w);
 

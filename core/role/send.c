@@ -293,11 +293,11 @@ static bool take_targets(struct send *s, const char *text)
 static int prepare(struct send *s, int argc, char **argv)
 {
     uint64_t count = 0, connections = 0;
-    double timeout = 10;
+    double timeout = 10, rate = -1; /* none */
     const struct ln_option options[] = {
         {"count", LN_OPTION_COUNT, &count},
         {"connections", LN_OPTION_COUNT, &connections},
-        {"rate", LN_OPTION_NUMBER, &s->client.rate},
+        {"rate", LN_OPTION_NUMBER, &rate},
         {"timeout", LN_OPTION_NUMBER, &timeout},
         {"unique-ids", LN_OPTION_FLAG, &s->client.unique_ids},
         {"raw-bytes", LN_OPTION_FLAG, &s->payload.raw_bytes},
@@ -329,6 +329,10 @@ static int prepare(struct send *s, int argc, char **argv)
         return ln_option_usage("send", "which file? Give one or more after %s", argv[2]);
     if (timeout <= 0 || timeout > 86400)
         return ln_option_usage("send", "--timeout is in seconds, above 0, at most a day");
+    if (rate == 0)
+        return ln_option_usage("send", "--rate is in messages a second, above 0; without it there "
+                                       "is no limit");
+    s->client.rate = rate > 0 ? rate : 0;
     if (connections > 60000)
         return ln_option_usage("send", "--connections is at most 60000");
     struct ln_err tls_err = {0};

@@ -138,10 +138,13 @@ static int evaluate(lua_State *L)
     job->host.site = lua_tostring(L, lua_upvalueindex(1));
     job->host.files = &job->files;
     int code = run_job(job, L, *kind == 's', path);
+    double mb = 0;
     if (code == LN_OK) {
         int top = lua_gettop(job->S);
         copy_strings(job->S, top - 1, L);
         copy_strings(job->S, top, L);
+        lua_gc(job->S, LUA_GCCOLLECT, 0);
+        mb = (double)ln_state_memory(job->S) / (1 << 20);
     } else {
         lua_newtable(L);
         lua_newtable(L);
@@ -151,7 +154,8 @@ static int evaluate(lua_State *L)
     lua_pushcfunction(L, job_gc); /* now, not at some later collection */
     lua_pushvalue(L, handle);
     lua_call(L, 1, 0);
-    return 2;
+    lua_pushnumber(L, mb);
+    return 3;
 }
 
 void ln_evaluate_push(lua_State *L, const char *site)

@@ -7,8 +7,9 @@
 
 struct lua_State;
 
-/* Pushes evaluate(kind, path, files, defaults) -> settings { key, value ... }, errors { text ... }.
- * kind: "channel" or "site"; path: the file among files { path = content }; defaults { key = value
+/* Pushes evaluate(kind, path, files, defaults) -> settings { key, value ... }, errors { text ... },
+ * MB that the state holds then. kind: "channel" or "site"; path: the file among files { path =
+ * content }; defaults { key = value
  * }. */
 void ln_evaluate_push(struct lua_State *L, const char *site);
 

@@ -43,14 +43,16 @@ function M.kind_of(path)
   return (path:gsub("^(%w+)%[%d+%]", "%1[*]"))
 end
 
---- each(old, new, now_us, found): calls found(kind, path, old, new). kind: "field", "clock" (other
--- by the time of processing alone), "added", "removed", "moved" (path is the segment's name),
--- "bytes" (line ends, or not HL7). now_us: the time that the script was told.
-function M.each(old, new, now_us, found)
+--- each(old, new, now_us, ignore, found): calls found(kind, path, old, new). kind: "field",
+-- "clock" (other by the time of processing alone), "added", "removed", "moved" (path is the
+-- segment's name), "bytes" (line ends, or not HL7). now_us: the time that the script was told.
+-- ignore: paths that are left out, or nil.
+function M.each(old, new, now_us, ignore, found)
   local ok, list = pcall(diff.diff, old, new)
   if not ok or #list == 0 then
     return found("bytes", ok and "line ends" or "not HL7, other bytes")
   end
+  if ignore then list = diff.diff(old, new, { ignore = ignore }) end
   for _, d in ipairs(list) do
     local whole = d.path:match "^(%w+)$" or d.path:match "^(%w+)%[%d+%]$"
     if whole then

@@ -1,4 +1,5 @@
 -- `lunate check`: loads the site as the engine would, says what is wrong with file:line.
+local sys = require "lunate.sys"
 local term = require "lunate.cli.term"
 local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
@@ -25,8 +26,34 @@ local function print_json(s)
     "errors", json.list(errors), "warnings", json.list(warnings))))
 end
 
+local SECONDS = 2 -- for all names together
+
+-- Receivers that the engine would not find now. It tries again and again, so that is no mistake.
+local function look_up_hosts(s)
+  local hosts, users = {}, {}
+  for _, c in ipairs(s.channels) do
+    for dest in (c.settings.destinations or ""):gmatch "[^\n]+" do
+      local host = c.settings["dest." .. dest .. ".host"]
+      if host then
+        if not users[host] then hosts[#hosts + 1] = host end
+        users[host] = users[host] or {}
+        table.insert(users[host], { channel = c, dest = dest })
+      end
+    end
+  end
+  local unresolved = #hosts > 0 and sys.unresolved(hosts, SECONDS) or {}
+  for _, host in ipairs(hosts) do
+    for _, u in ipairs(unresolved[host] and users[host] or {}) do
+      s.warnings[#s.warnings + 1] = { channel = u.channel.name,
+        text = ("%s: destination %s: \"%s\" has no address at the moment: %s"):format(
+          u.channel.script, u.dest, host, unresolved[host]) }
+    end
+  end
+end
+
 function M.run(args)
   local s = loader.load()
+  look_up_hosts(s)
   if args.json then
     print_json(s)
     return #s.errors == 0 and 0 or 1

@@ -36,9 +36,9 @@ local function by_dest(outputs)
   return list
 end
 
-local function fields(add, dest, before, after, now_us)
+local function fields(add, dest, before, after, info)
   if before == after then return end
-  changes.each(before, after, now_us, function(kind, path, old, new)
+  changes.each(before, after, info.now_us, info.ignore, function(kind, path, old, new)
     local title = ("%s: %s"):format(dest, path)
     if kind == "added" or kind == "removed" or kind == "moved" then
       title = ("%s: segment %s %s"):format(dest, path, kind)
@@ -69,7 +69,7 @@ local function destination(add, name, old, new, info)
     add("reason", title .. "another reason for not sending", old.filtered.reason,
       new.filtered.reason)
   end
-  for i = 1, math.min(#old, #new) do fields(add, name, old[i], new[i], info.now_us) end
+  for i = 1, math.min(#old, #new) do fields(add, name, old[i], new[i], info) end
 end
 
 local function destinations(add, old, new, info)
@@ -84,8 +84,8 @@ local function destinations(add, old, new, info)
   end
 end
 
---- info: known (destinations that the store knows), there (those of the candidate), now_us (the
--- time that the script was told).
+--- info: ignore (paths that do not count, or nil), known (destinations that the store knows), there
+-- (those of the candidate), now_us (the time that the script was told).
 function M.results(old, new, info, add)
   if new.state == "limit" then
     add("error", "new error: " .. new.reason)

@@ -1,4 +1,5 @@
 -- `lunate eval -c CHANNEL FILE...`: the channel's script on the messages of files; sends nothing.
+local hl7 = require "hl7"
 local term = require "lunate.cli.term"
 local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
@@ -16,7 +17,7 @@ local M = {}
 
 function M.define(parser)
   parser:option("-c --channel", "the channel"):count(1)
-  parser:argument("files", "files with messages; - is standard input"):args "+"
+  parser:argument("files", "files with messages; standard input without one, or for -"):args "*"
   parser:flag("--diff", "show outputs as differences to the input")
   parser:flag("--annotate", "show the script with what it read and wrote on each line")
   parser:flag("--html", "the annotated script as one HTML page")
@@ -36,6 +37,14 @@ local function print_output(o, input, diff)
   end
 end
 
+-- Which message of several this is: file, place, type, control id.
+local function print_head(m)
+  local msg = hl7.parse(m.bytes)
+  local place = m.of > 1 and (", message %d of %d"):format(m.n, m.of) or ""
+  print(term.paint("bold", term.printable(("%s%s: %s  %s"):format(m.file, place,
+    msg and (msg:raw "MSH-9" or "no type") or "not HL7", msg and msg.control_id or ""))))
+end
+
 local function print_text(r, input, diff)
   for _, l in ipairs(r.log) do
     io.stderr:write(("%s %s: %s\n"):format(l.level, l.where, term.printable(l.text)))
@@ -48,10 +57,11 @@ local function print_text(r, input, diff)
   end
   for _, o in ipairs(r.outputs) do print_output(o, input, diff) end
   if #r.outputs == 0 then print "done, nothing to send" end
+  for _, line in ipairs(worker.kv_text(r)) do print(term.printable(line)) end
 end
 
-local function print_json(r, file, n, files)
-  local list, log = {}, {}
+local function print_json(r, m, files)
+  local list, log, writes = {}, {}, {}
   for i, o in ipairs(r.outputs) do
     list[i] = json.object("destination", o.dest, "kind", o.kind, "reason", o.reason,
       "changed", o.changed, "raw", o.raw,
@@ -60,9 +70,12 @@ local function print_json(r, file, n, files)
   for i, l in ipairs(r.log) do
     log[i] = json.object("level", l.level, "where", l.where, "text", l.text)
   end
-  print(json.encode(json.object("file", file, "message", n, "state", r.state, "reason", r.reason,
+  for i, w in ipairs(r.kv) do writes[i] = json.object("key", w.key, "value", w.value) end
+  local msg = hl7.parse(m.bytes)
+  print(json.encode(json.object("file", m.file, "message", m.n, "control_id",
+    msg and msg.control_id or nil, "state", r.state, "reason", r.reason,
     "where", r.where, "trace", r.trace, "duration_us", r.duration_us, "outputs", json.list(list),
-    "log", json.list(log), "annotations", files and annotate.json(files))))
+    "kv", json.list(writes), "log", json.list(log), "annotations", files and annotate.json(files))))
 end
 
 local function failed(r)
@@ -80,17 +93,18 @@ local function start(s, channel, watch)
   return w
 end
 
--- Prints what became of one message, in the form that was asked for.
-local function tell(args, job, r, bytes, file, n)
-  local files
+-- Prints what became of one message { bytes, file, n, of }, in the form that was asked for.
+local function tell(args, job, r, m)
+  local bytes, files = m.bytes, nil
   if job.watch == "values" then
     files = annotate.view(trace.decode(job.worker:trace()), job.sources, job.channel.script)
   end
   if args.html then
-    io.write(html.message(("%s, message %d"):format(file, n), bytes, r, files))
+    io.write(html.message(("%s, message %d"):format(m.file, m.n), bytes, r, files))
   elseif args.json then
-    print_json(r, file, n, files)
+    print_json(r, m, files)
   elseif not args.coverage then
+    if m.of > 1 or #args.files > 1 then print_head(m) end
     print_text(r, bytes, args.diff)
     if files then annotate.print(files) end
   end
@@ -105,6 +119,10 @@ local function finish(args, job)
 end
 
 local function watch_mode(args)
+  if #args.files == 0 then
+    if sys.isatty(0) then fail.usage "which file? samples/NAME.hl7, or - for what is typed" end
+    args.files = { "-" }
+  end
   if args.lcov then args.coverage = true end
   if args.html then args.annotate = true end
   if args.html and args.json then fail.usage "--html or --json, not both" end
@@ -112,12 +130,15 @@ local function watch_mode(args)
   return args.annotate and "values" or args.coverage and "lines" or nil
 end
 
+-- The messages of a file: { bytes, file, n, of } each.
 local function messages(file)
   local text, err
+  local name = file == "-" and "standard input" or file
   if file == "-" then text = io.read "*a" else text, err = site.read(file) end
   if not text then fail.fail(1, "%s", err) end
   local list = sys.messages(text)
-  if #list == 0 then fail.fail(1, "%s: no message found: no line starts with MSH", file) end
+  if #list == 0 then fail.fail(1, "%s: no message found: no line starts with MSH", name) end
+  for n, bytes in ipairs(list) do list[n] = { bytes = bytes, file = file, n = n, of = #list } end
   return list
 end
 
@@ -139,9 +160,9 @@ function M.run(args)
   if args.html then io.write(html.head(args.channel)) end
   local status = 0
   for _, file in ipairs(args.files) do
-    for n, bytes in ipairs(messages(file)) do
-      local r = job.worker:run(bytes)
-      tell(args, job, r, bytes, file, n)
+    for _, m in ipairs(messages(file)) do
+      local r = job.worker:run(m.bytes)
+      tell(args, job, r, m)
       if r.state == "limit" then
         if watch == "lines" then
           trace.count(job.counts, trace.decode(job.worker:trace(), true))

@@ -93,6 +93,8 @@ function node(h, c, receipt, depth)
     local why = result.reason ~= "" and ": " .. result.reason or ""
     if result.state ~= "done" then
       n.branches[1] = { text = result.state .. why, us = result.time_us, state = result.state }
+    elseif receipt.kind == "resent" then
+      n.branches[1] = { text = "its origin's outputs go out again", us = result.time_us }
     elseif result.script ~= "" then
       n.branches[1] = { text = ("script %s, %.1f ms"):format(result.script:sub(1, 6),
         result.duration_us / 1000), us = result.time_us }

@@ -43,6 +43,16 @@ local function parse(module, verb, words)
   local argparse = require "argparse"
   local parser = argparse("lunate " .. verb):add_help(false)
   function parser:error(text) -- luacheck: no unused args
+    local option = text:match "^unknown option '([^']*)'"
+    if option == "-C" then
+      fail.usage("-C SITE stands before the verb: lunate -C SITE %s ...", verb)
+    end
+    for i, word in ipairs(words) do
+      local before = words[i - 1] or ""
+      if word == option and word:find "^%-%d" and before:find "^%-%-" then
+        fail.usage("%s takes no number below 0 (%s)", before, word)
+      end
+    end
     fail.usage("%s", text)
   end
   module.define(parser, verb)

@@ -34,7 +34,7 @@ local function write(root, files)
     folder(path:match "^(.*)/")
     local ok, err = sys.create(path, f[2])
     if not ok then fail.fail(1, "cannot write %s: %s", path, err) end
-    print("  " .. path)
+    print("  " .. (path:gsub("^%./", "")))
   end
 end
 
@@ -73,7 +73,8 @@ local function new_site(path)
   table.insert(files, 1, { "lunate.lua", template.site })
   table.insert(files, 2, { ".gitignore", "data/\nsecrets/\n" })
   write(path, files)
-  print(("\nNext:\n  lunate -C %s check\n  lunate -C %s run"):format(path, path))
+  print(("\nNext:\n  cd %s\n  lunate check\n  lunate test"):format(path))
+  print "  lunate eval -c adt_in --diff samples/adt_in.hl7"
 end
 
 local function new_channel(name)
@@ -90,7 +91,9 @@ local function new_channel(name)
   local files, port = channel_files(root, name)
   write(root, files)
   print(("\nIt listens on port %d. Try it:"):format(port))
-  print(("  lunate -C %s eval -c %s %s/samples/%s.hl7"):format(root, name, root, name))
+  local there = root == "." and "" or "-C " .. root .. " "
+  local sample = root == "." and "" or root .. "/"
+  print(("  lunate %seval -c %s --diff %ssamples/%s.hl7"):format(there, name, sample, name))
 end
 
 -- The definitions that are written by hand, with every key that `check` knows and they do not.
@@ -124,7 +127,7 @@ local function new_editor()
     f:write(text)
     f:close()
   end
-  print("  " .. root .. "/.lunate/types")
+  print("  " .. (root .. "/.lunate/types"):gsub("^%./", ""))
   if sys.kind(root .. "/.luarc.json") then
     print(("  %s/.luarc.json is there already: its workspace.library needs .lunate/types")
       :format(root))

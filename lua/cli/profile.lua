@@ -1,9 +1,10 @@
 -- `lunate profile FILE...|-c CHANNEL`: what a feed really contains, before an interface is built.
+local sys = require "lunate.sys"
 local term = require "lunate.cli.term"
 local fail = require "lunate.cli.fail"
-local time = require "lunate.cli.time"
 local input = require "lunate.cli.input"
 local feed = require "lunate.cli.feed"
+local recorded = require "lunate.cli.recorded"
 local progress = require "lunate.cli.progress"
 
 local M = {}
@@ -18,33 +19,10 @@ function M.define(parser)
   parser:flag("--html", "one page with charts, in one file")
 end
 
-local function number(args, name, default)
-  local text = args[name]
-  if not text then return default end
-  local n = text:match "^%d+$" and tonumber(text)
-  if not n or n < 1 then fail.usage("--%s is a number above 0", name) end
-  return n
-end
-
 local function from_files(f, args)
   return input.each("profile", args.files, function(piece)
     f:add(piece.msg, piece.text, ("%s: message %d"):format(piece.name, piece.n))
   end)
-end
-
-local function range(h, c, args)
-  local recorded = require "lunate.cli.recorded"
-  if args.since then
-    local us = time.parse(args.since)
-    if not us then
-      fail.usage("--since \"%s\" is no time: 10m, 2h, 3d, 2026-11-23T10:00 or 20261123100000",
-        args.since)
-    end
-    local seq = h.reader:seq_at(c.id, us) or c.next_seq
-    return seq, c.next_seq - seq
-  end
-  if not args.last then return 0, c.next_seq end
-  return recorded.last(h, c, number(args, "last"))
 end
 
 -- Reads the store, whether the engine runs or not.
@@ -52,7 +30,7 @@ local function from_channel(f, args)
   local hl7 = require "hl7"
   local h = require("lunate.cli.history").open()
   local c = h:channel(args.channel)
-  local seq, total = range(h, c, args)
+  local seq, total = recorded.range(args, h, c)
   require("lunate.cli.audit").put { action = "profile", object = c.name, reason = args.reason,
     shown = total > 0 and ("%s/%.0f-%.0f"):format(c.name, seq, c.next_seq - 1) or nil }
   local bar, n, unread = progress.start(total, "messages"), 0, 0
@@ -83,7 +61,11 @@ function M.run(args)
     fail.usage "--last and --since are for a channel (-c)"
   end
   if args.html and args.json then fail.usage "--html or --json, not both" end
-  local top = number(args, "top", 8)
+  if args.last and args.since then fail.usage "--last or --since, not both" end
+  if not args.channel and #args.files == 0 and sys.isatty(0) then
+    fail.usage "which feed? Files with messages, or -c CHANNEL for what a channel received"
+  end
+  local top = recorded.count(args, "top") or 8
   local f = feed.new()
   local status = (args.channel and from_channel or from_files)(f, args)
   if f.messages == 0 then

@@ -1,5 +1,8 @@
 -- What the store recorded of a channel's messages, in the shape in which a worker answers, so that
 -- the two can be compared.
+local fail = require "lunate.cli.fail"
+local time = require "lunate.cli.time"
+
 local M = {}
 
 -- The bytes of an output; nil when they are kept no more (handed to a channel that trimmed them).
@@ -47,6 +50,32 @@ function M.last(h, c, n)
     seq, count = receipt.seq, count + 1
   end
   return seq, count
+end
+
+--- The number that an option was given, or nil; ends the verb when it is none.
+function M.count(args, name)
+  local text = args[name]
+  if not text then return nil end
+  local n = text:match "^%d+$" and tonumber(text)
+  if not n or n < 1 then fail.usage("--%s is a number above 0, not %s", name, text) end
+  return n
+end
+
+--- What --last and --since name: the number of the first message, and about how many there are.
+-- Without either: the last `most` ones, or all.
+function M.range(args, h, c, most)
+  if args.since then
+    local us = time.parse(args.since)
+    if not us then
+      fail.usage("--since \"%s\" is no time: 10m, 2h, 3d, 2026-11-23T10:00 or 20261123100000",
+        args.since)
+    end
+    local seq = h.reader:seq_at(c.id, us) or c.next_seq
+    return seq, c.next_seq - seq
+  end
+  local n = M.count(args, "last") or most
+  if n then return M.last(h, c, n) end
+  return 0, c.next_seq
 end
 
 --- Calls take(receipt, result) or skip(receipt, why) for each message from seq on.

@@ -4,7 +4,6 @@
 -- The script is told the time at which the message was processed then, and finds kv as the store
 -- has it now (or empty, with --kv none): a copy, which is thrown away.
 local term = require "lunate.cli.term"
-local time = require "lunate.cli.time"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local loader = require "lunate.cli.loader"
@@ -15,6 +14,7 @@ local pipeline = require "lunate.cli.pipeline"
 local progress = require "lunate.cli.progress"
 local compare = require "lunate.cli.compare"
 local tally = require "lunate.cli.tally"
+local ignored = require "lunate.hl7.ignore"
 local report = require "lunate.cli.replay_report"
 
 local M = {}
@@ -25,17 +25,11 @@ function M.define(parser)
   parser:option("--since", "those since then: 2h, 3d, 2026-11-23, 2026-11-23T10:00"):argname "T"
   parser:option("--script", "the candidate; else the site's script as it is now"):argname "FILE"
   parser:option("--examples", "show N messages of each kind of difference, with values"):argname "N"
+  parser:option("--ignore", "paths that do not count, as in MSH-7,ZCT-1"):count "*"
+    :argname "PATHS"
   parser:option("--kv", "what kv holds at the start: as the store has it now, or none")
     :choices { "now", "none" }:default "now"
   parser:flag("--json", "one JSON document")
-end
-
-local function count(args, name)
-  local text = args[name]
-  if not text then return nil end
-  local n = text:match "^%d+$" and tonumber(text)
-  if not n or n < 1 then fail.usage("--%s is a number above 0", name) end
-  return n
 end
 
 -- The channel of the site, with the candidate in the place of its script.
@@ -77,20 +71,6 @@ local function rename(r, named)
   return r
 end
 
--- From which message on, and about how many there are.
-local function range(args, h, c)
-  if args.since then
-    local us = time.parse(args.since)
-    if not us then
-      fail.usage("--since \"%s\" is no time: 10m, 2h, 3d, 2026-11-23T10:00 or 20261123100000",
-        args.since)
-    end
-    local seq = h.reader:seq_at(c.id, us) or c.next_seq
-    return seq, c.next_seq - seq
-  end
-  return recorded.last(h, c, count(args, "last") or 1000)
-end
-
 local function names(list, key)
   local set = {}
   for _, v in ipairs(list) do set[key and v[key] or v] = true end
@@ -106,14 +86,14 @@ end
 
 local function replay(args, s, channel, h, c)
   local t, named = tally.new(args.examples), renamer(args, channel)
-  local info = { known = names(c.destinations, "name") }
+  local info = { ignore = args.ignore, known = names(c.destinations, "name") }
   local p = start(args, s, channel, h, c, function(item, r)
     rename(r, named)
     info.now_us = item.result.started_us
     t:message(item, function(add) compare.results(item.result, r, info, add) end)
   end, named)
   info.there = names(p.destinations)
-  local from, total = range(args, h, c)
+  local from, total = recorded.range(args, h, c, 1000)
   audit.put { action = "replay", object = c.name, reason = args.reason,
     shown = total > 0 and ("%s/%.0f-%.0f"):format(c.name, from, c.next_seq - 1) or nil }
   local bar, n = progress.start(total, "messages"), 0
@@ -139,8 +119,11 @@ end
 
 function M.run(args)
   if args.last and args.since then fail.usage "--last or --since, not both" end
-  count(args, "last")
-  args.examples = count(args, "examples")
+  recorded.count(args, "last")
+  args.examples = recorded.count(args, "examples")
+  args.ignore = #args.ignore > 0 and table.concat(args.ignore, ",") or nil
+  local ok, why = ignored.new(args.ignore)
+  if not ok then fail.usage("%s", why) end
   local s, channel = candidate(args)
   local h = history.open()
   local t = replay(args, s, channel, h, h:channel(args.channel))

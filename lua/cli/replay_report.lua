@@ -91,7 +91,8 @@ function M.text(t, args)
   if t.compared == 0 then
     print "no message to compare"
   elseif t.changed == 0 then
-    print(("%s: no change"):format(term.count(t.compared, "message")))
+    print(("%s: no change%s"):format(term.count(t.compared, "message"),
+      args.ignore and ", leaving out " .. args.ignore:gsub(",", ", ") or ""))
   else
     print(("%s of %s would come out differently"):format(term.number(t.changed),
       term.count(t.compared, "message")))

@@ -77,7 +77,7 @@ local function decisions(h, c, receipt, result)
     local text = verdicts[result.state] or result.state
     if receipt.kind == "resent" then
       text = "its origin's outputs go out again"
-    elseif result.script ~= "" then
+    elseif result.script ~= "" and result.state ~= "rejected" then
       local v = versions.of(h.reader, c, result)
       local commit = v and versions.commit_of(v)
       text = ("%s by script %s%s in %.1f ms"):format(text, result.script:sub(1, 6),

@@ -12,7 +12,7 @@ end
 
 --- A path in the site's folder.
 function M.file(name)
-  if name:sub(1, 1) == "/" then return name end
+  if name:sub(1, 1) == "/" or sys.site() == "." and name ~= "" then return name end
   return sys.site() .. "/" .. name
 end
 
@@ -22,7 +22,7 @@ function M.read(path)
   if not f then return nil, err end
   local text, why = f:read "*a"
   f:close()
-  return text, why
+  return text, why and ("%s: %s"):format(path, why)
 end
 
 -- lunate.lua is plain configuration: it gets `env` and the harmless part of the library, and it may
@@ -83,6 +83,9 @@ function M.request(words, seconds)
   local stream, err, nobody = wire.connect(M.data(), "control.sock")
   if not stream then
     if not sys.kind(M.path()) then fail.fail(3, "there is no folder %s", M.path()) end
+    if nobody and M.path() == "." then
+      fail.fail(3, "no engine is running for this folder (start one with: lunate run)")
+    end
     if nobody then
       fail.fail(3, "no engine is running for %s (start one with: lunate -C %s run)", M.path(),
         M.path())

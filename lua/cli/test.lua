@@ -11,7 +11,8 @@ local outputs = { plain = "plainTerminal", terminal = "utfTerminal", tap = "TAP"
   json = "json" }
 
 function M.define(parser)
-  parser:argument("specs", "spec files; all of spec/*_spec.lua when left out"):args "*"
+  parser:argument("specs", "spec files, or NAME for spec/NAME_spec.lua; all when left out")
+    :args "*"
   parser:option("--filter", "only tests whose name has this pattern"):argname "PATTERN"
   parser:option("--output", "terminal (default), plain, tap, junit, json")
     :choices { "terminal", "plain", "tap", "junit", "json" }
@@ -22,15 +23,31 @@ function M.define(parser)
   parser:flag("--watch", "run again whenever a file of the site changes")
 end
 
-local function specs(args)
-  local list = args.specs
-  for _, file in ipairs(list) do
-    if not sys.kind(file) then fail.fail(1, "there is no spec %s", file) end
-  end
-  if #list > 0 then return list end
+local function all_specs()
+  local list = {}
   for _, name in ipairs(sys.list(site.file "spec") or {}) do
-    if name:match "_spec%.lua$" then list[#list + 1] = site.file("spec/" .. name) end
+    if name:match "_spec%.lua$" then list[#list + 1] = name end
   end
+  return list
+end
+
+-- A spec as people name it: a path, as given or below the site; adt for spec/adt_spec.lua.
+local function find(word)
+  for _, path in ipairs { word, site.file(word), site.file("spec/" .. word),
+    site.file("spec/" .. word .. "_spec.lua"), site.file("spec/" .. word .. ".lua") } do
+    if sys.kind(path) then return path end
+  end
+  local names = all_specs()
+  for i, name in ipairs(names) do names[i] = name:gsub("_spec%.lua$", "") end
+  fail.fail(1, "there is no spec %s%s", word, #names > 0 and " (spec/ has: " ..
+    table.concat(names, ", ") .. ")" or "")
+end
+
+local function specs(args)
+  local list = {}
+  for i, word in ipairs(args.specs) do list[i] = find(word) end
+  if #list > 0 then return list end
+  for i, name in ipairs(all_specs()) do list[i] = site.file("spec/" .. name) end
   if #list == 0 then
     fail.fail(1, "%s has no specs: write spec/NAME_spec.lua (`lunate new channel` makes one)",
       site.path())
@@ -48,7 +65,7 @@ end
 -- Counts lines of lib/ that specs call in this state, not in a worker. Returns what calls a
 -- function of Lunate's own without looking, which would be slow.
 local function watch_here(counts)
-  local folder = site.file ""
+  local folder = site.path() == "." and "" or site.file ""
   local function look(_, line)
     local source = debug.getinfo(2, "S").source
     local path = source:sub(1, 1) == "@" and source:sub(2, #folder + 1) == folder
@@ -139,6 +156,24 @@ local function again(args)
   return words
 end
 
+-- busted ends with error() when a test failed, and returns otherwise: but only when a Lua file
+-- calls it, else it ends the process.
+local call = loadstring("local runner, o = ... runner(o)", "@lunate-test")
+
+-- Counts the tests that run. The runner makes its own core of busted: it is watched being made.
+local function counter()
+  local make, n = require "busted.core", 0
+  package.loaded["busted.core"] = function(...)
+    local core = make(...)
+    core.subscribe({ "test", "end" }, function()
+      n = n + 1
+      return nil, true
+    end)
+    return core
+  end
+  return function() return n end
+end
+
 function M.run(args)
   if args.watch then
     seed(args)
@@ -151,10 +186,13 @@ function M.run(args)
   end
   local spec = set_up(args)
   _G.arg = busted_words(args, list)
-  -- busted ends with error() when a test failed, and returns otherwise
-  local ok, err = pcall(runner, { standalone = false })
+  local ran = counter()
+  local ok, err = pcall(call, runner, { standalone = false })
   if not ok and err ~= nil then fail.fail(1, "%s", tostring(err)) end
   if spec.watch then tell_coverage(args, spec) end
+  if args.filter and ran() == 0 then
+    fail.fail(1, "no test has a name with the pattern \"%s\": nothing was tested", args.filter)
+  end
   return ok and 0 or 1
 end
 

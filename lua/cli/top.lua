@@ -115,7 +115,8 @@ function M.run(args)
   if not tonumber(args.interval) or tonumber(args.interval) <= 0 then
     fail.usage("--interval is a number of seconds above 0")
   end
-  if args.count and not tonumber(args.count) then fail.usage("--count is a number") end
+  local count = args.count and (args.count:match "^%d+$" and tonumber(args.count) or 0)
+  if count and count < 1 then fail.usage("--count is a number above 0, not %s", args.count) end
   local screen = sys.isatty(1)
   site.request({ "status" }, 10) -- no engine: said before the screen is taken
   sys.interrupted() -- from now on Ctrl-C is ours

@@ -142,6 +142,17 @@ function Worker:lost(why, log)
       or "the script ended its worker" }
 end
 
+--- What a run wrote to kv, as text: a list of lines "kv.seen = 4".
+function M.kv_text(r)
+  local out = {}
+  table.sort(r.kv, function(a, b) return a.key < b.key end)
+  for i, write in ipairs(r.kv) do
+    local key = write.key:find "^[%a_][%w_]*$" and "." .. write.key or ("[%q]"):format(write.key)
+    out[i] = ("kv%s = %s"):format(key, write.value or "nil")
+  end
+  return out
+end
+
 --- Runs the script on one message: { state = "done" | "filtered" | "error" | "limit", reason,
 -- where, trace, duration_us, outputs = { { dest, kind = "bytes" | "filtered" | "error", raw,
 -- changed, reason } }, kv = { { key, value } }, log = { { level, where, text } } }.

@@ -8,6 +8,7 @@ local watch = require "lunate.repl.watch"
 local outcome = require "lunate.repl.outcome"
 local record = require "lunate.repl.record"
 local effects = require "lunate.repl.effects"
+local worker = require "lunate.cli.worker"
 local save = require "lunate.repl.save"
 
 local M = {}
@@ -89,7 +90,7 @@ local list = {
     s:ask("outputs", unpack(words))
     local settings = s.site.by_name[s.channel].settings
     s:say(outcome.text(r, bytes, { filter = settings.filter == "true" }))
-    for _, line in ipairs(effects.kv_text(r)) do s:say("%s", text.printable(line)) end
+    for _, line in ipairs(worker.kv_text(r)) do s:say("%s", text.printable(line)) end
     effects.settle(s, r)
   end },
 

@@ -108,15 +108,4 @@ function M.settle(session, r)
   end
 end
 
---- The kv writes of a run as text, a line each: they last as long as the session.
-function M.kv_text(r)
-  local out = {}
-  table.sort(r.kv, function(a, b) return a.key < b.key end)
-  for i, write in ipairs(r.kv) do
-    local key = write.key:find "^[%a_][%w_]*$" and "." .. write.key or ("[%q]"):format(write.key)
-    out[i] = ("kv%s = %s"):format(key, write.value or "nil")
-  end
-  return out
-end
-
 return M

@@ -226,7 +226,7 @@ end
 function Session:begin(file)
   local ok, why = self:load_site()
   if not ok then
-    if not self.person then fail.fail(1, "%s", why) end
+    if not self.person then fail.fail(1, "%s", (why:match "^[^\n]*")) end
     self:wrong(why)
     local channel = self.channel
     self.channel = nil

@@ -38,13 +38,24 @@ local function state_of(r)
   return text
 end
 
+-- Where a message went instead.
+local function elsewhere(r)
+  if r.state ~= "done" then return state_of(r) end
+  local list, seen = {}, {}
+  for _, o in ipairs(r.outputs) do
+    if o.raw and not seen[o.dest] then list[#list + 1] = o.dest end
+    seen[o.dest] = true
+  end
+  return #list > 0 and "it goes to " .. table.concat(list, ", ") or "done, with no output"
+end
+
 local function sends(r, dest)
   local why
   for _, o in ipairs(r.outputs) do
     if o.dest == dest and o.raw then return true, "sends to " .. dest end
     if o.dest == dest then why = o.kind .. ": " .. (o.reason or "") end
   end
-  return false, ("nothing goes to %s: %s"):format(dest, why or state_of(r))
+  return false, ("nothing goes to %s: %s"):format(dest, why or elsewhere(r))
 end
 
 local function filtered(r, reason)

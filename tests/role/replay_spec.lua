@@ -95,6 +95,19 @@ describe("replay", function()
     assert.is_true(before == s:read "data/data.mdb")
   end)
 
+  it("leaves out the paths that --ignore names", function()
+    send(adt "M1", adt "M2")
+    local file = candidate 'msg["PID-13"] = "other" msg:add("ZZ1")[1] = msg.control_id'
+    local function changes(...) return titles(replay("--script", file, ...)) end
+    assert.same({ "lab: segment ZZ1 added: 2", "ris: segment ZZ1 added: 2", "lab: PID-13: 2",
+      "ris: PID-13: 2" }, changes())
+    assert.same({ "lab: PID-13: 2", "ris: PID-13: 2" }, changes("--ignore", "ZZ1"))
+    assert.same({}, changes("--ignore", "ZZ1,PID-13"))
+    assert.same({}, changes("--ignore", "ZZ1", "--ignore", "PID-13"))
+    local _, out = s:run("replay", "-c", "adt", "--script", file, "--ignore", "ZZ1,PID-13")
+    assert.equal("2 messages: no change, leaving out ZZ1, PID-13\n", out)
+  end)
+
   it("tells each kind of difference, counted, with numbers and ids", function()
     send(adt "M1", adt("M2", "A02"), adt("M3", "A01", "bad"), adt("M4", "A03"), adt("M5", "A08"),
       adt("M6", "A01", "Sample", "OBX|1|ST|a||1\rOBX|2|ST|b||2\r"))

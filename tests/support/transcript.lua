@@ -175,6 +175,7 @@ local function run_sh(w, block, same)
     if M.update and looks(c[1]) then sys.sleep(1) end
     local got = w:until_same(c[1], c[2])
     if not M.update then same(c[2], got, c[1]) end
+    if comparable(c[2]) == comparable(got) then got = c[2] end
     out[#out + 1] = "$ " .. c[1] .. "\n" .. got
   end
   return table.concat(out)
@@ -189,6 +190,7 @@ local function run_repl(w, block, same)
   end
   local screen = w:session(command, lines, prompt)
   if not M.update then same(rest, screen, command) end
+  if comparable(rest) == comparable(screen) then screen = rest end
   return "$ " .. command .. "\n" .. screen
 end
 
