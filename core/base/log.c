@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,11 +123,33 @@ static void write_json(enum ln_level level, const char *area, const char *event,
     ln_buf_fini(&b);
 }
 
+/* Quotes within a quoted value get a backslash, so that a line can be read back. */
+static void escape(const char *pairs, char *to, size_t cap)
+{
+    size_t n = 0;
+    for (const char *p = pairs; *p && n + 2 < cap;) {
+        const char *equals = strchr(p, '=');
+        const char *end = equals && equals[1] == '"' ? value_end(equals + 1) : NULL;
+        const char *stop = equals ? equals + 1 : p + strlen(p);
+        while (p < stop && n + 2 < cap)
+            to[n++] = *p++;
+        while (end && p < end && n + 2 < cap) {
+            bool inner = *p == '"' && p != equals + 1 && p != end - 1;
+            if (inner)
+                to[n++] = '\\';
+            to[n++] = *p++;
+        }
+    }
+    to[n] = '\0';
+}
+
 static void write_text(enum ln_level level, const char *area, const char *event, const char *pairs)
 {
     static const int priority[] = {7, 6, 4, 3}; /* as syslog has them */
-    char line[LINE_MAX_LEN], when[40];
+    char line[LINE_MAX_LEN], escaped[LINE_MAX_LEN], when[40];
     int n;
+    escape(pairs, escaped, sizeof escaped);
+    pairs = escaped;
     if (form == LN_LOG_JOURNAL) {
         n = snprintf(line, sizeof line, "<%d>%s %s%s%s", priority[level], area, event,
                      *pairs ? " " : "", pairs);

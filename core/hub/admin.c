@@ -1,6 +1,7 @@
 /* The admin address: metrics and health over HTTP. Reads only; nothing here has message content. */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "hub/hub.h"
 #include "net/address.h"
@@ -10,6 +11,8 @@ struct ln_admin {
     struct ln_http *http;
     struct ln_hub *hub;
     struct ln_conf_admin conf; /* allow is ours */
+    uint64_t denied;
+    int64_t denied_logged_us;
 };
 
 static const struct ln_http_limits limits = {.connections = 64,
@@ -21,16 +24,28 @@ static const struct ln_http_limits limits = {.connections = 64,
                                              .write_ms = 10000,
                                              .methods = "GET, HEAD"};
 
+/* One line a second tells enough of a flood. */
+static void deny(struct ln_admin *a, const char *peer)
+{
+    int64_t now = ln_mono_us();
+    a->denied++;
+    if (a->denied_logged_us && now - a->denied_logged_us < 1000000)
+        return;
+    a->denied_logged_us = now;
+    ln_log(LN_WARN, "admin", "peer_not_allowed", "peer=%s total=%llu", peer,
+           (unsigned long long)a->denied);
+}
+
 static bool admit(void *owner, const char *peer)
 {
-    const struct ln_admin *a = owner;
+    struct ln_admin *a = owner;
     char host[64];
     ln_address_host(peer, host, sizeof host);
     bool ok = a->conf.nallow == 0 ? ln_address_loopback(host) : false;
     for (unsigned i = 0; i < a->conf.nallow && !ok; i++)
         ok = ln_address_within(a->conf.allow[i], peer);
     if (!ok)
-        ln_log(LN_WARN, "admin", "peer_not_allowed", "peer=%s", peer);
+        deny(a, peer);
     return ok;
 }
 

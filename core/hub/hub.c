@@ -16,6 +16,7 @@
 #include "base/notify.h"
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
+static const int64_t DRAIN_DIAL_US = 1000000; /* how long a drain waits for a connection to come */
 enum { TICK_MS = 500, DRAIN_TICK_MS = 10 };
 
 size_t ln_blob_held;
@@ -118,15 +119,15 @@ static void announce(struct ln_hub *h)
 /* After the first load: complains of channels that do not run as they should; false when none does.
  * A port in use must not keep the other channels from running; an engine that can open none of its
  * ports (a second one of the same site, as a rule) ends. */
-static bool first_look(struct ln_hub *h, unsigned *running)
+static bool first_look(struct ln_hub *h, unsigned *running, unsigned *deaf)
 {
     struct ln_channel *c;
-    unsigned deaf = 0, listening = 0;
+    unsigned listening = 0;
     char text[700];
-    *running = 0;
+    *running = *deaf = 0;
     LIST_FOREACH (c, &h->channels, link) {
         *running += !c->failed;
-        deaf += c->deaf;
+        *deaf += c->deaf;
         listening += c->source != NULL;
         if (c->failed)
             complain(c->error);
@@ -145,13 +146,24 @@ static bool first_look(struct ln_hub *h, unsigned *running)
                c->conf->version, c->conf->disk);
     }
     LIST_FOREACH (c, &h->channels, link) {
+        if (c->failed || c->mode == LN_MODE_RUN)
+            continue;
+        const char *how = c->mode == LN_MODE_PAUSED ? "paused" : "stopped";
+        const char *verb = c->mode == LN_MODE_PAUSED ? "resume" : "start";
+        snprintf(text, sizeof text, "channel %s: still %s, as it was before: lunate %s %s", c->name,
+                 how, verb, c->name);
+        complain(text);
+        ln_log(LN_WARN, "hub", how, "channel=%s since=before_start hint=\"lunate %s %s\"", c->name,
+               verb, c->name);
+    }
+    LIST_FOREACH (c, &h->channels, link) {
         if (!c->deaf)
             continue;
         snprintf(text, sizeof text, "channel %s: %s%s", c->name, c->deaf_why,
                  listening ? "; tried again until it opens, the other channels run" : "");
         complain(text);
     }
-    return (*running > 0 || LIST_EMPTY(&h->channels)) && (deaf == 0 || listening > 0);
+    return (*running > 0 || LIST_EMPTY(&h->channels)) && (*deaf == 0 || listening > 0);
 }
 
 /* The first load: all or nothing for what a person must mend now (the store), channel by channel
@@ -160,7 +172,7 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
 {
     struct ln_hub *h = arg;
     struct ln_err err = {0};
-    unsigned running;
+    unsigned running, deaf;
     h->loading = false;
     if (error) {
         complain(error);
@@ -192,7 +204,7 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
         goto out;
     }
     ln_channel_apply(h, conf, NULL, NULL);
-    if (!first_look(h, &running)) {
+    if (!first_look(h, &running, &deaf)) {
         finish(h, 1);
         goto out;
     }
@@ -200,7 +212,7 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
         ln_log(LN_WARN, "hub", "no_channels", "site=%s hint=\"lunate new channel NAME\"", h->site);
     h->ready = true;
     ln_log(LN_INFO, "hub", "started", "version=%s pid=%d channels=%u failed=%u ms=%.1f", LN_VERSION,
-           (int)getpid(), conf->nchannel, conf->nchannel - running,
+           (int)getpid(), conf->nchannel, conf->nchannel - running + deaf,
            (double)(ln_mono_us() - h->started_us) / 1e3);
     ln_notify("READY=1"); /* even while a port is not to be had: the other channels run */
     if (ln_channel_listen_again(h, 0) == 0)
@@ -308,15 +320,18 @@ static bool drained(struct ln_hub *h)
 {
     struct ln_channel *c;
     struct ln_dest *d;
+    bool late = ln_mono_us() > h->drain_until_us - DRAIN_LIMIT_US + DRAIN_DIAL_US;
     LIST_FOREACH (c, &h->channels, link) {
         if (c->failed || c->removed)
             continue;
         bool stuck = c->mode != LN_MODE_RUN || c->worker.state == LN_W_WAITING;
         if (c->work.answered > 0 || (!stuck && !ln_work_idle(c)))
             return false;
-        LIST_FOREACH (d, &c->dests, link)
-            if (!ln_dest_idle(d))
+        LIST_FOREACH (d, &c->dests, link) {
+            bool reaching = (d->dial || d->greeting) && d->uncommitted == 0;
+            if (!ln_dest_idle(d) && !(reaching && (late || d->failures)))
                 return false;
+        }
     }
     return ln_store_backlog(h->store) == 0;
 }
@@ -342,6 +357,23 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     event_add(&h->tick, &tv);
 }
 
+/* libevent's resolver writes to stderr by itself: its words become lines of the log, at most one a
+ * minute of a kind (a nameserver that comes and goes says so each time). */
+static void on_dns_note(int is_warning, const char *text)
+{
+    static int64_t last_us[2];
+    int64_t now = ln_mono_us(), *last = &last_us[is_warning != 0];
+    if (*last && now - *last < 60 * 1000000)
+        return;
+    *last = now;
+    ln_log(is_warning ? LN_WARN : LN_INFO, "dns", "note", "text=\"%s\"", text);
+}
+
+static void on_event_note(int severity, const char *text)
+{
+    on_dns_note(severity >= EVENT_LOG_WARN, text);
+}
+
 static int prepare(struct ln_hub *h)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGUSR1};
@@ -360,6 +392,8 @@ static int prepare(struct ln_hub *h)
     srandom((unsigned)(ts.tv_nsec ^ getpid()));
     make_ack_prefix(h);
     h->watchdog_us = ln_notify_watchdog_us();
+    event_set_log_callback(on_event_note);
+    evdns_set_log_fn(on_dns_note);
     h->base = event_base_new();
     if (!h->base)
         return LN_ENOMEM;

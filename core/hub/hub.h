@@ -46,6 +46,7 @@ struct ln_owed {
     int64_t from_us; /* when its last bytes came (monotonic) */
     unsigned total, pending;
     bool batch, file;
+    bool later; /* it waits for script or delivery: as `ack` was when its message came */
     /* Enhanced mode, for single messages: an accept acknowledgement that is owed before this one,
      * due when the message is stored; NULL when there is none, or once it is settled. */
     struct ln_owed *accept;
@@ -109,6 +110,10 @@ struct ln_waiter { /* ack = "transform" | "delivery" */
     uint64_t seq;
     struct ln_owed *owed;
     unsigned part, remaining;
+    struct ln_awaited { /* outputs without an end; `remaining` of them */
+        uint16_t dest;
+        uint32_t n;
+    } * awaited;
     enum ln_ack_code code;
     char text[160];
     char *errors; /* as in ln_reply_part */
@@ -142,7 +147,8 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r) LN_MUST;
 /* The worker is gone; nothing it had comes back. why: for the record; blame_head: the entry at the
  * head is known to be the culprit. */
 void ln_work_lost(struct ln_channel *c, const char *why, bool blame_head);
-void ln_waiter_dest_done(struct ln_channel *c, uint64_t seq, bool sent, const char *text);
+/* An output of d has its end. */
+void ln_waiter_dest_done(struct ln_dest *d, struct ln_pos pos, bool sent, const char *text);
 bool ln_work_idle(const struct ln_channel *c);
 /* Takes up where the store says; at start and when a channel is opened. */
 int ln_work_open(struct ln_channel *c) LN_MUST;
@@ -263,7 +269,8 @@ struct ln_dest {
     struct ln_spread delivered_us; /* from receipt */
     unsigned uncommitted;
     char last_error[400];
-    uint64_t unreadable_seq; /* what the store cannot give, and that was said; 0: nothing */
+    struct ln_pos unreadable; /* what the store cannot give, and that was said; seq 0: nothing */
+    bool passing; /* ln_dest_pass_on is at it */
     struct ln_buf frame;
 };
 
@@ -277,7 +284,8 @@ void ln_dest_hold(struct ln_dest *d, bool held);
 /* Held: one try of the head; step becomes false with its end. LN_ENOTFOUND: nothing is queued,
  * LN_EBUSY: not now. */
 int ln_dest_step(struct ln_dest *d) LN_MUST;
-/* Parks the head by hand; *seq is its message. LN_ENOTFOUND: nothing is queued. */
+/* Parks the head by hand; *seq is its message. One that cannot be read is passed over.
+ * LN_ENOTFOUND: nothing is queued, LN_EBUSY: not now. */
 int ln_dest_skip(struct ln_dest *d, const char *reason, uint64_t *seq) LN_MUST;
 /* Held, nothing on its way: passes over what is queued before message seq, each with the reason;
  * d->skip_to becomes 0 when that is done. LN_EBUSY: not now. */

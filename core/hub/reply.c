@@ -22,6 +22,8 @@ struct ln_owed *ln_owed_new(struct ln_conn *conn, unsigned total)
         return NULL;
     o->conn = conn;
     o->total = o->pending = total;
+    enum ln_ack_mode ack = conn->source->channel->conf->ack;
+    o->later = ack == LN_ACK_TRANSFORM || ack == LN_ACK_DELIVERY;
     o->from_us = conn->last_us;
     TAILQ_INSERT_TAIL(&conn->owed, o, link);
     conn->nowed++;
@@ -76,14 +78,12 @@ struct ln_owed *ln_owed_message(struct ln_conn *k, const struct ln_header *h)
 /* What is sent of a single message's reply in enhanced mode; false: nothing. Where nobody waits for
  * the script, a message that is stored is all there is to be known: one answer, the accept
  * acknowledgement when it is wanted, or else the application's. */
-static bool enhanced(const struct ln_channel *c, const struct ln_owed *o, const struct ln_header *h,
-                     enum ln_ack_code *code)
+static bool enhanced(const struct ln_owed *o, const struct ln_header *h, enum ln_ack_code *code)
 {
     struct ln_ack_wish wish = ln_ack_wish_read(h);
-    bool later = c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY;
     if (!wish.enhanced)
         return true;
-    if (o->is_accept || !later) {
+    if (o->is_accept || !o->later) {
         bool due = ln_ack_is_due(wish.accept, *code);
         if (due || o->is_accept) {
             *code = ln_ack_accept(*code);
@@ -107,7 +107,7 @@ static void write_part(struct ln_channel *c, struct ln_buf *out, const struct ln
     }
     if (!part_read(p, &c->conf->charset, &h) && ack.code == LN_ACK_AA)
         ack.code = LN_ACK_AR; /* lost for lack of memory: never an AA built from nothing */
-    if (o->silent || (o->total == 1 && !o->batch && !enhanced(c, o, &h, &ack.code)))
+    if (o->silent || (o->total == 1 && !o->batch && !enhanced(o, &h, &ack.code)))
         return;
     if (ln_ack_write(out, &h, &ack) != LN_OK)
         out->failed = true;

@@ -21,9 +21,12 @@ static void on_result_committed(void *arg, int code, uint64_t seq)
 {
     struct ln_channel *c = arg;
     struct ln_work *w = &c->work;
-    (void)seq;
-    if (code != LN_OK)
-        return; /* closing: it is done again at the next start */
+    if (code != LN_OK) { /* closing: it is done again at the next start */
+        if (code != LN_ECLOSED)
+            ln_log(LN_ERROR, "work", "result_not_kept", "channel=%s seq=%llu why=\"%s\"", c->name,
+                   (unsigned long long)seq, ln_strerror(code));
+        return;
+    }
     struct ln_entry e = *ln_work_at(w, 0);
     w->head = (w->head + 1) & (w->cap - 1);
     w->count--;

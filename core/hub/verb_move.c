@@ -60,7 +60,6 @@ static void on_moved(void *arg, int code, uint64_t seq)
     struct ln_dest *d = m->dest;
     struct ln_channel *c = d->channel;
     if (code == LN_OK) {
-        unpark(m);
         ln_asker_note(c, seq, d->id, m->reason);
         tell(m->asker, "back", m->outputs, m->to.seq);
     } else {
@@ -97,6 +96,16 @@ static void refuse(struct ln_asker *k, const struct ln_dest *d, int rc)
                   d->channel->name, d->conf.name, d->channel->name, d->conf.name);
 }
 
+/* What the asker has counted is no longer so. */
+static bool has_moved(const struct ln_dest *d, const struct move *m)
+{
+    struct ln_channel_state cs;
+    if (d->uncommitted || ln_store_channel_state(d->channel->hub->store, d->channel->id, &cs))
+        return false; /* it does not stand still: refused for that */
+    const struct ln_pos at = ln_status_dest(&cs, d->id)->cursor;
+    return at.seq != m->from.seq || at.n != m->from.n || m->to.seq < cs.first_seq;
+}
+
 /* reposition CHANNEL/DEST SEQ FROM_SEQ FROM_N OUTPUTS REASON. The asker has seen the cursor at FROM
  * and counted the outputs between SEQ and there: these do not change. */
 void ln_verb_reposition(struct ln_asker *k, char **word, unsigned n)
@@ -118,11 +127,21 @@ void ln_verb_reposition(struct ln_asker *k, char **word, unsigned n)
     snprintf(m->reason, sizeof m->reason, "%s put back to here: %.300s", d->conf.name, word[6]);
     ln_log(LN_WARN, "control", "reposition", "channel=%s dest=%s to=%llu", d->channel->name,
            d->conf.name, (unsigned long long)m->to.seq);
+    if (has_moved(d, m)) {
+        ln_asker_fail(k, 1, "%s/%s has moved meanwhile: try again", d->channel->name, d->conf.name);
+        free(m);
+        return;
+    }
     bool back = m->to.seq < m->from.seq || (m->to.seq == m->from.seq && m->from.n > 0);
     int rc = back ? ln_dest_move(d) : ln_dest_skip_to(d, m->to.seq, word[6]);
     if (rc == LN_OK && back) {
-        rc = ln_store_move_back(k->hub->store, d->channel->id, d->id, m->from, m->to, m->outputs,
-                                on_moved, m);
+        struct ln_store *store = k->hub->store;
+        ln_store_begin(store); /* what goes out again is not parked, whatever happens meanwhile */
+        rc = ln_store_move_back(store, d->channel->id, d->id, m->from, m->to, m->outputs, on_moved,
+                                m);
+        if (rc == LN_OK)
+            unpark(m);
+        ln_store_end(store);
         if (rc != LN_OK)
             ln_dest_moved(d, false, m->to);
     }

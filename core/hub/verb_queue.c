@@ -116,7 +116,9 @@ void ln_verb_skip(struct ln_asker *k, char **word, unsigned n)
     int rc = ln_dest_skip(d, word[2], &seq);
     if (rc != LN_OK)
         ln_asker_fail(k, 1,
-                      rc == LN_ENOTFOUND ? "%.130s has nothing queued" : "%.130s: out of memory",
+                      rc == LN_ENOTFOUND ? "%.130s has nothing queued"
+                      : rc == LN_EBUSY   ? "%.130s is being repositioned: try again in a moment"
+                                         : "%.130s: out of memory",
                       word[1]);
     else
         tell(k, d, "skipped", seq, "parked");

@@ -1,6 +1,7 @@
 /* Senders that wait for more than their message's receipt: ack = "transform" and "delivery". In
  * order of the messages, since results come in that order. */
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "hub/work.h"
 
@@ -38,6 +39,8 @@ static void settle_waiter(struct ln_waiter *x)
     x->errors = NULL;
     ln_owed_settle(x->owed, x->part, x->code, x->text);
     x->owed = NULL;
+    free(x->awaited);
+    x->awaited = NULL;
 }
 
 static void drop_settled(struct ln_work *w)
@@ -62,6 +65,18 @@ static struct ln_waiter *waiter_of(struct ln_work *w, uint64_t seq)
     return NULL;
 }
 
+/* False: out of memory. */
+static bool await_outputs(struct ln_waiter *x, const struct ln_entry *e)
+{
+    if (e->nout == 0)
+        return true;
+    x->awaited = calloc(e->nout, sizeof *x->awaited);
+    for (unsigned i = 0; x->awaited && i < e->nout; i++)
+        if (e->out[i].dest)
+            x->awaited[x->remaining++] = (struct ln_awaited){e->out[i].dest->id, e->out[i].n};
+    return x->awaited != NULL;
+}
+
 void ln_waiter_answer(struct ln_channel *c, const struct ln_entry *e)
 {
     struct ln_waiter *x = waiter_of(&c->work, e->seq);
@@ -71,25 +86,40 @@ void ln_waiter_answer(struct ln_channel *c, const struct ln_entry *e)
     x->processed = true;
     snprintf(x->text, sizeof x->text, "%s", e->text);
     x->errors = e->errors ? strdup(e->errors) : NULL;
-    for (unsigned i = 0; i < e->nout && c->conf->ack == LN_ACK_DELIVERY; i++)
-        x->remaining += e->out[i].dest != NULL;
+    if (c->conf->ack == LN_ACK_DELIVERY && !await_outputs(x, e)) {
+        x->code = LN_ACK_AR; /* the message is kept, and goes out */
+        snprintf(x->text, sizeof x->text, "receiver is out of memory");
+    }
     if (x->remaining == 0)
         settle_waiter(x);
     drop_settled(&c->work);
 }
 
-void ln_waiter_dest_done(struct ln_channel *c, uint64_t seq, bool sent, const char *text)
+/* Takes one off the list; false when it is not on it: a queue that was put back gives the same
+ * output a second end. */
+static bool is_awaited(struct ln_waiter *x, uint16_t dest, uint32_t n)
 {
-    struct ln_waiter *x = c->work.nwaiter ? waiter_of(&c->work, seq) : NULL;
-    if (!x || !x->processed)
+    for (unsigned i = 0; i < x->remaining; i++)
+        if (x->awaited[i].dest == dest && x->awaited[i].n == n) {
+            x->awaited[i] = x->awaited[--x->remaining];
+            return true;
+        }
+    return false;
+}
+
+void ln_waiter_dest_done(struct ln_dest *d, struct ln_pos pos, bool sent, const char *text)
+{
+    struct ln_work *w = &d->channel->work;
+    struct ln_waiter *x = w->nwaiter ? waiter_of(w, pos.seq) : NULL;
+    if (!x || !x->processed || !is_awaited(x, d->id, pos.n))
         return;
     if (!sent && x->code == LN_ACK_AA) {
         x->code = LN_ACK_AE;
         snprintf(x->text, sizeof x->text, "%s", text);
     }
-    if (--x->remaining == 0)
+    if (x->remaining == 0)
         settle_waiter(x);
-    drop_settled(&c->work);
+    drop_settled(w);
 }
 
 void ln_waiter_halted(struct ln_channel *c, uint64_t seq)

@@ -168,7 +168,8 @@ struct ln_batch *ln_batch_refuse(struct ln_store *s, struct ln_batch *b, int cod
     struct ln_batch *r = NULL;
     struct ln_op **at = &b->first, *op;
     while ((op = *at)) {
-        if (op->kind != LN_OP_APPEND || op->must || op->settled) {
+        /* What may be in the store all the same is not refused: its sender would send it again. */
+        if (op->kind != LN_OP_APPEND || op->must || op->settled || op->in_doubt) {
             at = &op->next;
             continue;
         }

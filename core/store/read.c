@@ -172,6 +172,19 @@ int ln_read_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_p
     return rc;
 }
 
+int ln_read_state(struct ln_reader *r, uint32_t chan, uint64_t seq, uint8_t *state)
+{
+    struct ln_dec d;
+    struct ln_processed p;
+    uint64_t pos;
+    int rc = ln_reader_at(r, chan, seq, &pos);
+    if (rc == LN_OK)
+        rc = open_result(r, pos, &d, &p);
+    if (rc == LN_OK)
+        *state = p.state;
+    return rc;
+}
+
 /* Item n of a result. */
 static int item_at(struct ln_dec d, const struct ln_processed *p, uint32_t n,
                    struct ln_stored_item *it)

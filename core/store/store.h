@@ -202,7 +202,9 @@ int ln_store_append(struct ln_store *s, uint32_t chan, const struct ln_receipt *
  * seq + 1, clears attempts, counts. Destinations gain what is to be delivered. */
 int ln_store_result(struct ln_store *s, uint32_t chan, uint64_t seq, const struct ln_processed *p,
                     ln_store_done *done, void *arg) LN_MUST;
-/* Outcome of one output; moves the destination's cursor behind it. */
+/* Outcome of one output; moves the destination's cursor behind it. LN_OUT_SKIPPED also passes over
+ * a message whose result cannot be read: the cursor then moves behind the message, and the queue is
+ * counted anew. */
 int ln_store_outcome(struct ln_store *s, uint32_t chan, uint16_t dest, struct ln_pos pos,
                      const struct ln_outcome *o, ln_store_done *done, void *arg) LN_MUST;
 /* Moves a destination's cursor back from where it stands, `from`, to `to`: the outputs in between,
@@ -296,6 +298,8 @@ int ln_read_receipt_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, stru
 int ln_read_receipt_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out);
 /* p->items stays valid until the next ln_read_result or end. LN_ENOTFOUND: not processed yet. */
 int ln_read_result(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_processed *p);
+/* Only its state: LN_OK when the result can be read at all, whatever its outputs are like. */
+int ln_read_state(struct ln_reader *r, uint32_t chan, uint64_t seq, uint8_t *state);
 /* Bytes of output n of message seq, whatever its kind (as to be delivered). */
 int ln_read_output(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n,
                    struct ln_span *out);

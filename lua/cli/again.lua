@@ -16,6 +16,7 @@ function M.define(parser, verb)
   parser:argument("message", "CHANNEL/SEQ; or CHANNEL, with filters")
   if verb == "resend" then
     parser:option("--dest", "to this destination alone")
+    parser:flag("--all", "to all destinations, also where it is not parked")
     parser:flag("--reprocess", "through the script again, instead of the same outputs again")
     parser:flag("--edit", "in $EDITOR first, then through the script")
   else
@@ -33,12 +34,13 @@ local function request(verb, args, channel, seq, dest)
     args.reprocess and "1" or "0" }
 end
 
-local function say_one(verb, args, text)
+local function say_one(verb, args, text, dest)
   if args.json then return print(text) end
   if verb == "settle" then return print(args.message .. ": settled") end
   local channel = site.split_message(args.message)
   local seq = text:match '"seq"%s*:%s*"?(%d+)'
-  print(("%s again%s"):format(args.message, seq and (" as %s/%s"):format(channel, seq) or ""))
+  print(("%s again%s%s"):format(args.message, seq and (" as %s/%s"):format(channel, seq) or "",
+    dest and dest ~= "" and " to " .. dest or ""))
 end
 
 -- ---- several ------------------------------------------------------------------------------------
@@ -46,7 +48,7 @@ end
 -- To which destinations one found message goes again: a list; nil and why when to none. What is
 -- parked goes only there where it is parked: others have had it.
 local function targets(args, state, result)
-  if args.reprocess or state ~= "parked" then return { args.dest or "" } end
+  if args.reprocess or args.all or state ~= "parked" then return { args.dest or "" } end
   local list = {}
   for _, item in ipairs(result.items) do
     if item.state == "parked" and item.outcome and (not args.dest or args.dest == item.destination)
@@ -136,10 +138,21 @@ local function several(verb, args)
   return #other > 0 and 1 or 0
 end
 
+-- One message: what is parked at a destination goes there, and to no other, unless told otherwise.
+-- What is wrong with the message is for the engine to say.
+local function where_to(args, channel, seq)
+  if args.dest or args.all or args.reprocess then return { args.dest or "" } end
+  local h = history.open()
+  local c = h.by_name[channel]
+  if not c or not h.reader:receipt(c.id, seq, 0) then return { "" } end
+  return targets(args, h:state(c, seq)) or { "" }
+end
+
 function M.run(args, verb)
   if verb == "settle" and not args.reason:find "%S" then
     fail.usage("--reason is empty: say how the message was dealt with")
   end
+  if args.all and args.dest then fail.usage "--all and --dest: one or the other" end
   search.check(args)
   if not args.message:find("/", 1, true) then
     if args.edit then fail.usage("--edit is for one message: CHANNEL/SEQ") end
@@ -147,7 +160,9 @@ function M.run(args, verb)
   end
   local channel, seq = site.split_message(args.message)
   if args.edit then return require("lunate.cli.edit").run(args, channel, seq) end
-  say_one(verb, args, request(verb, args, channel, seq))
+  for _, dest in ipairs(verb == "resend" and where_to(args, channel, seq) or { "" }) do
+    say_one(verb, args, request(verb, args, channel, seq, dest ~= "" and dest), dest)
+  end
   return 0
 end
 

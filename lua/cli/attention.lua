@@ -24,6 +24,21 @@ local function waiting(d)
   return ("%s waiting, the oldest %s"):format(term.number(d.queued), term.age(old)), old
 end
 
+-- What to do about a queue that retries. To set a message aside helps against a message, not
+-- against a receiver that is not there.
+local function advice(d, name)
+  local why = type(d.last_error) == "string" and d.last_error or ""
+  local to = type(d.to) == "string" and d.to or ""
+  if why:find "^cannot connect" then
+    return "is it up, and can we reach it? nc -vz " .. to:gsub(":(%d+)$", " %1")
+  elseif why:find "TLS" then
+    return "lunate tls check " .. to
+  elseif why:find "^no acknowledgement" or why:find "^connection closed" then
+    return "ask those who run it what became of the first; lunate skip sets it aside"
+  end
+  return ("lunate skip %s --reason TEXT (sets the first aside)"):format(name)
+end
+
 -- What blocks a destination's queue: level, text, command.
 local function blocked(doc, c, d, name)
   local n, old = waiting(d)
@@ -40,7 +55,11 @@ local function blocked(doc, c, d, name)
     local since = M.since(doc, d.retrying_since)
     return old > OLD_S and 2 or 1, ("%s: %s%s, %s%s"):format(name, d.state,
       since and since >= 1 and " for " .. term.age(since) or "", n, because(d.last_error)),
-      ("lunate skip %s --reason TEXT (sets the first aside)"):format(name)
+      advice(d, name)
+  end
+  if because(d.last_error):find("cannot be read from the store", 1, true) then
+    return 2, ("%s: stuck, %s%s"):format(name, n, because(d.last_error)),
+      ("lunate verify, then lunate skip %s --reason TEXT"):format(name)
   end
   if old > OLD_S then
     return 1, ("%s: slow, %s%s"):format(name, n, because(d.last_error)),
@@ -142,7 +161,10 @@ function M.look(doc)
     return level
   end
   if type(doc.reload_error) == "string" and doc.reload_error ~= "" then
-    note(2, "the last reload was refused: " .. doc.reload_error, "lunate check")
+    local spec = doc.reload_error:match "spec/[%w_%-./]+_spec%.lua"
+    local tests = doc.reload_error:find("reload_tests", 1, true)
+    note(2, "the last reload was refused: " .. doc.reload_error,
+      tests and "lunate test" .. (spec and " " .. spec or "") or "lunate check")
   end
   look_at_alerts(note, doc.alerts)
   for _, c in ipairs(doc.channels) do

@@ -158,8 +158,8 @@ return {
       "lunate resend adt_to_lab/17 --reprocess", "lunate resend adt_to_lab/17 --edit",
       "lunate resend adt_to_lab --state parked --since 2h --dest lab --yes" },
     about = "Makes a new entry that names its origin. Without --reprocess the same outputs\n" ..
-      "go out again; with it the message runs through the present script. With filters:\n" ..
-      "oldest first; what is parked goes only where it is parked.",
+      "go out again; with it the message runs through the present script. What is parked at\n" ..
+      "a destination goes there alone (--all: to all). With filters: oldest first.",
   },
   settle = {
     examples = { 'lunate settle adt_to_lab/17 --reason "entered by hand, INC-17"',

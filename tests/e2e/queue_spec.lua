@@ -165,34 +165,115 @@ describe("e2e/queue", function()
     assert.equal(0, e:stop())
   end)
 
-  -- Guards: the queue stood without a word, and was polled a hundred times a second.
-  it("a damaged record is never sent, and named in status and log", function()
+  -- A channel whose queue has FIRST, one that is damaged on disk, LAST; held. what: "receipt", "result".
+  local function damaged(what)
     local out = net.receiver {}
     local port = net.free_port()
-    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local top = [[transform = function(msg)
+      if msg.control_id:find "DAMAGED" then msg["PID-5.2"] = "SPOILT" .. ("x"):rep(99) end
+    end,]]
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { top = top }) }
     local e = s:start()
     run(s, "hold", "in/out")
     traffic.send_all(net.connect(port), { "FIRST", "DAMAGEDONE", "LAST" })
     site.wait_until(function() return e:channel("in").dest.out.queued == 3 end, 5, "the queue")
     assert.equal(0, e:stop())
-    local path = s.path .. "/data/data.mdb"
-    local f = assert(io.open(path, "r+b"))
+    local f = assert(io.open(s.path .. "/data/data.mdb", "r+b"))
     local bytes = f:read "*a"
-    for at in bytes:gmatch "()DAMAGEDONE" do
+    for at in bytes:gmatch(what == "receipt" and "()DAMAGEDONE" or "()SPOILT") do
       f:seek("set", at - 1)
       f:write "X"
     end
     f:close()
-    e = s:start()
+    return s, s:start(), out
+  end
+
+  -- Guards: the queue stood without a word, and was polled a hundred times a second.
+  for _, what in ipairs { "receipt", "result" } do
+    it("a damaged " .. what .. " is never sent, and named in status and log; skip passes over it", function()
+      local s, e, out = damaged(what)
+      run(s, "release", "in/out")
+      out:run_until(function() return e:log():find "dest unreadable" end, 10, "a line in the log")
+      out:run_for(0.3)
+      assert.same({ "FIRST" }, out:ids())
+      assert.truthy(e:channel("in").dest.out.last_error:find("run lunate verify", 1, true))
+      assert.truthy(run(s, "status"):find("lunate skip in/out", 1, true))
+      assert.equal(1, (s:run "verify"))
+      local _, count = e:log():gsub("dest unreadable", "")
+      assert.equal(1, count)
+      assert.truthy(run(s, "skip", "in/out", "--reason", "bad disk"):find("in/2", 1, true))
+      out:run_for_frames(2, 5)
+      assert.same({ "FIRST", "LAST" }, out:ids())
+      site.wait_until(function() return e:channel("in").dest.out.queued == 0 end, 5, "an empty queue")
+      assert.equal("", e:channel("in").dest.out.last_error)
+      e:kill9()
+      e = s:start()
+      assert.equal(0, e:channel("in").dest.out.queued)
+      assert.equal(0, e:stop())
+    end)
+
+    -- Guards: this never came back.
+    it("reposition to the end passes over a damaged " .. what, function()
+      local s, e, out = damaged(what)
+      run(s, "reposition", "in/out", "--to", "end", "--reason", "bad disk", "--yes")
+      site.wait_until(function() return e:channel("in").dest.out.queued == 0 end, 5, "an empty queue")
+      run(s, "release", "in/out")
+      out:run_for(0.2)
+      assert.same({}, out:ids())
+      local _, count = e:log():gsub(" error dest ", "")
+      assert.truthy(count <= 1, "one line, not one per output:\n" .. e:log())
+      assert.equal(0, e:stop())
+    end)
+  end
+
+  -- Guards: the receivers that had taken it got it twice.
+  it("resend of a message that is parked at one destination goes there alone, with --all to all", function()
+    local refuse = true
+    local out = net.receiver { answer = function(text) return net.ack(text, refuse and "AE" or "AA") end }
+    local copy = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { top = "" }):gsub("destinations = {",
+      ('destinations = { copy = mllp.send { host = "127.0.0.1", port = %d },'):format(copy.port)) }
+    local e = s:start()
+    traffic.exchange(net.connect(port), "M1")
+    out:run_for_frames(1, 5)
+    copy:run_for_frames(1, 5)
+    site.wait_until(function() return e:channel("in").dest.out.parked == 1 end, 5, "parked")
+    refuse = false
+    assert.truthy(run(s, "resend", "in/1"):find("to out", 1, true))
+    out:run_for_frames(2, 5)
+    copy:run_for(0.3)
+    assert.same({ "M1" }, copy:ids())
+    site.wait_until(function() return e:channel("in").dest.out.parked == 0 end, 5, "not parked")
+    run(s, "resend", "in/1", "--all")
+    out:run_for_frames(3, 5)
+    copy:run_for_frames(2, 5)
+    assert.equal(2, (s:run("resend", "in/1", "--all", "--dest", "out")))
+    assert.equal(0, e:stop())
+  end)
+
+  -- Guards: outcomes were counted, not outputs: an output that a queue put back delivered twice stood for two.
+  it("ack = \"delivery\" waits for each output, also when one has two ends", function()
+    local one, two = net.receiver {}, net.receiver { answer = function() end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, one.port, { top = 'ack = "delivery",' })
+      :gsub("destinations = {", ('destinations = { two = mllp.send { host = "127.0.0.1", port = %d, timeout = 60 },')
+        :format(two.port)) }
+    local e = s:start()
+    local conn = net.connect(port)
+    assert(conn:send(net.frame(traffic.adt "M1")))
+    one:run_for_frames(1, 5)
+    two:run_for_frames(1, 5)
+    site.wait_until(function() return e:channel("in").dest.out.sent == 1 end, 5, "the first end")
+    run(s, "hold", "in/out")
+    run(s, "reposition", "in/out", "--to", "1", "--reason", "lost", "--yes")
     run(s, "release", "in/out")
-    out:run_until(function() return e:log():find "dest unreadable" end, 10, "a line in the log")
-    out:run_for(0.3)
-    assert.same({ "FIRST" }, out:ids())
-    assert.truthy(e:channel("in").dest.out.last_error:find("run lunate verify", 1, true))
-    assert.equal(1, (s:run "verify"))
-    local _, count = e:log():gsub("dest unreadable", "")
-    assert.equal(1, count)
-    e:kill9()
+    one:run_for_frames(2, 5)
+    site.wait_until(function() return e:channel("in").dest.out.sent == 2 end, 5, "the second end")
+    assert.equal("timeout", (select(2, conn:recv_frame(0.3))))
+    two.conns[1]:send(net.frame(net.ack(two.frames[1].text)))
+    assert.equal("AA", net.field(assert(conn:recv_frame(5)), "MSA", 1))
+    assert.equal(0, e:stop())
   end)
 
   it("an engine killed while a channel drains has lost nothing", function()
