@@ -183,3 +183,17 @@ bool ln_audit_slot_read(EVP_PKEY *key, const char in[AUDIT_SLOT], uint64_t *seq,
     EVP_MD_CTX_free(ctx);
     return ok;
 }
+
+void ln_audit_head_read(int dir, EVP_PKEY *key, uint64_t *newest, unsigned char hash[32])
+{
+    char slots[2 * AUDIT_SLOT];
+    unsigned char of[32];
+    uint64_t seq;
+    long n = ln_audit_read_small(dir, "head", slots, sizeof slots);
+    *newest = 0;
+    for (long i = 0; (i + 1) * AUDIT_SLOT <= n; i++)
+        if (ln_audit_slot_read(key, slots + i * AUDIT_SLOT, &seq, of) && seq > *newest) {
+            *newest = seq;
+            memcpy(hash, of, 32);
+        }
+}

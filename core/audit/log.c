@@ -17,29 +17,7 @@
 
 static const uint64_t FILE_MAX = 16 << 20;
 static const int64_t LOCK_US = 5 * 1000000;
-enum { AHEAD = 256 << 10, TORN_SHOWN = 64 };
-
-struct ln_audit {
-    int dir, lock, fd, head;
-    uint64_t file_max, size, reserved; /* of the file at fd */
-    uint64_t seq; /* of the last entry; 0: none */
-    unsigned char hash[32], hash_key[32];
-    EVP_PKEY *key;
-    bool made_key; /* to be recorded */
-    uint64_t torn; /* bytes behind the last entry that are none; 0: none */
-    char torn_hash[LN_AUDIT_HEX];
-    char path[4096];
-};
-
-static int fail(struct ln_audit *a, struct ln_err *err, const char *what)
-{
-    int e = errno;
-    if (e == EFBIG || e == ENOSPC || e == EDQUOT)
-        return ln_err_set(err, LN_EFULL, "the audit log %s cannot be written (%s): make room",
-                          a->path, strerror(e));
-    return ln_err_set(err, ln_code_from_errno(e), "the audit log %s cannot be %s: %s", a->path,
-                      what, strerror(e));
-}
+enum { AHEAD = 256 << 10 };
 
 /* ---- opening ---- */
 
@@ -54,16 +32,16 @@ static int open_folder(struct ln_audit *a, const char *data, struct ln_err *err)
             (void)!fchown(a->dir, st.st_uid, st.st_gid);
     }
     if (a->dir < 0)
-        return fail(a, err, "opened");
+        return ln_audit_failed(a, err, "opened");
     a->lock = ln_audit_file(a->dir, "lock", O_RDWR);
     a->head = a->lock < 0 ? -1 : ln_audit_file(a->dir, "head", O_RDWR);
     if (a->head < 0)
-        return fail(a, err, "opened");
+        return ln_audit_failed(a, err, "opened");
     if (fstat(a->head, &st) == 0 && st.st_size == 0) { /* room for both heads, once */
         char blank[2 * AUDIT_SLOT];
         memset(blank, ' ', sizeof blank);
         if (pwrite(a->head, blank, sizeof blank, 0) != sizeof blank)
-            return fail(a, err, "written");
+            return ln_audit_failed(a, err, "written");
     }
     return LN_OK;
 }
@@ -74,7 +52,7 @@ static int take_lock(struct ln_audit *a, struct ln_err *err)
     struct timespec pause = {0, 2000000};
     while (flock(a->lock, LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK && errno != EINTR)
-            return fail(a, err, "locked");
+            return ln_audit_failed(a, err, "locked");
         if (ln_mono_us() > until)
             return ln_err_set(err, LN_EBUSY,
                               "the audit log %s has been locked by another process for 5 s "
@@ -134,94 +112,6 @@ void ln_audit_close(struct ln_audit *a)
     free(a);
 }
 
-/* ---- the tail ---- */
-
-/* Finds the last entry in the file at fd: true when there is one. What stands behind it is torn. */
-static int read_tail(struct ln_audit *a, int fd, uint64_t size, bool *found, struct ln_err *err)
-{
-    size_t want = size < AUDIT_LINE_MAX * 2 ? (size_t)size : AUDIT_LINE_MAX * 2;
-    char *text = malloc(want + 1);
-    unsigned char hash[32];
-    struct ln_audit_link link;
-    *found = false;
-    if (!text)
-        return ln_err_set(err, LN_ENOMEM, "out of memory");
-    if (pread(fd, text, want, (off_t)(size - want)) != (ssize_t)want) {
-        free(text);
-        return fail(a, err, "read");
-    }
-    size_t end = want;
-    while (end > 0 && !*found) {
-        char *lf = memrchr(text, '\n', end);
-        if (!lf)
-            break;
-        char *before = lf > text ? memrchr(text, '\n', (size_t)(lf - text)) : NULL;
-        char *line = before ? before + 1 : text;
-        *found = ln_audit_read_line(ln_span(line, (size_t)(lf - line)), &link) && link.intact;
-        end = *found ? (size_t)(lf - text) + 1 : (size_t)(line - text);
-    }
-    a->torn = want - (*found ? end : 0);
-    if (a->torn && ln_audit_sha256(text + want - a->torn, a->torn, hash))
-        ln_audit_hex(hash, a->torn_hash);
-    if (*found) {
-        a->seq = link.seq;
-        memcpy(a->hash, link.hash, 32);
-    }
-    free(text);
-    return LN_OK;
-}
-
-static void use(struct ln_audit *a, int fd, uint64_t size)
-{
-    if (a->fd >= 0)
-        close(a->fd);
-    a->fd = fd;
-    a->size = size;
-    a->reserved = 0;
-}
-
-/* The newest file and its last entry; none yet: fd stays -1. */
-static int find_tail(struct ln_audit *a, struct ln_err *err)
-{
-    size_t n;
-    int rc = LN_OK;
-    bool found = false;
-    char(*name)[AUDIT_NAME] = ln_audit_files(a->dir, &n);
-    a->seq = 0;
-    a->torn = 0;
-    memset(a->hash, 0, sizeof a->hash);
-    use(a, -1, 0);
-    for (size_t i = n; i-- > 0 && rc == LN_OK && !found;) {
-        struct stat st;
-        int fd = ln_audit_file(a->dir, name[i], O_RDWR | O_APPEND);
-        if (fd < 0 || fstat(fd, &st) != 0) {
-            rc = fail(a, err, "opened");
-            if (fd >= 0)
-                close(fd);
-            break;
-        }
-        rc = read_tail(a, fd, (uint64_t)st.st_size, &found, err);
-        if (a->fd < 0 && rc == LN_OK)
-            use(a, fd, (uint64_t)st.st_size);
-        else
-            close(fd);
-        if (!found && a->torn) /* a file that holds no entry at all is left as it stands */
-            break;
-    }
-    free(name);
-    return rc;
-}
-
-/* Under the lock: true state of the end. Cheap when nobody else has written. */
-static int catch_up(struct ln_audit *a, struct ln_err *err)
-{
-    struct stat st;
-    if (a->fd >= 0 && !a->torn && a->size < a->file_max && fstat(a->fd, &st) == 0 &&
-        st.st_nlink > 0 && (uint64_t)st.st_size == a->size)
-        return LN_OK;
-    return find_tail(a, err);
-}
-
 /* ---- writing ---- */
 
 /* Room for the next entries is taken ahead, so that a full disk does not stop views at once. */
@@ -242,39 +132,62 @@ static int next_file(struct ln_audit *a, struct ln_err *err)
              (unsigned long long)(a->seq + 1) % 1000000000000ull);
     int fd = ln_audit_file(a->dir, name, O_RDWR | O_APPEND);
     if (fd < 0 || fstat(fd, &st) != 0 || fsync(a->dir) != 0) {
-        int rc = fail(a, err, "written");
+        int rc = ln_audit_failed(a, err, "written");
         if (fd >= 0)
             close(fd);
         return rc;
     }
-    use(a, fd, (uint64_t)st.st_size);
+    ln_audit_use(a, fd, (uint64_t)st.st_size);
     return LN_OK;
 }
 
-static void add_own(struct ln_audit *a, struct ln_buf *b, const char *action, const char *object,
-                    const char *text, uint64_t *seq, unsigned char hash[32])
+static void add_own(struct ln_buf *b, const char *action, const char *object, const char *text,
+                    uint64_t *seq, unsigned char hash[32])
 {
     struct ln_audit_who who;
     ln_audit_who_self(&who, "audit");
     struct ln_audit_entry e = {.who = &who, .action = action, .object = object, .text = text};
-    (void)a;
     ln_audit_line(b, &e, ++*seq, hash);
+}
+
+/* What was signed and is not there keeps its numbers: verify goes on naming it. */
+static void add_end(struct ln_audit *a, struct ln_buf *b, uint64_t *seq, unsigned char hash[32])
+{
+    char object[64] = "head";
+    unsigned long long last = a->seq, head = a->head_seq;
+    if (a->end == AUDIT_UNSIGNED) {
+        snprintf(object, sizeof object, "%llu-%llu", head + 1, last);
+        add_own(b, "audit.unsigned", object,
+                "their writer was ended before it had signed them, or they are another hand's", seq,
+                hash);
+    } else if (a->end == AUDIT_CUT) {
+        snprintf(object, sizeof object, "%llu-%llu", last < head ? last + 1 : head, head);
+        *seq = head;
+        memcpy(hash, a->head_hash, 32);
+        add_own(b, "audit.cut", object,
+                "these were signed, and are not there or are not what was signed", seq, hash);
+    } else if (a->end == AUDIT_NO_HEAD) {
+        add_own(b, "audit.cut", object, "no valid head was there: it was removed or changed", seq,
+                hash);
+    }
 }
 
 /* What the log has to say of itself before the entries that are to come. */
 static void add_notes(struct ln_audit *a, struct ln_buf *b, uint64_t *seq, unsigned char hash[32])
 {
     char object[128];
-    if (a->torn) {
+    if (a->torn || a->open_line)
         ln_buf_addc(b, '\n'); /* ends what is torn */
+    if (a->torn) {
         snprintf(object, sizeof object, "%llu bytes, sha256 %s", (unsigned long long)a->torn,
                  a->torn_hash);
-        add_own(a, b, "audit.healed", object,
+        add_own(b, "audit.healed", object,
                 "what stands before this line is no entry: a writer ended in the middle of it", seq,
                 hash);
     }
+    add_end(a, b, seq, hash);
     if (a->made_key)
-        add_own(a, b, "audit.key", "public.pem",
+        add_own(b, "audit.key", "public.pem",
                 *seq > 0 ? "a new key was made: the old one was not there" : "a key was made", seq,
                 hash);
 }
@@ -284,9 +197,9 @@ static int write_batch(struct ln_audit *a, const struct ln_buf *b, struct ln_err
     reserve(a);
     if (ln_audit_write_all(a->fd, b->data, b->len) && fdatasync(a->fd) == 0)
         return LN_OK;
-    int rc = fail(a, err, "written");
+    int rc = ln_audit_failed(a, err, "written");
     if (ftruncate(a->fd, (off_t)a->size) != 0) /* nobody was told of these; else it is healed */
-        use(a, -1, 0);
+        ln_audit_use(a, -1, 0);
     a->reserved = 0;
     return rc;
 }
@@ -307,7 +220,7 @@ int ln_audit_append(struct ln_audit *a, const struct ln_audit_entry *e, unsigned
     int rc = take_lock(a, err);
     if (rc != LN_OK)
         return rc;
-    rc = catch_up(a, err);
+    rc = ln_audit_catch_up(a, err);
     if (rc == LN_OK)
         rc = next_file(a, err);
     if (rc == LN_OK) {
@@ -322,7 +235,8 @@ int ln_audit_append(struct ln_audit *a, const struct ln_audit_entry *e, unsigned
             memcpy(a->hash, hash, 32);
             a->size += b.len;
             a->torn -= torn;
-            a->made_key = false;
+            a->made_key = a->open_line = false;
+            a->end = AUDIT_AS_SIGNED;
             sign_head(a);
         }
     }

@@ -126,6 +126,11 @@ static void take_line(struct look *l, struct ln_span line)
         say(l, l->line, e.seq, "it was changed: its hash is another");
     else
         compare_heads(l, &e);
+    if (ln_span_is(ln_audit_member(line, "action"), "audit.cut") &&
+        ln_span_is(ln_audit_member(line, "object"), "head"))
+        say(l, l->line, e.seq,
+            "no signed head was there when it was written: what stands before it may have been cut "
+            "or rewritten");
     l->r->entries++;
     l->lost = !e.intact;
     l->expected = e.seq >= l->expected ? e.seq + 1 : l->expected;
@@ -168,19 +173,6 @@ static int take_file(struct look *l, int dir, const char *name)
     return LN_OK;
 }
 
-static void read_head(struct look *l, int dir, EVP_PKEY *key)
-{
-    char slots[2 * AUDIT_SLOT];
-    unsigned char hash[32];
-    uint64_t seq;
-    long n = ln_audit_read_small(dir, "head", slots, sizeof slots);
-    for (long i = 0; (i + 1) * AUDIT_SLOT <= n; i++)
-        if (ln_audit_slot_read(key, slots + i * AUDIT_SLOT, &seq, hash) && seq > l->head_seq) {
-            l->head_seq = seq;
-            memcpy(l->head_hash, hash, 32);
-        }
-}
-
 static void take_end(struct look *l)
 {
     unsigned long long last = l->expected - 1, head = l->head_seq;
@@ -219,7 +211,7 @@ int ln_audit_check(const char *data, const struct ln_audit_verify *v, struct ln_
     int rc = ln_audit_public_load(v->public_key ? AT_FDCWD : dir,
                                   v->public_key ? v->public_key : "public.pem", &key, err);
     if (rc == LN_OK) {
-        read_head(&l, dir, key);
+        ln_audit_head_read(dir, key, &l.head_seq, l.head_hash);
         l.known_seen = calloc(v->nknown + 1, sizeof *l.known_seen);
         char(*name)[AUDIT_NAME] = ln_audit_files(dir, &n);
         for (size_t i = 0; i < n && rc == LN_OK && l.known_seen; i++)

@@ -239,6 +239,79 @@ describe("audit/chain", function()
     end
   end)
 
+  it("what was cut off, changed or added at the end stays told when others have written since", function()
+    local data = filled(8)
+    local path = names(data)[1]
+    local text, head = tmp.read(path), tmp.read(data .. "/audit/head")
+    local l = lines(text)
+    local function after(changed, heads)
+      tmp.write(path, changed)
+      tmp.write(data .. "/audit/head", heads or head)
+      for i = 1, 2 do -- the second does not see what the first one saw
+        local a = assert(open(data))
+        assert(append(a, { { action = "show", object = "x/" .. i } }))
+        close(a)
+      end
+      local found, r = check(data)
+      return found, r, tmp.read(path)
+    end
+    local found, _, all = after(table.concat(l, "", 1, 5))
+    assert.equal(1, #found)
+    assert.truthy(found[1][4]:find "entries 6 to 8 are missing", found[1][4])
+    assert.truthy(all:find('"seq":9,[^\n]*"action":"audit.cut","object":"6%-8"'), all)
+    assert.truthy(all:find '"seq":10,[^\n]*"object":"x/1"')
+    -- a changed line at the end is not what a killed writer leaves; nor is one with a hash of its own
+    assert.truthy(#after((text:gsub('adt_in/8"', 'adt_in/9"'))) > 0)
+    local function hashed(body)
+      local p = io.popen("sha256sum " .. tmp.quote(tmp.file(body)))
+      local hex = p:read "*a":match "^%x+"
+      p:close()
+      return ('%s,"hash":"%s"}\n'):format(body, hex)
+    end
+    local last = l[8]:match '^(.*),"hash"'
+    assert.equal(l[8], hashed(last))
+    found, _, all = after(table.concat(l, "", 1, 7) .. hashed((last:gsub("adt_in/8", "adt_in/9"))))
+    assert.truthy(#found > 0)
+    assert.truthy(all:find('"action":"audit.cut","object":"8-8"', 1, true), all)
+    assert.truthy(#after "" > 0)
+    found = after(table.concat(l, "", 1, 5), (" "):rep(1024))
+    assert.truthy(found[1][4]:find "no signed head was there", found[1][4])
+    -- entries that nobody signed are no problem, but told: a writer can be killed before it does
+    found, _, all = after(text .. hashed((last:gsub('"seq":8,"prev":"%x+"',
+      '"seq":9,"prev":"' .. l[8]:match '"hash":"(%x+)"' .. '"'))))
+    assert.same({}, found)
+    assert.truthy(all:find('"action":"audit.unsigned","object":"9-9"', 1, true), all)
+  end)
+
+  it("a writer killed at the beginning of a file: the next one goes on behind the file before", function()
+    local data = filled(12, 1500)
+    local list = names(data)
+    local path = ("%s/audit/%012d.jsonl"):format(data, 13)
+    assert.not_equal(path, list[#list])
+    local head = tmp.read(data .. "/audit/head")
+    for _, torn in ipairs { '{"seq":13,"prev":"', "", "\n" } do
+      tmp.write(path, torn)
+      local a = assert(open(data))
+      assert(append(a, { { action = "show", object = "x/1" } }))
+      close(a)
+      local found, r = check(data)
+      assert.same({}, found, torn)
+      assert.truthy(tonumber(r.last) > 12)
+      os.remove(path)
+      tmp.write(data .. "/audit/head", head)
+    end
+  end)
+
+  it("an entry whose end of line alone is missing is one entry", function()
+    local data = filled(5)
+    local path = names(data)[1]
+    tmp.write(path, (tmp.read(path):gsub("\n$", "")))
+    local a = assert(open(data))
+    assert(append(a, { { action = "show", object = "x/1" } }))
+    close(a)
+    assert.same({}, (check(data)))
+  end)
+
   it("a process killed in the midst of writing loses nothing that was said to be written", function()
     local data = tmp.dir()
     local said = 0
