@@ -96,30 +96,13 @@ local function new_channel(name)
   print(("  lunate %seval -c %s --diff %ssamples/%s.hl7"):format(there, name, sample, name))
 end
 
--- The definitions that are written by hand, with every key that `check` knows and they do not.
-local function definitions()
-  local text = require("lunate.editor.api"):gsub("@VERSION@", sys.version())
-  for class, keys in pairs(require("lunate.channel").known_keys()) do
-    local first, last = text:find("%-%-%-@class [^\n]*lunate%." .. class .. "\n.-\n\n")
-    local block, more = text:sub(first, last - 1), {}
-    for key in pairs(keys) do
-      if not block:find("@field " .. key .. "%?? ") then
-        more[#more + 1] = ("---@field %s? any\n"):format(key)
-      end
-    end
-    table.sort(more)
-    text = text:sub(1, first - 1) .. block .. table.concat(more) .. text:sub(last)
-  end
-  return text
-end
-
 -- Definitions for lua-language-server: written anew each time. .luarc.json is the user's.
 local function new_editor()
   local root = site.path()
   if sys.kind(root) ~= "folder" then fail.fail(1, "there is no site %s", root) end
   local types = require "lunate.editor.types"
   folder(root .. "/.lunate/types")
-  for name, text in pairs { lunate = definitions(),
+  for name, text in pairs { lunate = require("lunate.editor.definitions").text(),
     segments = types.segments(), types = types.types() } do
     local path = ("%s/.lunate/types/%s.lua"):format(root, name)
     local f, err = io.open(path, "w")

@@ -1,5 +1,6 @@
 -- Lunate's globals and classes as LuaCATS text, for lua-language-server (`lunate new editor`).
--- tests/role/editor_spec.lua holds it against what there is.
+-- Names and types; what calls do is put in by lunate.editor.definitions, out of the REPL's texts.
+-- tests/role/editor_spec.lua holds it against what there is, both ways.
 return [==[
 ---@meta _
 -- Written by `lunate new editor` (lunate @VERSION@). Do not edit: it is written anew.
@@ -12,11 +13,9 @@ return [==[
 ---@operator len: integer
 ---@operator concat(any): string
 local Part = {}
----Repetition n of a field.
 ---@param n integer
 ---@return lunate.Part
 function Part:rep(n) end
----The repetitions of a field.
 ---@return fun(): lunate.Part
 function Part:each() end
 ---The bytes as they stand.
@@ -62,7 +61,6 @@ function Part:reverse() end
 ---@field [string] any a path within the segment: seg["5.1"]
 ---@operator len: integer
 local Segment = {}
----The segments of that name that follow this one before the next of its own name.
 ---@param name string
 ---@return fun(): lunate.Segment
 function Segment:each(name) end
@@ -77,22 +75,18 @@ function Segment:raw() end
 ---@field [string] string|any a path: msg["PID-5.1"], msg["OBX[2]-5"]
 ---@operator len: integer
 local Message = {}
----The bytes at a path as they stand, not unescaped.
 ---@param path string
 ---@return string?
 function Message:raw(path) end
 ---@param path string
 ---@param bytes string
 function Message:set_raw(path, bytes) end
----All values of a path with [*]: msg:all "OBX[*]-5".
 ---@param path string
 ---@return string[]
 function Message:all(path) end
----Segments in order, of that name or all.
 ---@param name? string
 ---@return fun(): lunate.Segment
 function Message:each(name) end
----Adds an empty segment, or a copy of one, behind `after` or at the end.
 ---@param name string|lunate.Segment
 ---@param after? lunate.Segment
 ---@return lunate.Segment
@@ -106,7 +100,6 @@ function Message:move(segment, after) end
 function Message:copy() end
 ---@return table<"field"|"component"|"repetition"|"escape"|"subcomponent"|"truncation", string>
 function Message:delimiters() end
----An acknowledgement of this message, in its delimiters and version.
 ---@param o { code: string, text: string?, [string]: any }
 ---@return lunate.Message
 function Message:ack(o) end
@@ -115,12 +108,10 @@ function Message:charset() end
 ---@param name string
 ---@param o? { substitute: string }
 function Message:convert(name, o) end
----The segments in the groups of the message's structure.
 ---@return any
 function Message:groups(...) end
 ---@return table
 function Message:tree(...) end
----What is wrong by the dictionary.
 ---@return table
 function Message:validate(...) end
 
@@ -128,6 +119,9 @@ function Message:validate(...) end
 ---@field null string the explicit null, two quote characters
 ---@field dictionary table segments, fields, types, tables, structures, events
 ---@field time table timestamps with their precision and zone
+---@field batch table files of messages with FHS, BHS, BTS, FTS
+---@field text table formatted text (FT) and its escapes
+---@field profile fun(o: table): table what a site expects of its messages, for validate
 hl7 = {}
 ---@param bytes string
 ---@param o? { charset: any }
@@ -288,17 +282,13 @@ function json.array(t) end
 ---@return any
 function json.number(text) end
 
----Now, as HL7 writes it, or in a form of strftime ("!" before it: UTC).
 ---@param format? string
 ---@return string
 function now(format) end
----A value of the environment.
 ---@param name string
 ---@param default? any
 ---@return any
 function env(name, default) end
----A secret: the text of secrets/NAME in the site, or of the file of that name that systemd gives
----the service. The name is written out; a channel is handed what its text names.
 ---@param name string
 ---@return string
 function secret(name) end

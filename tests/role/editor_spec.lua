@@ -107,6 +107,78 @@ describe("editor support", function()
     assert(loadstring(text))
   end)
 
+  -- What `find` gives of each name of the definitions must be there in a script.
+  it("definitions have nothing that a script does not have", function()
+    assert.equal(0, (s:run("new", "editor")))
+    local text = s:read ".lunate/types/lunate.lua"
+    local lines, n = { "local msg = hl7.parse(arg[1])", "local there = {" }, 0
+    local objects = { Message = "msg", Segment = "msg.PID", Part = "msg.PID[5]", Channel = false, Result = false,
+      lunate = false }
+    for owner, name in text:gmatch "\nfunction (%w+)[.:]([%w_]+)%(" do
+      local object = objects[owner]
+      if object == nil then object = owner end
+      if object then
+        n = n + 1
+        lines[#lines + 1] = ("['%s.%s'] = %s.%s,"):format(owner, name, object, name)
+      end
+    end
+    assert.is_true(n > 50)
+    for name in text:match "@class lunate.hl7\n(.-)\nhl7 = ":gmatch "@field ([%w_]+)" do
+      lines[#lines + 1] = ("['hl7.%s'] = hl7.%s,"):format(name, name)
+    end
+    lines[#lines + 1] = "now = now, env = env, secret = secret, lookup = lookup, channel = channel }"
+    local listed = {}
+    for name in table.concat(lines, "\n"):gmatch "%['([%w_.]+)'%]" do listed[#listed + 1] = ("%q"):format(name) end
+    lines[#lines + 1] = "for _, name in ipairs { " .. table.concat(listed, ", ") .. " } do"
+    lines[#lines + 1] = "  if there[name] == nil then print(name) end\nend"
+    local file = s:write("there.lua", table.concat(lines, "\n"))
+    local status, out, err = s:run("lua", file, "MSH|^~\\&|A|B|C|D|2026||ADT^A01|1|P|2.5.1\rPID|1||9||A^B\r")
+    assert.same({ 0, "", "" }, { status, out, err })
+    -- what specs have
+    local body = { "describe('definitions', function() it('are there', function()",
+      "local c = lunate.channel 'adt_in' local r = c:run(lunate.sample 'adt_in') local g = _G" }
+    for owner, name in text:gmatch "\nfunction (%w+)[.:]([%w_]+)%(" do
+      local object = ({ Channel = "c", Result = "r", lunate = "lunate" })[owner]
+      if object then body[#body + 1] = ("assert.is_function(%s.%s, %q)"):format(object, name, name) end
+    end
+    for name in text:match "specs %(`lunate test`%).*$":gmatch "\nfunction ([%w_]+)%(" do
+      body[#body + 1] = ("assert.truthy(%s, %q)"):format(name, name)
+    end
+    body[#body + 1] = "end) end)"
+    s:write("spec/definitions_spec.lua", table.concat(body, "\n"))
+    status, out = s:run("test", "definitions")
+    assert.equal(0, status, out)
+    assert.is_true(#body > 14)
+  end)
+
+  it("definitions name no key that check does not know, and say what each call does", function()
+    assert.equal(0, (s:run("new", "editor")))
+    local text = s:read ".lunate/types/lunate.lua"
+    local function keys(class) return text:match("@class [^\n]*lunate%." .. class .. "\n(.-)\n\n") end
+    local options = {}
+    for class, form in pairs { ListenOptions = "source = mllp.listen { port = 6661, %s = 1 }",
+      SendOptions = "source = mllp.listen { port = 6661 }, " ..
+        "destinations = { d = mllp.send { host = 'h', port = 1, %s = 1 } }",
+      ChannelOptions = "%s = 1", RetryOptions = "source = mllp.listen { port = 6661 }, " ..
+        "destinations = { d = mllp.send { host = 'h', port = 1, retry = { %s = 1 } } }" } do
+      for name in keys(class):gmatch "@field ([%w_]+)" do options[#options + 1] = { class, name, form:format(name) } end
+    end
+    assert.is_true(#options > 30)
+    for i, o in ipairs(options) do
+      s:write(("channels/k%d.lua"):format(i), "return channel { " .. o[3] .. " }")
+    end
+    local _, _, err = s:run "check" -- a wrong value is another mistake than a key that is unknown
+    for line in err:gmatch "[^\n]+" do
+      local n = line:match "channels/k(%d+).lua:"
+      local o = options[tonumber(n or 0)]
+      if o then assert.is_nil(line:find("unknown key '" .. o[2] .. "'", 1, true), o[1] .. ": " .. line) end
+    end
+    for _, text_of in ipairs { "without unescaping; PID-3 is the", "up to the next of its own name",
+      "as strftime has", "Environment of the engine" } do
+      assert.truthy(text:gsub("\n%-%-%-", " "):find(text_of, 1, true), text_of)
+    end
+  end)
+
   it("the problem matcher and the errorformat fit what check prints", function()
     local tasks = json.decode(tmp.read "contrib/editors/vscode/settings/tasks.json")
     local pattern = tasks.tasks[1].problemMatcher.pattern.regexp
