@@ -231,7 +231,15 @@ local function channel_keys(defaults)
     jit = { check = schema.flag, default = "false" },
     limits = { keys = M.limit_keys(d) },
     retention = { keys = M.retention_keys(d) },
+    archive = { check = M.archive, default = d("archive", "") },
   }
+end
+
+--- A folder, or false: none.
+function M.archive(v)
+  if v == false then return "" end
+  local text, err = schema.text(v)
+  return text, err and "must be a folder, or false"
 end
 
 function M.limit_keys(d)

@@ -16,6 +16,7 @@ local keys = {
   } },
   limits = { keys = channel.limit_keys(default) },
   retention = { keys = channel.retention_keys(default) },
+  archive = { check = channel.archive, default = "" },
 }
 
 -- "HOST:PORT" or "[v6]:PORT".

@@ -93,6 +93,11 @@ static int set_dests(struct ln_channel *c)
 
 static void set_retention(struct ln_channel *c)
 {
+    c->hub->archive_stale = true;
+    if (!c->conf->archive != !c->archiving) { /* a step forward comes from the archiver */
+        c->archiving = c->conf->archive != NULL;
+        ln_store_archived(c->hub->store, c->id, c->archiving ? 0 : UINT64_MAX);
+    }
     ln_store_retain(c->hub->store, c->id, (uint64_t)(c->conf->retain_days * 86400),
                     c->conf->retain_mb << 20);
 }

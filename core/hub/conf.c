@@ -38,6 +38,7 @@ struct ln_conf *ln_conf_new(void)
 
 static void channel_fini(struct ln_conf_channel *ch)
 {
+    free(ch->archive);
     free(ch->script);
     free(ch->error);
     for (unsigned i = 0; i < ch->nallow; i++)
@@ -336,6 +337,11 @@ static bool set_channel(struct ln_conf_channel *ch, const char *key, struct ln_s
         return set_unsigned(&ch->memory_mb, v, 1e6);
     if (strcmp(key, "limits.attempts") == 0)
         return set_unsigned(&ch->attempts, v, 1000);
+    if (strcmp(key, "archive") == 0) {
+        free(ch->archive);
+        ch->archive = v.len ? dup_span(v) : NULL;
+        return v.len == 0 || ch->archive;
+    }
     if (strcmp(key, "retention.days") == 0)
         return v.len == 0 || set_number(&ch->retain_days, v, 0, 1e6);
     if (strcmp(key, "retention.mb") == 0) {

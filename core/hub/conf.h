@@ -59,6 +59,7 @@ struct ln_conf_channel {
     unsigned memory_mb, attempts;
     double retain_days;
     uint64_t retain_mb;
+    char *archive; /* folder for what is trimmed; NULL: none */
     unsigned ndest;
     struct ln_conf_dest *dest; /* in order of names, as the worker has them */
     unsigned nfile;

@@ -242,6 +242,7 @@ void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, stru
         }
     }
     ln_channel_apply(h, conf, only, report);
+    h->archive_stale = true;
     struct ln_err err = {0};
     if (!only && ln_admin_apply(h, conf, &err) != LN_OK) {
         ln_log(LN_ERROR, "hub", "admin_not_moved", "why=\"%s\"", err.text);
@@ -344,6 +345,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     (void)what;
     struct timeval tv = {0, (h->draining ? DRAIN_TICK_MS : TICK_MS) * 1000};
     ln_source_tick(h, now);
+    if (h->archive_stale && h->ready) {
+        h->archive_stale = false;
+        ln_archiver_apply(h);
+    }
     if (h->ready && ln_channel_listen_again(h, now) == 0)
         announce(h);
     if (h->watchdog_us && now - h->watchdog_last_us >= h->watchdog_us) {
@@ -414,6 +419,7 @@ static void shut_down(struct ln_hub *h)
     bool own = h->control != NULL; /* another engine's folder, otherwise */
     ln_admin_close(h);
     ln_alerter_stop(h);
+    ln_archiver_stop(h);
     ln_control_close(h);
     ln_watch_set(h, false);
     ln_specs_stop(h);

@@ -319,6 +319,7 @@ struct ln_channel {
     struct ln_dest **by_index; /* destinations as the worker numbers them */
     uint8_t mode; /* enum ln_mode: what the operator wants */
     bool removed; /* no longer in the site */
+    bool archiving; /* its messages go to an archive before they are trimmed */
     char error[400]; /* why it does not run, or what went wrong at the last reload */
     bool failed; /* has no usable configuration */
     enum ln_halt { LN_HALT_NONE, LN_HALT_STOP, LN_HALT_DRAIN } halt; /* on its way to stopped */
@@ -438,6 +439,15 @@ void ln_alerter_stop(struct ln_hub *h);
 void ln_alerter_status(const struct ln_hub *h, struct ln_buf *json);
 void ln_alerter_numbers(const struct ln_hub *h, struct ln_alerter_numbers *out);
 
+/* ---- archiver.c
+ * ---------------------------------------------------------------------------------------- */
+
+/* Starts, changes or ends the archiver as the channels want it. */
+void ln_archiver_apply(struct ln_hub *h);
+void ln_archiver_stop(struct ln_hub *h);
+/* A JSON object, or null when no channel is archived. */
+void ln_archiver_status(const struct ln_hub *h, struct ln_buf *json);
+
 /* ---- hub.c
  * ---------------------------------------------------------------------------------------- */
 
@@ -454,6 +464,8 @@ struct ln_hub {
     struct ln_listener *control; /* NULL: not ours (yet) */
     struct ln_admin *admin; /* NULL: none */
     struct ln_alerter *alerter; /* NULL: none */
+    struct ln_archiver *archiver; /* NULL: none */
+    bool archive_stale; /* what the archiver is to do may have changed */
     struct ln_spread commit_us, commit_size;
     uint64_t commits_seen, commit_us_seen, operations_seen;
     struct ln_specs *specs; /* running, before a reload */

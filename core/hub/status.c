@@ -181,6 +181,8 @@ void ln_status_json(struct ln_hub *h, struct ln_buf *b)
     num(b, "commit_us_mean", st.commits ? st.commit_us_total / st.commits : 0);
     num(b, "commit_us_max", st.commit_us_max);
     str(b, "failure", st.failing || st.full ? st.failure : "");
+    ln_json_key(b, "archive");
+    ln_archiver_status(h, b);
     ln_json_close(b, '}');
     ln_json_key(b, "alerts");
     ln_alerter_status(h, b);

@@ -17,7 +17,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-7" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-8" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -85,6 +85,12 @@ enum ln_proto {
     LN_P_ALERTS_ASK, /* u64 id, u32 n, n x bytes: words of `lunate alerts` */
     LN_P_ALERTS_ANSWER, /* u64 id, u8 exit status, bytes text as in REPLY */
 
+    /* hub <-> archiver: HELLO; START as for the alerter, SITE (channel name, "FOLDER\nDAYS\nMB",
+       again when it changes); then from the archiver */
+    LN_P_ARCHIVED, /* bytes channel, u64 seq: all before it is in its files */
+    LN_P_ARCHIVE_STATE, /* bytes why nothing can be archived (or ""), u64 messages, u64 bytes:
+                           written since it started */
+
     /* repl <-> line editor (core/repl) */
     LN_P_READ, /* repl -> editor: bytes prompt, bytes text to begin with */
     LN_P_LINE, /* editor -> repl: u8 enum ln_line, bytes text */
@@ -119,6 +125,7 @@ enum ln_line {
  *   limits.memory_mb         8 to 16384 [128]
  *   limits.attempts          1 to 1000 [3]
  *   retention.days, .mb      0 = no limit [0]; days may have a fraction
+ *   archive                  folder, relative to the site or absolute; empty: none [empty]
  *   source.kind              mllp|channel
  *    mllp: source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none [0],
  *          .max_message bytes [52428800], .max_connections [1000],

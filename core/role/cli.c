@@ -24,6 +24,7 @@ static const struct {
     {"lunate.audit_core", ln_cli_audit_open},
     {"lunate.store", ln_cli_store_open},
     {"lunate.alerter", ln_alerter_open},
+    {"lunate.archive_core", ln_cli_archive_open},
 };
 
 static void preload(lua_State *L)

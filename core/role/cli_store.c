@@ -117,6 +117,7 @@ static int reader_channels(lua_State *L)
         set_num(L, "first_seq", (double)c.first_seq);
         set_num(L, "next_seq", (double)c.next_seq);
         set_num(L, "cursor", (double)c.cursor);
+        set_num(L, "bytes", (double)c.bytes);
         lua_newtable(L);
         for (unsigned i = 0; i < c.ndest; i++) {
             push_dest(L, &c.dest[i]);

@@ -290,6 +290,8 @@ static const struct {
     {"TRACE", LN_P_TRACE},
     {"WARNING", LN_P_WARNING},
     {"ALERTS", LN_P_ALERTS},
+    {"ARCHIVED", LN_P_ARCHIVED},
+    {"ARCHIVE_STATE", LN_P_ARCHIVE_STATE},
     {"ALERTS_ASK", LN_P_ALERTS_ASK},
     {"ALERTS_ANSWER", LN_P_ALERTS_ANSWER},
 };

@@ -20,6 +20,7 @@ static const struct {
     {"lua", ln_role_lua, true},
     {"repl-child", ln_role_repl, false},
     {"alerter", ln_role_alerter, false},
+    {"archiver", ln_role_archiver, false},
     {"alert-send", ln_role_alert_send, false},
 };
 

@@ -26,6 +26,7 @@ enum ln_op_kind {
     LN_OP_MODE, /* n = mode */
     LN_OP_HELD, /* n = held */
     LN_OP_RETAIN, /* data: two u64 */
+    LN_OP_ARCHIVED, /* data: u64 */
     LN_OP_MOVE, /* data: struct ln_move */
     LN_OP_VERSION, /* data: record (data_len), then packed files (version.c) */
     LN_OP_PIN, /* data: record */

@@ -508,6 +508,13 @@ static int set(struct ln_committer *c, struct ln_op *op)
         n->s.mode = (uint8_t)op->n;
     } else if (op->kind == LN_OP_HELD) {
         n->dest[op->dest - 1].held = op->n != 0;
+    } else if (op->kind == LN_OP_ARCHIVED) {
+        uint64_t below;
+        memcpy(&below, op->data, sizeof below);
+        n->archive = below != UINT64_MAX;
+        n->archived = below;
+        n->look_at_us = 0;
+        c->trim_at_us = 0;
     } else {
         uint64_t limits[2];
         memcpy(limits, op->data, sizeof limits);
@@ -522,10 +529,19 @@ static int set(struct ln_committer *c, struct ln_op *op)
 int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
 {
     static int (*const verbs[])(struct ln_committer *, struct ln_op *) = {
-        [LN_OP_CHANNEL] = name_chan,  [LN_OP_DEST] = name_dest,  [LN_OP_APPEND] = append,
-        [LN_OP_RESULT] = result,      [LN_OP_OUTCOME] = outcome, [LN_OP_EVENT] = event,
-        [LN_OP_UNPARK] = unpark,      [LN_OP_MODE] = set,        [LN_OP_HELD] = set,
-        [LN_OP_RETAIN] = set,         [LN_OP_MOVE] = move_back,  [LN_OP_VERSION] = ln_version_put,
+        [LN_OP_CHANNEL] = name_chan,
+        [LN_OP_DEST] = name_dest,
+        [LN_OP_APPEND] = append,
+        [LN_OP_RESULT] = result,
+        [LN_OP_OUTCOME] = outcome,
+        [LN_OP_EVENT] = event,
+        [LN_OP_UNPARK] = unpark,
+        [LN_OP_MODE] = set,
+        [LN_OP_HELD] = set,
+        [LN_OP_RETAIN] = set,
+        [LN_OP_ARCHIVED] = set,
+        [LN_OP_MOVE] = move_back,
+        [LN_OP_VERSION] = ln_version_put,
         [LN_OP_PIN] = ln_version_pin,
     };
     int rc = 0;

@@ -18,6 +18,8 @@ struct ln_numbers {
 
     /* Committer only, not stored. */
     uint64_t max_age_s, max_bytes; /* retention; 0 = no limit */
+    bool archive; /* nothing at or behind `archived` is trimmed */
+    uint64_t archived;
     uint64_t trim_from; /* trimming goes on here */
     int64_t look_at_us; /* wall time of the next look for what is too old */
     bool dirty, unpublished;

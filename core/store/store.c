@@ -437,6 +437,16 @@ void ln_store_retain(struct ln_store *s, uint32_t chan, uint64_t max_age_s, uint
     ln_batch_push(s, op);
 }
 
+void ln_store_archived(struct ln_store *s, uint32_t chan, uint64_t below)
+{
+    struct ln_op *op = channel_of(s, chan) ? ln_batch_op(s, LN_OP_ARCHIVED, sizeof below) : NULL;
+    if (!op)
+        return;
+    memcpy(op->data, &below, sizeof below);
+    address(op, chan, 0, NULL, NULL);
+    ln_batch_push(s, op);
+}
+
 /* ---- numbers ------------------------------------------------------------------------------- */
 
 int ln_store_channel_state(struct ln_store *s, uint32_t chan, struct ln_channel_state *out)

@@ -229,6 +229,9 @@ int ln_store_set_held(struct ln_store *s, uint32_t chan, uint16_t dest, bool hel
  * in the background in small bites. 0 = no limit. Never trims what is not done, nor parked ones
  * younger than max_age_s. */
 void ln_store_retain(struct ln_store *s, uint32_t chan, uint64_t max_age_s, uint64_t max_bytes);
+/* Of a channel whose messages go to an archive first: nothing at or behind `below` is trimmed.
+ * Called before ln_store_retain with 0, then with each step forward; UINT64_MAX: no archive. */
+void ln_store_archived(struct ln_store *s, uint32_t chan, uint64_t below);
 
 /* Bytes queued and not yet committed: the hub stops reading sockets over a limit. */
 uint64_t ln_store_backlog(const struct ln_store *s);

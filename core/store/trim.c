@@ -12,10 +12,10 @@ struct range {
     uint64_t from, to; /* [from, to) */
 };
 
-/* First message that something still has to be done with. */
+/* First message that something still has to be done with, or that is not archived yet. */
 static uint64_t done_below(const struct ln_numbers *n)
 {
-    uint64_t low = n->s.cursor;
+    uint64_t low = n->archive && n->archived < n->s.cursor ? n->archived : n->s.cursor;
     for (unsigned i = 0; i < n->s.ndest; i++)
         if (n->dest[i].queued && n->dest[i].cursor.seq < low)
             low = n->dest[i].cursor.seq;

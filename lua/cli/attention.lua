@@ -167,6 +167,11 @@ function M.look(doc)
       tests and "lunate test" .. (spec and " " .. spec or "") or "lunate check")
   end
   look_at_alerts(note, doc.alerts)
+  local archive = doc.store and doc.store.archive
+  if type(archive) == "table" and because(archive.failure) ~= "" then
+    note(2, "nothing is trimmed, since it cannot be archived" .. because(archive.failure),
+      "the store grows until that is mended")
+  end
   for _, c in ipairs(doc.channels) do
     look_at_channel(note, doc, c)
     c.level = math.max(c.level, look_at_tls(note, doc, c.name, c.tls))

@@ -26,6 +26,11 @@ function M.open()
   end
   local reader, err = store.open(data)
   if not reader then fail.fail(1, "%s", err) end
+  return M.of(reader)
+end
+
+--- The same over a store that is open.
+function M.of(reader)
   local h = setmetatable({ reader = reader, by_name = {}, by_id = {}, list = {} }, History)
   h:refresh()
   return h

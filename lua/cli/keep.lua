@@ -12,6 +12,7 @@ local M = {}
 
 function M.define(parser, verb)
   if verb == "verify" then
+    parser:flag("--archive", "the archive of what was trimmed, instead of the store")
     parser:argument("folder", "a backup's folder; the site's own store when left out"):args "?"
   elseif verb == "backup" then
     parser:argument("folder", "where the copy goes: made when it is not there, else empty")
@@ -76,6 +77,7 @@ local function tell(folder, v)
 end
 
 local function verify(args)
+  if args.archive then return require("lunate.cli.archived").verify(args.json) end
   local folder = args.folder or own()
   local bar
   local v, err = store.verify(folder, function(done, of)

@@ -13,6 +13,9 @@ local M = {}
 function M.define(parser, verb)
   parser:argument("channel", "only this channel"):args "?"
   search.define(parser)
+  if verb == "messages" then
+    parser:flag("--archive", "in the archive of what was trimmed, instead of the store")
+  end
   if verb == "tail" then
     parser:flag("-f --follow", "go on with what comes, until Ctrl-C")
   end
@@ -93,7 +96,7 @@ end
 
 function M.run(args, verb)
   search.check(args)
-  local h = history.open()
+  local h = not args.archive and history.open()
   local print_one = args.json and function(...) print(json.encode(M.json(...))) end or row
   local shown = audit.list { action = verb, object = args.channel, query = audit.query(args),
     reason = args.reason }
@@ -101,7 +104,12 @@ function M.run(args, verb)
     shown:add(c.name, receipt.seq, function() print_one(c, receipt, state, result) end)
   end
   if verb == "tail" then return tail(h, args, show, shown) end
-  local n, stopped = search.search(h, args, show)
+  local n, stopped
+  if args.archive then
+    n = require("lunate.cli.archived").messages(args, shown)
+  else
+    n, stopped = search.search(h, args, show)
+  end
   shown:flush()
   if n == 0 and not args.json and not stopped then io.stderr:write "no message found\n" end
   return stopped and 1 or 0

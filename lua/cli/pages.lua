@@ -133,7 +133,8 @@ return {
       "lunate messages --since 2h --limit 100", "lunate messages --patient 100001",
       "lunate messages --control-id MSG0001 --json",
       "lunate messages results --type ORU^R01 --where 'OBX-3.1 = 718-7' --since 3d",
-      "lunate messages --text 'MAIDEN NAME' --since 1d" },
+      "lunate messages --text 'MAIDEN NAME' --since 1d",
+      "lunate messages --archive --control-id 4711" },
     about = "Newest first. Reads the store, whether the engine runs or not. Parked ones say\n" ..
       "why. Control id and patient are looked up; --where and --text read every message\n" ..
       "back to --since (Ctrl-C ends that). A path without numbers means any segment and\n" ..

@@ -15,6 +15,7 @@ function M.define(parser)
   parser:argument("message", "CHANNEL/SEQ")
   parser:flag("--json", "one JSON document")
   parser:flag("--full", "long fields whole, also on a terminal")
+  parser:flag("--archive", "a message that was trimmed, out of the archive: its JSON document")
   parser:flag("--raw", "the message's bytes as received, nothing else")
   parser:flag("--script", "the script that handled it, byte for byte")
   parser:option("--file", "with --script: another file of that version")
@@ -135,7 +136,7 @@ local function output_json(item, receipt)
     "reply", reply, "raw", raw, "raw_base64", raw64)
 end
 
-local function document(h, c, receipt, state, result)
+function M.document(h, c, receipt, state, result)
   local events, items = {}, {}
   for i, d in ipairs(decisions(h, c, receipt, result)) do
     events[i] = json.object("time", time.iso(d.us), "what", d.what, "destination", d.destination,
@@ -224,8 +225,37 @@ local function print_text(h, c, receipt, state, result)
   end
 end
 
+-- Out of the archive: the document as it was written, or the bytes as received.
+local function show_archived(args, name, seq)
+  local list = require("lunate.cli.archived").find(name, seq)
+  audit.put { action = "show", object = args.message, reason = args.reason,
+    outcome = list[1] and "ok" or "failed", text = not list[1] and "no such message" or nil }
+  if not list[1] then fail.fail(1, "there is no message %s in the archive", args.message) end
+  for _, found in ipairs(list) do
+    local doc = found.doc
+    if args.raw then
+      io.write(doc.raw_base64 and require("lunate.archive_core").bytes(doc.raw_base64) or doc.raw)
+      return 0
+    elseif args.json then
+      print(found.text)
+    else
+      print(("%s  %s  control id %s, %s, %s"):format(args.message, term.printable(doc.type),
+        term.printable(doc.control_id), doc.time, doc.state))
+      print "\nmessage"
+      print_segments(doc.raw)
+      print "\nwhat happened"
+      for _, d in ipairs(doc.decisions) do
+        print(("  %s  %s%s"):format(d.time, d.destination and d.destination .. ": " or "",
+          term.printable(d.text)))
+      end
+    end
+  end
+  return 0
+end
+
 function M.run(args)
   local name, seq = site.split_message(args.message)
+  if args.archive then return show_archived(args, name, seq) end
   local h = history.open()
   local c = h:channel(name)
   local receipt = h.reader:receipt(c.id, seq, 0, true)
@@ -248,7 +278,7 @@ function M.run(args)
   cut_fields = require("lunate.sys").isatty(1) and not args.full
   local state, result = h:state(c, seq)
   if args.json then
-    print(json.encode(document(h, c, receipt, state, result)))
+    print(json.encode(M.document(h, c, receipt, state, result)))
   else
     print_text(h, c, receipt, state, result)
   end

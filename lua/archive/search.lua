@@ -1,0 +1,107 @@
+-- Looks into archive files: for `messages --archive`, `show --archive`, `verify --archive`. Blocks
+-- say in their headers what they may have; only those are read.
+local file = require "lunate.archive.file"
+local decode = require("json").decode
+local time = require "lunate.cli.time"
+local where = require "lunate.cli.where"
+
+local M = {}
+
+local function fits_block(args, b)
+  if args.since_us and b.last_us < args.since_us then return false end
+  if args.until_us and b.first_us > args.until_us then return false end
+  if args.seq and (args.seq < b.from or args.seq > b.to) then return false end
+  if args.control_id and not file.may_have(b, args.control_id) then return false end
+  return not args.patient or file.may_have(b, args.patient)
+end
+
+local function is_type(args, doc)
+  return not args.type or doc.type == args.type or doc.type:match "^[^%^]*" == args.type
+end
+
+local function is_state(args, doc)
+  return not args.state or doc.state == args.state or args.state == "done" and doc.state == "sent"
+end
+
+local function fits(args, doc)
+  local us = time.parse(doc.time)
+  if args.seq and doc.seq ~= args.seq then return false end
+  if args.control_id and doc.control_id ~= args.control_id then return false end
+  if args.since_us and us < args.since_us or args.until_us and us > args.until_us then
+    return false
+  end
+  if not is_type(args, doc) or not is_state(args, doc) then return false end
+  local known = not args.patient
+  for _, id in ipairs(doc.patient_ids) do known = known or id == args.patient end
+  if not known then return false end
+  if args.text and not doc.raw:lower():find(args.text, 1, true) then return false end
+  return where.hold(args.conditions or {}, doc.raw)
+end
+
+-- Newest first; false: the search is to end.
+local function search_file(path, args, found, trouble)
+  local blocks, next_block = {}, file.blocks(path)
+  while true do
+    local b, why, at = next_block()
+    if not b then
+      if why == "damaged" then trouble(path, ("damaged at byte %.0f"):format(at)) end
+      break
+    end
+    if fits_block(args, b) then blocks[#blocks + 1] = b end
+  end
+  for i = #blocks, 1, -1 do
+    local docs, why = file.documents(path, blocks[i])
+    if not docs then trouble(path, why) end
+    for k = #(docs or {}), 1, -1 do
+      local doc = decode(docs[k])
+      if fits(args, doc) and found(doc, docs[k]) == false then return false end
+    end
+  end
+end
+
+--- Calls found(document, its JSON text) for all messages that the filters want, newest files first;
+-- false ends it. archives: { { channel, folder } }; trouble(path, why): what cannot be read.
+function M.search(archives, args, found, trouble)
+  for _, a in ipairs(archives) do
+    local files = file.files(a.folder, a.channel)
+    for i = #files, 1, -1 do
+      if search_file(files[i], args, found, trouble) == false then return end
+    end
+  end
+end
+
+-- One file: its blocks and documents.
+local function verify_file(path, out, last, problem)
+  local next_block = file.blocks(path)
+  while true do
+    local b, why, at = next_block()
+    if not b then
+      if why ~= "end" then problem(path, ("%s at byte %.0f"):format(why, at)) end
+      return last
+    end
+    local docs, err = file.documents(path, b)
+    if not docs then problem(path, ("block at byte %.0f: %s"):format(b.at, err)) end
+    if b.from <= last then out.again = out.again + 1 end
+    last = b.to
+    out.messages, out.bytes = out.messages + b.n, out.bytes + b.bytes
+  end
+end
+
+--- Looks at every block and document: files, messages, bytes, problems { { path, what } }; again:
+-- blocks whose numbers were there before (the store was restored in between).
+function M.verify(archives)
+  local out = { files = 0, messages = 0, bytes = 0, again = 0, problems = {} }
+  local function problem(path, what)
+    out.problems[#out.problems + 1] = { path = path, what = what }
+  end
+  for _, a in ipairs(archives) do
+    local last = -1
+    for _, path in ipairs(file.files(a.folder, a.channel)) do
+      out.files = out.files + 1
+      last = verify_file(path, out, last, problem)
+    end
+  end
+  return out
+end
+
+return M
