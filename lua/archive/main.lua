@@ -175,7 +175,9 @@ local function turn()
   local ok, why = pcall(look)
   A.failure = tostring(why)
   if not ok then A.history = nil end
-  if A.failure ~= before or A.messages > written or sys.now() - A.reported >= REPORT then report() end
+  if A.failure ~= before or A.messages > written or sys.now() - A.reported >= REPORT then
+    report()
+  end
   local till = sys.now() + (A.failure ~= "" and 5 or EVERY)
   while true do
     local kind, payload = A.hub:receive(math.max(0.01, till - sys.now()))
