@@ -314,6 +314,7 @@ local function read_site_file(core, fail)
   if #errors > 0 then
     settings = core.evaluate("site", "lunate.lua", { ["lunate.lua"] = "" }, {})
   end
+  require "lunate.access_ids"(core, settings)
   core.emit_site(settings)
   check_alert_files(core, by_key(settings), text)
   return by_key(settings)

@@ -2,6 +2,7 @@
 local schema = require "lunate.schema"
 local channel = require "lunate.channel"
 local check_alerts = require "lunate.alerts.config"
+local access = require "lunate.access"
 
 local function default(_, text) return text end
 
@@ -9,6 +10,7 @@ local keys = {
   data = { check = schema.text, default = "data" },
   admin = {},
   alerts = {},
+  access = {},
   reload_tests = { check = schema.flag, default = "false" },
   watch = { check = schema.flag, default = "false" },
   log = { keys = {
@@ -67,6 +69,7 @@ return function(value, path, text)
     schema.check(ctx, keys, value or {}, {}, "lunate.lua", "")
     check_admin(ctx, (value or {}).admin)
     check_alerts(ctx, (value or {}).alerts, text)
+    access(ctx, (value or {}).access)
   end
   return ctx.settings, ctx.errors
 end

@@ -1,14 +1,27 @@
 /* The admin address: metrics and health over HTTP. Reads only; nothing here has message content. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "hub/gate.h"
 #include "hub/hub.h"
 #include "net/address.h"
 #include "net/http.h"
 
+typedef void page_fn(struct ln_hub *h, struct ln_http_conn *k);
+
+/* A request whose token is being checked. */
+struct asking {
+    LIST_ENTRY(asking) link;
+    struct ln_hub *hub;
+    struct ln_http_conn *conn; /* NULL: gone */
+    page_fn *page;
+};
+
 struct ln_admin {
     struct ln_http *http;
+    LIST_HEAD(, asking) asking;
     struct ln_hub *hub;
     struct ln_conf_admin conf; /* allow is ours */
     uint64_t denied;
@@ -146,6 +159,66 @@ static void front(struct ln_hub *h, struct ln_http_conn *k)
     ln_http_reply(k, 200, "text/plain; charset=utf-8", NULL, ln_span_str(text));
 }
 
+/* ---- tokens ---- */
+
+static void unauthorized(struct ln_http_conn *k, const char *why)
+{
+    char text[300];
+    int n = snprintf(text, sizeof text, "%.250s (Authorization: Bearer TOKEN; lunate token new)\n",
+                     why);
+    ln_http_reply(k, 401, "text/plain; charset=utf-8", "WWW-Authenticate: Bearer\r\n",
+                  ln_span(text, (size_t)n));
+}
+
+static void on_token(void *arg, enum ln_role role, const char *why)
+{
+    struct asking *a = arg;
+    struct ln_http_conn *k = a->conn;
+    if (k) {
+        LIST_REMOVE(a, link);
+        if (role >= LN_ROLE_OBSERVER)
+            a->page(a->hub, k);
+        else
+            unauthorized(k, why);
+    }
+    free(a);
+}
+
+static void gone(void *owner, struct ln_http_conn *k)
+{
+    struct ln_admin *admin = owner;
+    struct asking *a;
+    LIST_FOREACH (a, &admin->asking, link)
+        if (a->conn == k) {
+            LIST_REMOVE(a, link);
+            a->conn = NULL;
+            return;
+        }
+}
+
+static void ask_token(struct ln_admin *admin, struct ln_http_conn *k, const char *peer,
+                      page_fn *page)
+{
+    static const char bearer[] = "Bearer ";
+    enum { LEN = sizeof bearer - 1 };
+    struct ln_span auth = ln_http_header(k, "authorization");
+    char token[128];
+    if (!auth.ptr || auth.len <= LEN || auth.len - LEN >= sizeof token ||
+        strncasecmp(auth.ptr, bearer, LEN) != 0) {
+        unauthorized(k, "a token is needed");
+        return;
+    }
+    struct asking *a = calloc(1, sizeof *a);
+    if (!a) {
+        ln_http_reply(k, 503, "text/plain", NULL, ln_span_str("out of memory\n"));
+        return;
+    }
+    snprintf(token, sizeof token, "%.*s", (int)(auth.len - LEN), auth.ptr + LEN);
+    *a = (struct asking){.hub = admin->hub, .conn = k, .page = page};
+    LIST_INSERT_HEAD(&admin->asking, a, link);
+    ln_gate_token(admin->hub, token, peer, on_token, a);
+}
+
 static void request(void *owner, struct ln_http_conn *k, const struct ln_http_request *r)
 {
     static const struct {
@@ -155,14 +228,17 @@ static void request(void *owner, struct ln_http_conn *k, const struct ln_http_re
     struct ln_admin *a = owner;
     for (size_t i = 0; i < sizeof pages / sizeof pages[0]; i++)
         if (ln_span_is(r->path, pages[i].path)) {
-            pages[i].page(a->hub, k);
+            if (a->hub->access.http_token && pages[i].page != healthz)
+                ask_token(a, k, r->peer, pages[i].page);
+            else
+                pages[i].page(a->hub, k);
             return;
         }
     ln_http_reply(k, 404, "text/plain; charset=utf-8", NULL,
                   ln_span_str("no such page: there are /metrics, /healthz and /readyz\n"));
 }
 
-static const struct ln_http_ops ops = {.admit = admit, .request = request};
+static const struct ln_http_ops ops = {.admit = admit, .request = request, .gone = gone};
 
 /* ---- opening ---- */
 

@@ -84,6 +84,7 @@ void ln_conf_free(struct ln_conf *c)
     ln_blob_unref(c->settings);
     free(c->log_level);
     ln_conf_admin_fini(&c->admin);
+    ln_access_fini(&c->access);
     free(c->error);
     free(c);
 }
@@ -392,6 +393,32 @@ static bool set_admin(struct ln_conf_admin *a, struct ln_span key, struct ln_spa
     return !ln_span_is(key, "admin.allow") || set_list(&a->allow, &a->nallow, v);
 }
 
+static bool set_access(struct ln_access *a, struct ln_span key, struct ln_span v)
+{
+    if (ln_span_is(key, "access.grants")) {
+        while (v.len > 0) {
+            const char *nl = memchr(v.ptr, '\n', v.len);
+            size_t len = nl ? (size_t)(nl - v.ptr) : v.len;
+            if (len && ln_access_add(a, ln_span(v.ptr, len)) != LN_OK)
+                return false;
+            len += nl != NULL;
+            v = ln_span(v.ptr + len, v.len - len);
+        }
+        return true;
+    }
+    if (ln_span_is(key, "access.glass_role"))
+        return (a->glass_role = ln_role_of(v)) != LN_ROLE_NONE;
+    if (ln_span_is(key, "access.glass_minutes"))
+        return set_unsigned(&a->glass_minutes, v, 1440);
+    if (ln_span_is(key, "access.http_token"))
+        return a->http_token = ln_span_is(v, "true"), true;
+    if (ln_span_is(key, "access.socket")) {
+        free(a->socket);
+        a->socket = v.len ? dup_span(v) : NULL;
+    }
+    return true;
+}
+
 static int take_site(struct ln_conf *c, struct ln_wire_in *in)
 {
     ln_blob_unref(c->settings);
@@ -399,6 +426,8 @@ static int take_site(struct ln_conf *c, struct ln_wire_in *in)
     while (!in->bad && in->ptr < in->end) {
         struct ln_span k = ln_wire_get_bytes(in), v = ln_wire_get_bytes(in);
         if (k.len > 6 && memcmp(k.ptr, "admin.", 6) == 0 && !set_admin(&c->admin, k, v))
+            return LN_EPARSE;
+        if (k.len > 7 && memcmp(k.ptr, "access.", 7) == 0 && !set_access(&c->access, k, v))
             return LN_EPARSE;
         char **to = ln_span_is(k, "data")        ? &c->data
                     : ln_span_is(k, "log.level") ? &c->log_level

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "audit/access.h"
 #include "base/err.h"
 #include "hl7/charset.h"
 #include "hub/blob.h"
@@ -87,6 +88,7 @@ struct ln_conf {
     char *data; /* folder of the store, absolute or relative to the site */
     char *log_level;
     struct ln_conf_admin admin;
+    struct ln_access access;
     char *error; /* the site as a whole cannot be used */
     bool reload_tests, watch;
     struct ln_blob *settings; /* lunate.lua's pairs of key and value */

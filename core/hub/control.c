@@ -1,62 +1,43 @@
 /* The control socket: the command line asks, the hub answers with JSON or a one-line error. */
 #include "hub/control.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
 
-enum { WORDS_MAX = 16, REQUEST_MAX = 64 << 20, CLIENTS_MAX = 256, WAIT_MS = 10 };
+enum { REQUEST_MAX = 64 << 20, CLIENTS_MAX = 256 };
+/* Of the socket for others: none of them may keep the owner out. */
+enum { OUTSIDE_MAX = 128, OUTSIDE_UID_MAX = 8, OUTSIDE_REQUEST_MAX = 8 << 20 };
 
-static unsigned clients;
+static unsigned clients, strangers;
+static struct ln_asker *stranger[OUTSIDE_MAX];
+
+static void drop_words(struct ln_asker *k)
+{
+    for (unsigned i = 0; i < LN_ASK_WORDS; i++) {
+        free(k->word[i]);
+        k->word[i] = NULL;
+    }
+}
 
 static void client_free(struct ln_asker *k)
 {
     ln_stream_fini(&k->stream);
+    evtimer_del(&k->again);
     k->gone = true;
     if (k->waiting)
         return;
     ln_buf_fini(&k->in);
+    drop_words(k);
+    for (unsigned i = 0; k->outside && i < strangers; i++)
+        if (stranger[i] == k)
+            stranger[i] = stranger[--strangers];
+    clients -= !k->outside;
     free(k);
-    clients--;
-}
-
-void ln_asker_reply(struct ln_asker *k, int status, struct ln_span text)
-{
-    struct ln_buf b = {0};
-    if (k->gone)
-        return;
-    size_t rec = ln_wire_begin(&b, LN_P_REPLY);
-    ln_wire_u8(&b, (uint8_t)status);
-    ln_wire_bytes(&b, text);
-    if (ln_wire_end(&b, rec) == LN_OK)
-        (void)!ln_stream_write(&k->stream, ln_buf_span(&b));
-    ln_buf_fini(&b);
-}
-
-void ln_asker_fail(struct ln_asker *k, int status, const char *fmt, ...)
-{
-    char text[600];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    ln_asker_reply(k, status, ln_span_str(text));
-}
-
-void ln_asker_done(struct ln_asker *k, const char *key, const char *value)
-{
-    struct ln_buf b = {0};
-    ln_json_open(&b, '{');
-    ln_json_key(&b, "ok");
-    ln_json_bool(&b, true);
-    if (key) {
-        ln_json_key(&b, key);
-        ln_json_cstr(&b, value);
-    }
-    ln_json_close(&b, '}');
-    ln_asker_reply(k, 0, ln_buf_span(&b));
-    ln_buf_fini(&b);
 }
 
 void ln_asker_hold(struct ln_asker *k)
@@ -69,80 +50,6 @@ void ln_asker_let_go(struct ln_asker *k)
     k->waiting--;
     if (k->gone)
         client_free(k);
-}
-
-struct wait {
-    struct ln_asker *client;
-    ln_wait_fn *check;
-    void *arg;
-    struct event timer;
-    int64_t until_us;
-};
-
-static void on_wait(evutil_socket_t fd, short what, void *arg)
-{
-    struct wait *w = arg;
-    struct timeval tv = {0, WAIT_MS * 1000};
-    (void)fd;
-    (void)what;
-    if (!w->check(w->client, w->arg, ln_mono_us() > w->until_us)) {
-        evtimer_add(&w->timer, &tv);
-        return;
-    }
-    evtimer_del(&w->timer);
-    ln_asker_let_go(w->client);
-    free(w->arg);
-    free(w);
-}
-
-void ln_asker_wait(struct ln_asker *k, double limit_s, ln_wait_fn *check, void *arg)
-{
-    struct wait *w = calloc(1, sizeof *w);
-    if (!w) {
-        ln_asker_fail(k, 1, "out of memory");
-        free(arg);
-        return;
-    }
-    *w = (struct wait){.client = k, .check = check, .arg = arg};
-    w->until_us = ln_mono_us() + (int64_t)(limit_s * 1e6);
-    evtimer_assign(&w->timer, k->hub->base, on_wait, w);
-    ln_asker_hold(k);
-    on_wait(-1, 0, w);
-}
-
-struct ln_channel *ln_asker_channel(struct ln_asker *k, const char *name)
-{
-    struct ln_channel *c = ln_channel_find(k->hub, name);
-    if (!c || c->removed) {
-        ln_asker_fail(k, 1, "no channel named %.64s (lunate status lists them)", name);
-        return NULL;
-    }
-    return c;
-}
-
-/* "CHANNEL/DEST" */
-struct ln_dest *ln_asker_dest(struct ln_asker *k, const char *word)
-{
-    const char *slash = strchr(word, '/');
-    char name[LN_CONF_NAME];
-    if (!slash || (size_t)(slash - word) >= sizeof name) {
-        ln_asker_fail(k, 2, "%.100s: give CHANNEL/DESTINATION", word);
-        return NULL;
-    }
-    snprintf(name, sizeof name, "%.*s", (int)(slash - word), word);
-    struct ln_channel *c = ln_asker_channel(k, name);
-    struct ln_dest *d = c ? ln_channel_dest(c, slash + 1) : NULL;
-    if (c && !d)
-        ln_asker_fail(k, 1, "channel %s has no destination named %.64s", c->name, slash + 1);
-    return d;
-}
-
-/* What an operator did stands with the message it concerned. */
-void ln_asker_note(struct ln_channel *c, uint64_t seq, uint16_t dest, const char *text)
-{
-    struct ln_event e = {
-        .kind = LN_EV_OPERATOR, .time_us = ln_now_us(), .dest = dest, .text = ln_span_str(text)};
-    (void)!ln_store_event(c->hub->store, c->id, seq, &e, NULL, NULL);
 }
 
 static void verb_status(struct ln_asker *k, char **word, unsigned n)
@@ -172,76 +79,164 @@ static void verb_version(struct ln_asker *k, char **word, unsigned n)
     ln_asker_done(k, "version", LN_VERSION);
 }
 
+/* seq: word 2 is a message's number. reason: which word it is; 0: none. */
 static const struct {
     const char *name;
     unsigned least, most; /* words, with the verb */
     ln_verb_fn *fn;
+    unsigned reason;
+    bool seq;
 } verbs[] = {
-    {"status", 1, 1, verb_status},    {"metrics", 1, 1, verb_metrics},
-    {"version", 1, 1, verb_version},  {"start", 2, 2, ln_verb_mode},
-    {"stop", 2, 3, ln_verb_halt},     {"pause", 2, 2, ln_verb_mode},
-    {"resume", 2, 2, ln_verb_mode},   {"drain", 2, 3, ln_verb_halt},
-    {"settle", 4, 4, ln_verb_settle}, {"edit", 4, 4, ln_verb_edit},
-    {"hold", 2, 2, ln_verb_dest},     {"release", 2, 2, ln_verb_dest},
-    {"step", 2, 2, ln_verb_step},     {"skip", 3, 3, ln_verb_skip},
-    {"resend", 5, 5, ln_verb_resend}, {"reposition", 7, 7, ln_verb_reposition},
-    {"reload", 1, 3, ln_verb_reload}, {"rollback", 4, 4, ln_verb_rollback},
-    {"alerts", 2, 7, ln_verb_alerts},
+    {"status", 1, 1, verb_status, 0, false},    {"metrics", 1, 1, verb_metrics, 0, false},
+    {"version", 1, 1, verb_version, 0, false},  {"start", 2, 2, ln_verb_mode, 0, false},
+    {"stop", 2, 3, ln_verb_halt, 0, false},     {"pause", 2, 2, ln_verb_mode, 0, false},
+    {"resume", 2, 2, ln_verb_mode, 0, false},   {"drain", 2, 3, ln_verb_halt, 0, false},
+    {"settle", 4, 4, ln_verb_settle, 3, true},  {"edit", 4, 4, ln_verb_edit, 0, true},
+    {"hold", 2, 2, ln_verb_dest, 0, false},     {"release", 2, 2, ln_verb_dest, 0, false},
+    {"step", 2, 2, ln_verb_step, 0, false},     {"skip", 3, 3, ln_verb_skip, 2, false},
+    {"resend", 5, 5, ln_verb_resend, 0, true},  {"reposition", 7, 7, ln_verb_reposition, 6, false},
+    {"reload", 1, 3, ln_verb_reload, 0, false}, {"rollback", 4, 4, ln_verb_rollback, 3, false},
+    {"alerts", 2, 7, ln_verb_alerts, 0, false},
 };
+
+const char *ln_control_verb(unsigned i)
+{
+    return i < sizeof verbs / sizeof *verbs ? verbs[i].name : NULL;
+}
 
 /* ---- requests
  * ------------------------------------------------------------------------------------------------
  */
 
+static void go(struct ln_asker *k)
+{
+    verbs[k->verb].fn(k, k->word, k->nword);
+}
+
+/* What the entry says of it. Words of `edit` are content: none of them. */
+static void describe(const struct ln_asker *k, char *object, size_t ocap, char *text, size_t tcap)
+{
+    const char *const *word = (const char *const *)k->word;
+    unsigned reason = verbs[k->verb].reason;
+    object[0] = text[0] = '\0';
+    if (k->nword > 1)
+        snprintf(object, ocap, "%.90s%s%.20s", word[1], verbs[k->verb].seq ? "/" : "",
+                 verbs[k->verb].seq ? word[2] : "");
+    if (strcmp(word[0], "resend") == 0)
+        snprintf(text, tcap, "%s%.64s%s", word[3][0] ? "to " : "", word[3],
+                 strcmp(word[4], "1") == 0 ? " reprocess" : "");
+    else if (!verbs[k->verb].seq)
+        for (unsigned i = 2; i < k->nword; i++) {
+            size_t at = strlen(text);
+            if (i != reason)
+                snprintf(text + at, tcap - at, "%s%.40s", at ? " " : "", word[i]);
+        }
+}
+
+/* The channel that a request concerns: NULL any, "*" all. */
+static const char *concerns(const struct ln_asker *k, const struct ln_right *right, char *name,
+                            size_t cap)
+{
+    if (right->flags & LN_RIGHT_SITE)
+        return "*";
+    if (!(right->flags & LN_RIGHT_RECORDED))
+        return NULL;
+    if (k->nword < 2 || !k->word[1][0])
+        return "*";
+    snprintf(name, cap, "%.*s", (int)strcspn(k->word[1], "/"), k->word[1]);
+    return strchr(name, '*') ? "*" : name;
+}
+
+static void pass(struct ln_asker *k)
+{
+    char object[120], text[300], name[80];
+    const struct ln_right *right = ln_right_of(k->word[0]);
+    if (strcmp(k->word[0], "alerts") == 0 && strcmp(k->word[1], "list") == 0)
+        right = ln_right_of("status"); /* the same to whoever looks, and as often asked */
+    unsigned reason = verbs[k->verb].reason;
+    if (!right) { /* a verb that nobody was given a right to: tests/audit/access_spec.lua */
+        ln_asker_fail(k, 1, "%s: no role may do that", k->word[0]);
+        return;
+    }
+    describe(k, object, sizeof object, text, sizeof text);
+    ln_gate_pass(k, right, concerns(k, right, name, sizeof name), object, text,
+                 reason ? k->word[reason] : NULL, go);
+}
+
 static void request(struct ln_asker *k, struct ln_wire_in *in)
 {
-    char *word[WORDS_MAX] = {0};
-    unsigned n = ln_wire_get_u32(in), i;
-    bool ok = n >= 1 && n <= WORDS_MAX;
-    for (i = 0; ok && i < n; i++) {
+    unsigned n = ln_wire_get_u32(in), v = 0, count = sizeof verbs / sizeof verbs[0];
+    bool ok = n >= 1 && n <= LN_ASK_WORDS;
+    drop_words(k);
+    for (unsigned i = 0; ok && i < n; i++) {
         struct ln_span s = ln_wire_get_bytes(in);
-        word[i] = strndup(s.ptr ? s.ptr : "", s.len);
-        ok = word[i] && !in->bad && strlen(word[i]) == s.len;
+        k->word[i] = strndup(s.ptr ? s.ptr : "", s.len);
+        ok = k->word[i] && !in->bad && strlen(k->word[i]) == s.len;
     }
+    k->nword = n;
+    k->busy = true;
     if (!ok || !ln_wire_done(in)) {
         ln_asker_fail(k, 2, "not a request");
-    } else {
-        size_t v = 0, count = sizeof verbs / sizeof verbs[0];
-        while (v < count && strcmp(verbs[v].name, word[0]) != 0)
-            v++;
-        if (v == count)
-            ln_asker_fail(k, 2, "the engine knows no verb %.40s: is it of another version?",
-                          word[0]);
-        else if (n < verbs[v].least || n > verbs[v].most)
-            ln_asker_fail(k, 2, "%s: wrong number of words", word[0]);
-        else
-            verbs[v].fn(k, word, n);
+        return;
     }
-    for (i = 0; i < WORDS_MAX; i++)
-        free(word[i]);
+    while (v < count && strcmp(verbs[v].name, k->word[0]) != 0)
+        v++;
+    k->verb = v;
+    if (v == count)
+        ln_asker_fail(k, 2, "the engine knows no verb %.40s: is it of another version?",
+                      k->word[0]);
+    else if (n < verbs[v].least || n > verbs[v].most)
+        ln_asker_fail(k, 2, "%s: wrong number of words", k->word[0]);
+    else
+        pass(k);
+}
+
+/* Takes what has come, a request at a time; k may be freed when it returns false. */
+static bool pump(struct ln_asker *k)
+{
+    size_t used, most = k->outside ? OUTSIDE_REQUEST_MAX : REQUEST_MAX;
+    bool good = true;
+    k->pumping = true;
+    ln_asker_hold(k);
+    while (good && !k->busy && !k->gone) {
+        struct ln_wire_in in;
+        uint8_t type;
+        int rc = ln_wire_next(k->in.data, k->in.len, most, &type, &in, &used);
+        if (rc == LN_EAGAIN)
+            break;
+        good = rc == LN_OK && (type == LN_P_REQUEST || type == LN_P_CONTEXT);
+        if (good && type == LN_P_REQUEST)
+            request(k, &in);
+        else if (good)
+            good = ln_gate_context(k, &in);
+        if (good)
+            ln_buf_drop(&k->in, used);
+    }
+    k->pumping = false;
+    if (k->busy && !k->gone)
+        ln_stream_pause(&k->stream);
+    k->waiting--;
+    if (!good || k->gone)
+        client_free(k);
+    return good;
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_asker *k = arg;
+    (void)fd;
+    (void)what;
+    ln_stream_resume(&k->stream);
+    pump(k);
 }
 
 static void on_data(void *owner, const char *data, size_t len)
 {
     struct ln_asker *k = owner;
-    size_t used;
-    if (ln_buf_add(&k->in, data, len) != LN_OK) {
+    if (ln_buf_add(&k->in, data, len) != LN_OK)
         client_free(k);
-        return;
-    }
-    for (;;) {
-        struct ln_wire_in in;
-        uint8_t type;
-        int rc = ln_wire_next(k->in.data, k->in.len, REQUEST_MAX, &type, &in, &used);
-        if (rc == LN_EAGAIN)
-            return;
-        if (rc != LN_OK || type != LN_P_REQUEST) {
-            client_free(k);
-            return;
-        }
-        request(k, &in);
-        ln_buf_drop(&k->in, used);
-    }
+    else
+        pump(k);
 }
 
 static void on_closed(void *owner, int code, const char *why)
@@ -254,19 +249,43 @@ static void on_closed(void *owner, int code, const char *why)
 
 static const struct ln_stream_ops client_ops = {.data = on_data, .closed = on_closed};
 
-static void on_accept(void *owner, int fd, const char *peer)
+static void take_client(struct ln_hub *h, int fd, bool outside)
 {
-    struct ln_hub *h = owner;
-    struct ln_asker *k = clients < CLIENTS_MAX ? calloc(1, sizeof *k) : NULL;
-    (void)peer;
+    bool room = outside ? strangers < OUTSIDE_MAX : clients < CLIENTS_MAX;
+    struct ln_asker *k = room ? calloc(1, sizeof *k) : NULL;
     if (!k) {
         evutil_closesocket(fd);
         return;
     }
     k->hub = h;
-    clients++;
-    if (ln_stream_init(&k->stream, h->base, fd, &client_ops, k) != LN_OK)
+    k->outside = outside;
+    if (outside)
+        stranger[strangers++] = k;
+    else
+        clients++;
+    evtimer_assign(&k->again, h->base, on_again, k);
+    if (ln_stream_init(&k->stream, h->base, fd, &client_ops, k) != LN_OK) {
         client_free(k);
+        return;
+    }
+    ln_gate_open(k);
+    unsigned same = 0;
+    for (unsigned i = 0; outside && i < strangers; i++)
+        same += stranger[i]->gate.peer.uid == k->gate.peer.uid;
+    if (same > OUTSIDE_UID_MAX && !k->gate.peer.owner)
+        client_free(k);
+}
+
+static void on_accept(void *owner, int fd, const char *peer)
+{
+    (void)peer;
+    take_client(owner, fd, false);
+}
+
+static void on_accept_outside(void *owner, int fd, const char *peer)
+{
+    (void)peer;
+    take_client(owner, fd, true);
 }
 
 int ln_control_open(struct ln_hub *h, struct ln_err *err)
@@ -274,8 +293,56 @@ int ln_control_open(struct ln_hub *h, struct ln_err *err)
     return ln_listen_unix(h->base, h->data, "control.sock", on_accept, h, &h->control, err);
 }
 
+static void close_outside(struct ln_hub *h)
+{
+    char path[4096];
+    if (!h->outside)
+        return;
+    ln_listener_free(h->outside);
+    h->outside = NULL;
+    snprintf(path, sizeof path, "%s/control.sock", h->outside_dir);
+    unlink(path);
+    free(h->outside_dir);
+    h->outside_dir = NULL;
+}
+
+/* Anybody may connect there; what they may do, the gate decides by who they are. */
+static int open_outside(struct ln_hub *h, const char *dir, struct ln_err *err)
+{
+    char path[4200];
+    if (mkdir(dir, 0755) == 0)
+        (void)!chmod(dir, 0755); /* whatever the umask */
+    else if (errno != EEXIST)
+        return ln_err_set(err, LN_EIO, "%s: %s", dir, strerror(errno));
+    snprintf(path, sizeof path, "%s/control.sock", dir);
+    int rc = ln_listen_unix(h->base, dir, "control.sock", on_accept_outside, h, &h->outside, err);
+    if (rc == LN_OK && chmod(path, 0666) != 0) {
+        rc = ln_err_set(err, LN_EIO, "%s: %s", path, strerror(errno));
+        ln_listener_free(h->outside);
+        h->outside = NULL;
+    }
+    return rc;
+}
+
+void ln_control_outside(struct ln_hub *h)
+{
+    struct ln_err err = {0};
+    char dir[4096];
+    const char *want = h->access.socket;
+    snprintf(dir, sizeof dir, "%s%s%s", want && want[0] == '/' ? "" : h->site,
+             want && want[0] == '/' ? "" : "/", want ? want : "");
+    if (h->outside && want && strcmp(dir, h->outside_dir) == 0)
+        return;
+    close_outside(h);
+    if (!want)
+        return;
+    if (open_outside(h, dir, &err) != LN_OK || !(h->outside_dir = strdup(dir)))
+        ln_log(LN_ERROR, "control", "outside_failed", "why=\"%s\"", err.text);
+}
+
 void ln_control_close(struct ln_hub *h)
 {
     ln_listener_free(h->control);
     h->control = NULL;
+    close_outside(h);
 }

@@ -3,7 +3,10 @@
 #define LN_HUB_CONTROL_H
 
 #ifndef LN_CDEF
+#include "hub/gate.h"
 #include "hub/hub.h"
+
+enum { LN_ASK_WORDS = 16 };
 
 struct ln_asker {
     struct ln_stream stream;
@@ -11,6 +14,12 @@ struct ln_asker {
     struct ln_hub *hub;
     unsigned waiting; /* answers to come; the client is freed after the last */
     bool gone;
+    bool outside; /* came by the socket for others */
+    bool busy, pumping; /* a request is under way: the next one waits */
+    struct event again; /* reads on */
+    struct ln_gate gate;
+    char *word[LN_ASK_WORDS];
+    unsigned nword, verb;
 };
 
 /* word[0] is the verb; n words, none NULL. Answers now, or holds the client and answers later. */
@@ -50,5 +59,8 @@ ln_verb_fn ln_verb_alerts;
 /* ---- verb_reload.c */
 ln_verb_fn ln_verb_reload, ln_verb_rollback;
 #endif
+
+/* The i-th verb of the control socket; NULL behind the last. */
+const char *ln_control_verb(unsigned i);
 
 #endif

@@ -14,6 +14,8 @@
 
 #include "base/clock.h"
 #include "base/notify.h"
+#include "hub/audit.h"
+#include "hub/gate.h"
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
 static const int64_t DRAIN_DIAL_US = 1000000; /* how long a drain waits for a connection to come */
@@ -97,10 +99,14 @@ static void set_log_level(const char *name)
 }
 
 /* What lunate.lua says of the engine itself, as far as it can change while it runs. */
-static void set_site(struct ln_hub *h, const struct ln_conf *conf)
+static void set_site(struct ln_hub *h, struct ln_conf *conf)
 {
     set_log_level(conf->log_level);
     h->reload_tests = conf->reload_tests;
+    ln_access_fini(&h->access);
+    h->access = conf->access; /* takes it */
+    conf->access = (struct ln_access){0};
+    ln_control_outside(h);
     ln_watch_set(h, conf->watch);
     ln_blob_unref(h->site_settings);
     h->site_settings = conf->settings ? ln_blob_ref(conf->settings) : NULL;
@@ -197,6 +203,11 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
             goto out;
         }
     }
+    if (ln_hub_audit_start(h) != LN_OK) {
+        complain("cannot start the audit log's thread");
+        finish(h, 1);
+        goto out;
+    }
     set_site(h, conf);
     if (ln_admin_apply(h, conf, &err) != LN_OK) {
         complain(err.text);
@@ -211,6 +222,8 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
     if (conf->nchannel == 0)
         ln_log(LN_WARN, "hub", "no_channels", "site=%s hint=\"lunate new channel NAME\"", h->site);
     h->ready = true;
+    ln_hub_audit_event(h, "engine.start", h->site, "version " LN_VERSION);
+    ln_hub_audit_config(h, "start");
     ln_log(LN_INFO, "hub", "started", "version=%s pid=%d channels=%u failed=%u ms=%.1f", LN_VERSION,
            (int)getpid(), conf->nchannel, conf->nchannel - running + deaf,
            (double)(ln_mono_us() - h->started_us) / 1e3);
@@ -243,6 +256,7 @@ void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, stru
     }
     ln_channel_apply(h, conf, only, report);
     h->archive_stale = true;
+    ln_hub_audit_config(h, only ? only : "reload");
     struct ln_err err = {0};
     if (!only && ln_admin_apply(h, conf, &err) != LN_OK) {
         ln_log(LN_ERROR, "hub", "admin_not_moved", "why=\"%s\"", err.text);
@@ -261,6 +275,8 @@ static void on_reload(void *arg, const char *error, const char *report)
 void ln_hub_reload(struct ln_hub *h)
 {
     struct ln_err err = {0};
+    if (h->audit)
+        ln_hub_audit_event(h, "reload", h->site, "by a signal, or a file that changed");
     if (h->loading)
         h->reload_again = true;
     else if (h->ready && !h->draining &&
@@ -292,6 +308,7 @@ static void drain(struct ln_hub *h)
     ln_notify("STOPPING=1");
     h->drain_until_us = ln_mono_us() + DRAIN_LIMIT_US;
     ln_log(LN_INFO, "hub", "draining", "limit_s=10");
+    ln_hub_audit_event(h, "engine.stop", h->site, NULL);
     LIST_FOREACH (c, &h->channels, link) {
         ln_source_close(c->source, true);
         c->source = NULL;
@@ -426,6 +443,8 @@ static void shut_down(struct ln_hub *h)
     ln_git_stop(h);
     LIST_FOREACH (c, &h->channels, link)
         ln_channel_shut(c, false);
+    ln_hub_audit_stop(h);
+    ln_gate_fini(h);
     if (h->store) {
         event_del(&h->store_ev);
         ln_store_dispatch(h->store);

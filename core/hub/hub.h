@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "audit/access.h"
 #include "base/log.h"
 #include "hl7/ack.h"
 #include "hl7/mllp.h"
@@ -406,6 +407,8 @@ void ln_watch_set(struct ln_hub *h, bool on);
 
 int ln_control_open(struct ln_hub *h, struct ln_err *err) LN_MUST;
 void ln_control_close(struct ln_hub *h);
+/* Opens or closes the socket for others, as h->access says. */
+void ln_control_outside(struct ln_hub *h);
 void ln_status_json(struct ln_hub *h, struct ln_buf *out);
 const struct ln_dest_state *ln_status_dest(const struct ln_channel_state *cs, uint16_t id);
 /* How long the head of the queue has waited since its message came in. */
@@ -462,6 +465,12 @@ struct ln_hub {
     LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
     struct ln_listener *control; /* NULL: not ours (yet) */
+    struct ln_listener *outside; /* control socket for others than the owner; NULL: none */
+    char *outside_dir;
+    struct ln_hub_audit *audit; /* audit.c */
+    struct ln_access access;
+    struct ln_glass *glass; /* gate.c: those that are open */
+    struct ln_token_seen *tokens; /* gate.c: those that were checked */
     struct ln_admin *admin; /* NULL: none */
     struct ln_alerter *alerter; /* NULL: none */
     struct ln_archiver *archiver; /* NULL: none */

@@ -68,6 +68,8 @@ enum ln_proto {
     LN_P_TRACE, /* worker's answer, also before the RESULT of a limit: per file bytes path, u32 n,
                    n x u32 line, u32 hits, u8 runs (the first three, the last), each bytes: notes of
                    u8 kind, bytes name, bytes value as text */
+    LN_P_CONTEXT, /* control client -> hub, before a REQUEST: pairs bytes key, bytes value: reason,
+                     token, break_glass ("true") */
     LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
 
     /* repl <-> the child that evaluates (core/role/repl.c). It begins as a worker does (HELLO;

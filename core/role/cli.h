@@ -13,6 +13,7 @@ int ln_cli_repl_open(struct lua_State *L); /* "lunate.person": Ctrl-C, changed f
 int ln_cli_tools_open(struct lua_State *L); /* "lunate.tools": files of messages, keyed hash */
 int ln_cli_tls_open(struct lua_State *L); /* "lunate.tls_core": certificates, handshakes */
 int ln_cli_audit_open(struct lua_State *L); /* "lunate.audit_core": the audit log */
+int ln_cli_token_open(struct lua_State *L); /* "lunate.token_core": tokens */
 int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
 
 /* unresolved(hosts, seconds), of lunate.sys: a table host -> why it has no address. Names that are

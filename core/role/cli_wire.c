@@ -275,6 +275,7 @@ static const struct {
     {"REQUEST", LN_P_REQUEST},
     {"PART", LN_P_PART},
     {"REPLY", LN_P_REPLY},
+    {"CONTEXT", LN_P_CONTEXT},
     {"CLOCK", LN_P_CLOCK},
     {"ASK", LN_P_ASK},
     {"ANSWER", LN_P_ANSWER},

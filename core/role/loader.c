@@ -3,9 +3,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <lauxlib.h>
 #include <limits.h>
 #include <lua.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,6 +220,18 @@ static int core_mode(lua_State *L)
     return 1;
 }
 
+/* account("user" | "group", name) -> its number, or nil. */
+static int core_account(lua_State *L)
+{
+    const char *kind = luaL_checkstring(L, 1), *name = luaL_checkstring(L, 2);
+    const struct passwd *pw = strcmp(kind, "user") == 0 ? getpwnam(name) : NULL;
+    const struct group *gr = strcmp(kind, "group") == 0 ? getgrnam(name) : NULL;
+    if (!pw && !gr)
+        return 0;
+    lua_pushfstring(L, "%f", (lua_Number)(pw ? pw->pw_uid : gr->gr_gid));
+    return 1;
+}
+
 static void take_tls_file(lua_State *L, const char *name, struct ln_tls_file *f)
 {
     lua_getfield(L, 1, name); /* stays in its table */
@@ -288,6 +302,7 @@ static int load_site(lua_State *L)
                                    {"emit_tls", emit_tls},
                                    {"emit_warning", emit_warning},
                                    {"mode", core_mode},
+                                   {"account", core_account},
                                    {"check_tls", core_check_tls},
                                    {NULL, NULL}};
     ln_state_push_module(L, "lunate.loader");

@@ -8,7 +8,7 @@ local M = {}
 local function from_parser(entry, v)
   local parser = require "argparse" ("lunate " .. entry[1]):add_help(false)
   require(entry.lua).define(parser, entry[1])
-  require "lunate.cli.why"(parser, entry[1])
+  require("lunate.cli.why").define(parser, entry[1])
   for _, o in ipairs(parser._options) do
     local takes = not o._maxargs or o._maxargs > 0
     v.options[#v.options + 1] = { names = o._aliases, about = o._description or "",

@@ -43,7 +43,7 @@ local function words(args, verb)
   end
   if args.destination then
     site.split(args.destination, "CHANNEL/DEST, as in adt_to_lab/lab")
-    return { verb, args.destination, args.reason }
+    return { verb, args.destination, verb == "skip" and args.reason or nil }
   end
   return { verb, args.channel }
 end

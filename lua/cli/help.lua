@@ -36,7 +36,7 @@ end
 local function arguments(entry)
   local parser = require "argparse" ("lunate " .. entry[1]):add_help(false)
   require(entry.lua).define(parser, entry[1])
-  require "lunate.cli.why"(parser, entry[1])
+  require("lunate.cli.why").define(parser, entry[1])
   return parser:get_help():gsub("^Usage: ", "", 1)
 end
 

@@ -56,7 +56,7 @@ local function parse(module, verb, words)
     fail.usage("%s", text)
   end
   module.define(parser, verb)
-  require "lunate.cli.why"(parser, verb)
+  require("lunate.cli.why").define(parser, verb)
   return parser:parse(words)
 end
 
@@ -81,7 +81,11 @@ local function run(words)
     end
   end
   local module = require(entry.lua)
-  return module.run(parse(module, verb, words), verb) or 0
+  local args = parse(module, verb, words)
+  local context = require("lunate.cli.site").context
+  context.break_glass = args.break_glass
+  if not require("lunate.cli.why").own[verb] then context.reason = args.reason end
+  return module.run(args, verb) or 0
 end
 
 local function one_line(text)

@@ -57,6 +57,12 @@ return {
     about = "Exit status 1 when the log is not whole: each thing that is wrong is named with\n" ..
       "file, line and entry. docs/security.md says what is recorded, and what that proves.",
   },
+  token = {
+    examples = { "lunate token new prometheus", "lunate token new ci --role developer --days 12h",
+      "LUNATE_TOKEN=$(cat ci.token) lunate reload", "lunate token revoke 3f2a9c0d1e4b5a67" },
+    about = "Only a hash of a token is kept: it is shown once. With LUNATE_TOKEN set, a verb\n" ..
+      "that asks the engine has the token's rights instead of the account's.",
+  },
   status = {
     examples = { "lunate -C hospital_a status", "lunate status --json" },
   },

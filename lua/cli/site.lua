@@ -77,10 +77,51 @@ local function reply(stream, seconds)
   end
 end
 
+--- The folders that may hold a control socket: the owner's, and the one for others.
+local function sockets()
+  local access = settings().access
+  local run = type(access) == "table" and type(access.socket) == "string" and access.socket or "run"
+  return { M.data(), M.file(run) }
+end
+
+-- A stream to the engine; nil, why, true when nobody listens.
+local function connect()
+  local err, nobody
+  for i, folder in ipairs(sockets()) do
+    local stream, why, none = wire.connect(folder, "control.sock")
+    if stream then return stream end
+    if i == 1 then
+      err, nobody = why, none
+    elseif not none then
+      err, nobody = why, false
+    end
+  end
+  return nil, err, nobody
+end
+
+--- What goes before a request: why, a token, that it is an emergency. Set once for a run.
+M.context = {}
+
+local function send_context(stream)
+  local pairs_, token = {}, M.context.token
+  if M.context.reason then pairs_ = { "reason", M.context.reason } end
+  if M.context.break_glass then
+    pairs_[#pairs_ + 1] = "break_glass"
+    pairs_[#pairs_ + 1] = "true"
+  end
+  if not token then token = os.getenv "LUNATE_TOKEN" end
+  if token and token ~= "" then
+    pairs_[#pairs_ + 1] = "token"
+    pairs_[#pairs_ + 1] = token
+  end
+  if #pairs_ == 0 then return true end
+  return stream:send(wire.CONTEXT, wire.pack(("b"):rep(#pairs_), unpack(pairs_)))
+end
+
 --- Asks the engine: its text (a JSON document) and the list of parts. Ends the verb when there is
 -- no engine (3) or it says no (its status).
 function M.request(words, seconds)
-  local stream, err, nobody = wire.connect(M.data(), "control.sock")
+  local stream, err, nobody = connect()
   if not stream then
     if not sys.kind(M.path()) then fail.fail(3, "there is no folder %s", M.path()) end
     if nobody and M.path() == "." then
@@ -93,7 +134,7 @@ function M.request(words, seconds)
     fail.fail(3, "cannot reach the engine of %s: %s", M.path(), err)
   end
   local request = wire.pack("4" .. ("b"):rep(#words), #words, unpack(words))
-  local status, text, parts = stream:send(wire.REQUEST, request), nil, nil
+  local status, text, parts = send_context(stream) and stream:send(wire.REQUEST, request), nil, nil
   if status then status, text, parts = reply(stream, seconds or 60) end
   stream:close()
   if not status then

@@ -48,6 +48,7 @@ return {
   { "restore", "puts a copy back, when no engine runs", lua = "lunate.cli.keep" },
 
   { "audit", "who did what, and whether the log of it is whole", lua = "lunate.cli.audit_verb" },
+  { "token", "tokens for scripts and for the admin address", lua = "lunate.cli.token" },
 
   { group = "Tools" },
   { "send", "MLLP client and load generator" },
