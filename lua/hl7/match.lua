@@ -7,10 +7,11 @@
 --      unless it has been there. A segment that began a group around it begins that group anew
 --      rather than enter another one (an ORC after the result of an order is the next order, not a
 --      prior result: HAPI does so too, hl7apy descends).
---   2. From the innermost group outwards: forward over what is required and missing; then a place
---      that lies behind (out of order) or is taken (too many).
---   3. A segment that has no place (a Z segment, an unknown one, one of another structure) stays
---      with the group it stands in.
+--   2. From the innermost group outwards: forward over what is required and missing; then a group
+--      that lies behind, begun anew (out of order).
+--   3. A segment whose place lies behind or is taken (too many), and one that has none (a Z segment,
+--      an unknown one, one of another structure), stays with the group it stands in.
+-- So the tree always holds the segments in the message's order.
 local dictionary = require "lunate.dictionary"
 
 local M = {}
@@ -155,7 +156,7 @@ local function allowed(inst, name, segment)
   end
 end
 
--- The second try. -> the instance to go on from, and what is wrong: "order", "many", or nil.
+-- The second try. -> the instance in which it stands, and what is wrong: "order", "many", or nil.
 local function tolerated(inst, name, segment)
   local at = inst
   while at do
@@ -164,8 +165,8 @@ local function tolerated(inst, name, segment)
       if i then return enter(at, i, name, segment) end
       local k, leaf, many = behind(at, name)
       if k and leaf then
-        at.counts[k] = (at.counts[k] or 0) + 1
-        add(at, segment)
+        at.counts[k] = (at.counts[k] or 0) + 1 -- it is not missing there
+        add(inst, segment)
         return inst, many and "many" or "order"
       elseif k then
         return enter(at, k, name, segment), "order"

@@ -230,4 +230,7 @@ function M.size()
   })
 end
 
+--- The message object, beside other libraries where they are installed.
+function M.message() require "bench.object"() end
+
 return M

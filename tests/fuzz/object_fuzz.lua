@@ -88,9 +88,13 @@ local function check_message(m)
   local again = assert(hl7.parse(wire))
   assert(tostring(again) == wire, "the wire form reads as something else")
   assert(tostring(m:copy()) == wire, "a copy is something else")
-  local n = 0
-  for _ in m:each() do n = n + 1 end
-  assert(n == #m)
+  local list = {}
+  for segment in m:each() do list[#list + 1] = segment:raw() end
+  assert(#list == #m)
+  local ok, tree = pcall(m.tree, m) -- groups hold every segment, in order
+  if not ok then return end
+  for i, segment in ipairs(tree:segments()) do assert(segment:raw() == list[i]) end
+  assert(#tree:segments() == #list)
 end
 
 return function(data)
