@@ -212,10 +212,9 @@ static int close_field(struct ln_message *m, uint32_t slot, uint32_t field, stru
     return ln_field_put(m, slot, field, ln_span(closed, text.len + strlen(sw)));
 }
 
-/* A segment without fields whose "name" ends so: nothing can be written behind it. */
-static int check_name(const struct ln_message *m, uint32_t slot, struct ln_err *err)
+/* What stands for itself, a name or MSH-2, and ends so: nothing can be written behind it. */
+static int check_end(const struct ln_message *m, struct ln_span name, struct ln_err *err)
 {
-    struct ln_span name = ln_message_name(m, slot);
     struct ln_charset_state state = {0};
     size_t n = 0;
     bool opaque;
@@ -223,7 +222,7 @@ static int check_name(const struct ln_message *m, uint32_t slot, struct ln_err *
         n = ln_charset_step(&m->charset, &state, p, end, &opaque);
     if (!n || (state.g0 == LN_G0_ASCII && !ends_within(&m->charset, name, n)))
         return LN_OK;
-    return ln_err_set(err, LN_EINVAL, "the segment's name ends inside a character of %s",
+    return ln_err_set(err, LN_EINVAL, "the segment ends inside a character of %s",
                       ln_charset_name(&m->charset));
 }
 
@@ -236,9 +235,13 @@ static int close_last(struct ln_message *m, uint32_t slot, const struct ln_part 
     if (!ln_charset_steps(&m->charset) || whole)
         return LN_OK;
     if (last == 0)
-        return check_name(m, slot, err);
-    if (last <= (m->seg[slot].header ? 2u : 0u))
-        return LN_OK;
+        return check_end(m, ln_message_name(m, slot), err);
+    if (last <= 2 && m->seg[slot].header) {
+        struct ln_span text;
+        if (ln_field_get(m, slot, &(struct ln_part){.field = last}, &text))
+            return LN_ENOMEM;
+        return check_end(m, text, err);
+    }
     return close_field(m, slot, last, err);
 }
 

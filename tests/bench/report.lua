@@ -24,11 +24,8 @@ function M.table(title, head, rows)
   print((M.markdown and "\n### " or "\n") .. title .. (M.markdown and "\n" or ""))
   print(line(head))
   local rule = {}
-  for i = 1, #head do
-    local right = i > 1
-    rule[i] = ("-"):rep(width[i] - (right and 1 or 0)) .. (right and ":" or "")
-  end
-  if M.markdown then print("|-" .. table.concat(rule, "-|-") .. "-|") end
+  for i = 1, #head do rule[i] = ("-"):rep(width[i] + 1) .. (i > 1 and ":" or "-") end
+  if M.markdown then print("|" .. table.concat(rule, "|") .. "|") end
   for _, row in ipairs(rows) do print(line(row)) end
   io.flush()
 end
