@@ -120,6 +120,15 @@ static enum ln_header_kind boundary_at(struct ln_span f, size_t i)
     return kind_at(p, left);
 }
 
+/* Behind the blanks that some files have before a header; `at` when no header stands there. */
+static size_t past_blanks(struct ln_span f, size_t at)
+{
+    size_t i = at;
+    while (i < f.len && (f.ptr[i] == ' ' || f.ptr[i] == '\t'))
+        i++;
+    return i > at && boundary_at(f, i) != LN_HEADER_NONE ? i : at;
+}
+
 static bool trailer_at(struct ln_span f, size_t i)
 {
     const char *p = f.ptr + i;
@@ -150,10 +159,11 @@ static bool lines_go_on(const struct lines *l)
 {
     if (l->at == l->f.len)
         return false;
+    size_t at = past_blanks(l->f, l->at);
     bool doubtful = l->lf_only && !l->lf_ends;
-    if (doubtful && (l->f.len - l->at < 4 || l->f.ptr[l->at + 3] != l->f.ptr[l->start + 3]))
+    if (doubtful && (l->f.len - at < 4 || l->f.ptr[at + 3] != l->f.ptr[l->start + 3]))
         return true;
-    return boundary_at(l->f, l->at) == LN_HEADER_NONE && !trailer_at(l->f, l->at);
+    return boundary_at(l->f, at) == LN_HEADER_NONE && !trailer_at(l->f, at);
 }
 
 static void lines_next(struct lines *l)
@@ -270,8 +280,13 @@ bool ln_batch_next(struct ln_span frame, size_t *pos, struct ln_span *message)
     *message = ln_span(NULL, 0);
     if (*pos == 0 && frame.len)
         *pos = skip_front(frame);
-    while (*pos < frame.len && boundary_at(frame, *pos) != LN_HEADER_MSH)
-        *pos = next_line(frame, *pos, &lf_only);
+    for (; *pos < frame.len; *pos = next_line(frame, *pos, &lf_only)) {
+        size_t at = past_blanks(frame, *pos);
+        if (boundary_at(frame, at) == LN_HEADER_MSH) {
+            *pos = at;
+            break;
+        }
+    }
     if (*pos >= frame.len)
         return false;
     struct lines l;

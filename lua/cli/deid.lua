@@ -4,6 +4,7 @@ local deid_rules = require "lunate.cli.deid_rules"
 local fail = require "lunate.cli.fail"
 local input = require "lunate.cli.input"
 local json = require "lunate.cli.json"
+local sys = require "lunate.sys"
 local term = require "lunate.cli.term"
 
 local M = {}
@@ -16,7 +17,7 @@ function M.define(parser)
   parser:flag("--keep-providers", "leave the names and ids of clinicians alone")
   parser:option("--report", "what was changed, on stderr: counts, never values")
     :choices { "text", "json", "none" }:default "text"
-  parser:flag("--lines", "a segment a line, instead of the wire form")
+  parser:flag("--lines", "a segment a line, instead of the wire form (as on a terminal)")
 end
 
 local LEAST = 16
@@ -66,8 +67,12 @@ function M.run(args)
   local options = args.rules and deid_rules.load(args.rules) or {}
   if args.keep_providers then options.providers = "keep" end
   local run = deid.new(key_of(args), options)
+  local screen = sys.isatty(1)
   local function put(text)
-    io.write(args.lines and text:gsub("\n", "\\X0A\\"):gsub("\r", "\n") or text)
+    if not (args.lines or screen) then return io.write(text) end
+    for line in text:gmatch "[^\r]+" do
+      io.write(screen and term.printable(line) or line:gsub("\n", "\\X0A\\"), "\n")
+    end
   end
   local head
   io.stdout:setvbuf "full"

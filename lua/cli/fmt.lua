@@ -3,6 +3,7 @@ local fail = require "lunate.cli.fail"
 local input = require "lunate.cli.input"
 local parts = require "lunate.hl7.parts"
 local render = require "lunate.cli.render"
+local site_dictionary = require "lunate.cli.site_dictionary"
 local sys = require "lunate.sys"
 local term = require "lunate.cli.term"
 
@@ -12,6 +13,7 @@ function M.define(parser)
   parser:argument("files", "files with messages; standard input without"):args "*"
   parser:flag("--all", "empty fields, too")
   parser:flag("--deep", "a line per component, with its name")
+  site_dictionary.define(parser)
   parser:flag("--full", "long values whole (else the first 4,000 bytes)")
   parser:option("--width", "columns (the terminal's; without one lines are not broken)")
   parser:flag("--lines", "only a segment a line")
@@ -55,7 +57,8 @@ local function lines(piece, state)
   if piece.envelope then return io.write(show(piece.envelope), "\n") end
   if state.any then io.write "\n" end
   state.any = true
-  for _, line in ipairs(parts.lines(tostring(piece.msg))) do io.write(show(line), "\n") end
+  local msg = sys.isatty(1) and render.readable(piece.msg) or piece.msg
+  for _, line in ipairs(parts.lines(tostring(msg))) do io.write(show(line), "\n") end
 end
 
 local function readable(piece, o)
@@ -63,8 +66,9 @@ local function readable(piece, o)
     print(envelope(piece.envelope))
     return
   end
-  local r = render.new(piece.msg, o)
-  local list = parts.lines(tostring(piece.msg))
+  local msg = render.readable(piece.msg)
+  local r = render.new(msg, o)
+  local list = parts.lines(tostring(msg))
   r:count(list)
   for _, line in ipairs(list) do io.write(table.concat(r:segment(line), "\n"), "\n") end
 end
@@ -90,6 +94,7 @@ end
 function M.run(args)
   if args.wire and args.lines then fail.usage "--wire and --lines: one of them" end
   io.stdout:setvbuf "full"
+  site_dictionary.load(args)
   if args.wire or args.lines then
     local show, state = args.wire and wire or lines, {}
     return input.each("fmt", args.files, function(piece) show(piece, state) end,

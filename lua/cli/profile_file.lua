@@ -57,8 +57,8 @@ local function find(name)
     #names > 0 and table.concat(names, ", ") or "nothing")
 end
 
---- The profile (or list of profiles) that lib/NAME.lua returns. Ends the verb when it is wrong.
-function M.load(name)
+-- What the module returns, and its path. Ends the verb when it is wrong.
+local function run(name)
   local path = find(name)
   local text, err = site.read(path)
   if not text then fail.fail(1, "%s", err) end
@@ -67,6 +67,17 @@ function M.load(name)
   if not chunk then fail.fail(1, "%s", wrong) end
   local ok, value = pcall(chunk, name)
   if not ok then fail.fail(1, "%s", tostring(value)) end
+  return value, path
+end
+
+--- Runs lib/NAME.lua, or a file, for what it adds to the dictionary. Ends the verb when it is wrong.
+function M.run(name)
+  run(name)
+end
+
+--- The profile (or list of profiles) that lib/NAME.lua returns. Ends the verb when it is wrong.
+function M.load(name)
+  local value, path = run(name)
   local profile = require "lunate.hl7.profile"
   if not profile.is(value) and not profile.is_list(value) then
     fail.fail(1, "%s: it must return what hl7.profile { ... } gives, or a list of such", path)

@@ -3,6 +3,7 @@
 local hl7 = require "hl7"
 local dictionary = require "lunate.dictionary"
 local parts = require "lunate.hl7.parts"
+local readable_wire = require "lunate.repl.readable"
 local term = require "lunate.cli.term"
 local wrap = require "lunate.cli.wrap"
 local find, sub = string.find, string.sub
@@ -19,6 +20,13 @@ local function name_columns(columns)
   return columns >= 72 and 24 or columns >= 48 and 16 or 0
 end
 
+--- The message as it is shown: in UTF-8, whatever its set, but for what MSH-18 says.
+function M.readable(msg)
+  local wire = tostring(msg)
+  local text = readable_wire(msg)
+  return text == wire and msg or hl7.parse(text, { charset = { force = "UNICODE UTF-8" } }) or msg
+end
+
 --- new(msg, o): renders segments of this message. o.columns: of the screen (nil: lines of any
 --- length); o.all: empty fields, too; o.deep: a line per component; o.full: values of any length.
 function M.new(msg, o)
@@ -28,23 +36,12 @@ function M.new(msg, o)
     local c = d[name] or ""
     set = set .. (find(c, "%p") and "%" .. c or c)
   end
-  local charset = msg:raw "MSH-18" or ""
   return setmetatable({ msg = msg, d = d, version = msg.version, o = o, counts = {}, seen = {},
     special = "[%c\128-\255" .. set .. "]", stops = "[%c" .. set .. "]",
-    latin1 = find(charset, "^8859/1%f[%D]") ~= nil, coloured = term.coloured(),
-    name_width = name_columns(o.columns) }, Render)
+    coloured = term.coloured(), name_width = name_columns(o.columns) }, Render)
 end
 
 -- ---- values -------------------------------------------------------------------------------------
-
-function Render:text(bytes)
-  if self.latin1 and find(bytes, "[\128-\255]") and term.printable(bytes):find "\239\191\189" then
-    bytes = bytes:gsub("[\128-\191]", "\194%0"):gsub("[\192-\255]", function(c)
-      return c == "\194" and c or "\195" .. string.char(c:byte() - 64)
-    end)
-  end
-  return term.printable(bytes)
-end
 
 -- What an escape sequence stands for, and its colour. Delimiters are decoded only where colour
 -- tells them from real ones.
@@ -52,11 +49,11 @@ function Render:escape(sequence)
   local inner = sub(sequence, 2, -2)
   if inner == ".br" then return "↵", "yellow" end
   local text = hl7.unescape(sequence, self.msg)
-  if text == sequence or find(text, "%c") then return self:text(sequence), "yellow" end
+  if text == sequence or find(text, "%c") then return term.printable(sequence), "yellow" end
   if #text == 1 and find("FSTREP", inner, 1, true) and not self.coloured then
     return sequence, "yellow"
   end
-  return self:text(text), "yellow"
+  return term.printable(text), "yellow"
 end
 
 -- A value as pieces: text, colour, text, colour, ...
@@ -71,7 +68,7 @@ function Render:pieces(raw)
   end
   while at <= #raw do
     local stop = find(raw, self.stops, at) or #raw + 1
-    if stop > at then put(self:text(sub(raw, at, stop - 1))) end
+    if stop > at then put(term.printable(sub(raw, at, stop - 1))) end
     local c = sub(raw, stop, stop)
     local close = c == d.escape and c ~= "" and find(raw, c, stop + 1, true)
     at = stop + 1
@@ -81,7 +78,7 @@ function Render:pieces(raw)
     elseif separator(c) then
       put(c, "cyan")
     elseif c ~= "" then
-      put(self:text(c))
+      put(term.printable(c))
     end
   end
   return list

@@ -4,7 +4,9 @@ local fail = require "lunate.cli.fail"
 local input = require "lunate.cli.input"
 local cli_json = require "lunate.cli.json"
 local named = require "lunate.hl7.named"
+local site_dictionary = require "lunate.cli.site_dictionary"
 local form = require "lunate.hl7.json"(hl7, require "json")
+local charset = require "lunate.hl7.json_charset"(hl7)
 
 local M = {}
 
@@ -13,6 +15,7 @@ function M.define(parser)
     :args "*"
   parser:flag("--back", "JSON to messages, in the wire form")
   parser:flag("--named", "with the dictionary's names, for reading; there is no way back from it")
+  site_dictionary.define(parser)
 end
 
 -- ---- there --------------------------------------------------------------------------------------
@@ -24,7 +27,7 @@ local makers = {
 }
 
 local function print_named(piece)
-  local msg = piece.msg
+  local msg = charset.to_utf8(piece.msg) or piece.msg
   local segments = named.new(msg, hl7, makers)
   io.write(cli_json.encode(cli_json.object("type", msg.type, "event", msg.event, "version",
     msg.version, "control_id", msg.control_id, "segments", cli_json.list(segments))), "\n")
@@ -87,6 +90,7 @@ end
 function M.run(args)
   io.stdout:setvbuf "full"
   if args.back and args.named then fail.usage "--named is for reading: there is no way back" end
+  if args.named then site_dictionary.load(args) end
   if not args.back then
     return input.each("json", args.files, args.named and print_named or print_lossless)
   end

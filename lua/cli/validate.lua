@@ -4,6 +4,7 @@ local term = require "lunate.cli.term"
 local json = require "lunate.cli.json"
 local input = require "lunate.cli.input"
 local profile_file = require "lunate.cli.profile_file"
+local site_dictionary = require "lunate.cli.site_dictionary"
 local problem_kinds = require "lunate.cli.problem_kinds"
 
 local M = {}
@@ -15,6 +16,7 @@ local rank = { info = 1, warning = 2, error = 3 }
 function M.define(parser)
   parser:argument("files", "files with messages; standard input without a file"):args "*"
   parser:option("--profile", "a profile: the name of a module in lib/, or a file")
+  site_dictionary.define(parser)
   parser:option("--severity", "show problems from this level on: error, warning or info")
     :choices { "error", "warning", "info" }:default "warning"
   parser:flag("--summary", "count the kinds of problems over all messages")
@@ -109,6 +111,7 @@ local function envelope(piece, state)
 end
 
 function M.run(args)
+  site_dictionary.load(args)
   local profile = args.profile and profile_file.load(args.profile)
   local options = { profile = profile, severity = args.severity }
   local summary, batch, hidden = problem_kinds.new(), { count = 0 }, 0

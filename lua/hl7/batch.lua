@@ -128,6 +128,8 @@ local function header_line(name, first)
   return concat(out, sep):gsub(sep:gsub("%p", "%%%0") .. "+$", "") .. "\r"
 end
 
+local function set(header, path, value) header[path] = value end
+
 -- Now; without its zone where a sign separates.
 local function time_for(header, now)
   for _, c in pairs(header:delimiters()) do
@@ -141,13 +143,14 @@ local function header_of(name, first, fields)
   local charset = first and { charset = { force = first:charset() } }
   local header = assert(hl7.parse(header_line(name, first), charset))
   local fresh = hl7.new { type = "ACK" }
-  header[name .. "-7"] = time_for(header, fresh["MSH-7"])
-  header[name .. "-11"] = fresh["MSH-10"]
+  -- Odd delimiters may have no room for ours; the parties' fields stand all the same.
+  pcall(set, header, name .. "-7", time_for(header, fresh["MSH-7"]))
+  pcall(set, header, name .. "-11", fresh["MSH-10"])
   for path, value in pairs(type(fields) == "table" and fields or {}) do
     if type(path) ~= "string" or path:sub(1, 4) ~= name .. "-" then
       error(format("hl7.batch.build: %s is no path of %s", tostring(path), name), 3)
     end
-    local ok, why = pcall(function() header[path] = value end)
+    local ok, why = pcall(set, header, path, value)
     if not ok then
       error(format("hl7.batch.build: %s: %s", path, (why:gsub("^.-%.lua:%d+: ", ""))), 3)
     end

@@ -1,5 +1,6 @@
 -- Messages as JSON and back, byte for byte (docs/json.md): hl7.to_json, hl7.from_json. A row per
 -- segment: its name, then its fields, so that in jq .[5] is field 5.
+local new_charset = require "lunate.hl7.json_charset"
 local parts = require "lunate.hl7.parts"
 local concat, find, sub = table.concat, string.find, string.sub
 local byte, char = string.byte, string.char
@@ -45,6 +46,7 @@ end
 --- new(hl7, json): { to_json, from_json } over the message object and the JSON of scripts.
 return function(hl7, json)
   local M = { format = FORMAT }
+  local charset = new_charset(hl7)
   local quote_any = json.encode
 
   local function quote(text)
@@ -80,6 +82,8 @@ return function(hl7, json)
 
   --- The message as one line of JSON.
   function M.to_json(msg)
+    local text, set = charset.to_utf8(msg)
+    msg = text or msg
     local segments, d = parts.message(msg)
     local special = "[%c" .. in_set(d.escape or "\1") .. in_set(d.truncation or "\1") .. "]"
     local function value(raw) return leaf(raw, msg, special) end
@@ -110,7 +114,8 @@ return function(hl7, json)
       end
       rows[i] = "[" .. concat(cells, ",") .. "]"
     end
-    return '{"format":"' .. FORMAT .. '","segments":[' .. concat(rows, ",") .. "]}"
+    return '{"format":"' .. FORMAT .. '",' .. (set and '"charset":' .. quote(set) .. "," or "")
+      .. '"segments":[' .. concat(rows, ",") .. "]}"
   end
 
   -- ---- back ---------------------------------------------------------------------------------
@@ -219,7 +224,12 @@ return function(hl7, json)
     local out = {}
     for i, row in ipairs(rows) do out[i] = line_of(row, i, x) end
     out[#out + 1] = ""
-    return hl7.parse(concat(out, "\r"))
+    local set = document.charset
+    if set == nil or set == json.null then return hl7.parse(concat(out, "\r")) end
+    if type(set) ~= "string" then bad("charset", "a string is expected") end
+    local msg, err = hl7.parse(concat(out, "\r"), { charset = { force = "UNICODE UTF-8" } })
+    if msg then msg, err = charset.from_utf8(msg, set) end
+    return msg or bad("charset", "%s", err)
   end
 
   --- A message of such JSON (a string, or the table it decodes to), or nil and why not.

@@ -74,6 +74,20 @@ describe("hl7/header", function()
     assert.same({ "111~222" }, patients "MSH|^|A\rPID|||111~222^x\r")
   end)
 
+  it("splits before a header with blanks in front of it, but for text that looks like one", function()
+    local pos, m = ffi.new "size_t[1]", ffi.new "struct ln_span"
+    local function split(text)
+      local list = {}
+      pos[0] = 0
+      while C.ln_batch_next(ln.span(text), pos, m) do list[#list + 1] = ln.str(m) end
+      return list
+    end
+    assert.same({ "MSH|^~\\&|A\r", "MSH|^~\\&|B\r" }, split "MSH|^~\\&|A\r \tMSH|^~\\&|B\r")
+    assert.same({ "MSH|^~\\&|A\n\n", "MSH|^~\\&|B\n" }, split " MSH|^~\\&|A\n\n MSH|^~\\&|B\n")
+    assert.same({ "MSH|^~\\&|A\r  MSH is text\r MSH-7\r" }, split "MSH|^~\\&|A\r  MSH is text\r MSH-7\r")
+    assert.same({ "MSH|^~\\&|A\rNTE|1||x\n MSH#^~\r" }, split "MSH|^~\\&|A\rNTE|1||x\n MSH#^~\r")
+  end)
+
   it("reads any number of encoding characters, by place", function()
     for text, want in pairs {
       ["MSH|^~\\&|"] = "|^~\\&.", ["MSH|^~\\&#|"] = "|^~\\&#", ["MSH|^~\\|"] = "|^~\\..",

@@ -181,6 +181,16 @@ describe("role/deid", function()
     assert.matches("^2 messages, changed:\n", (select(2, deid(text))))
   end)
 
+  it("lets no control character through to a terminal", function()
+    local file = tmp.file(message("2.5", "PID|1||7", "NTE|1||\27[31m\7x", "ZZ1|\27]0;x\7"))
+    local p = io.popen(("script -qec '%s deid --key-file %s --report none %s' /dev/null"):format(
+      site.binary(), KEY, file))
+    local out = p:read "*a"
+    p:close()
+    assert.truthy(out:find("ZZ1|", 1, true), out)
+    assert.is_nil(out:gsub("\r?\n", ""):find "%c")
+  end)
+
   it("takes rules of a site", function()
     local rules = tmp.file([[return { fields = { ["ZPD-1"] = "keep", ["ZPD-2.2"] = "id", ["PID-10"] = "remove" },
       segments = { ZOK = "keep" }, types = { XON = "keep" }, dates = "year",

@@ -149,6 +149,33 @@ describe("role/fmt", function()
     assert.equal("MSH|^~\\&|A\nNTE|1||a\\X0A\\b\n", (select(2, fmt("MSH|^~\\&|A\rNTE|1||a\nb\r", "--lines"))))
   end)
 
+  it("reads every set that scripts read", function()
+    local head = "MSH|^~\\&|A|B|||2026||ADT^A01|7|P|2.5.1||||||%s\rPID|1||7||%s\r"
+    for name, want in pairs { ["8859/2"] = { "\161b", "Ąb" }, ["8859/1"] = { "caf\233", "café" },
+      ["~ISO IR87"] = { "\27$B;3ED\27(B", "山田" }, ["GB 18030-2000"] = { "\214\208", "中" },
+      ["8859/1~"] = { "M\195\188ller", "Müller" } } do -- UTF-8 that says 8859/1
+      local _, out = fmt(head:format(name, want[1]))
+      assert.truthy(out:find("Patient Name                    " .. want[2] .. "\n", 1, true), out)
+    end
+  end)
+
+  it("knows what the site adds to the dictionary", function()
+    local text = "hl7.dictionary.extend { segments = { ZPD = { title = 'Pet data', "
+      .. "{ name = 'animal', type = 'ST' } } } }"
+    local s = site.new { ["lib/dictionary.lua"] = text, ["lib/pets.lua"] = text:gsub("Pet", "Cat"),
+      ["lib/bad.lua"] = "hl7.dictionary.extend { segmets = {} }" }
+    local file = tmp.file(MSG)
+    assert.truthy(select(2, s:run("fmt", file)):find("ZPD  Pet data\n    1 Animal", 1, true))
+    assert.truthy(select(2, s:run("fmt", "--dictionary", "pets", file)):find("ZPD  Cat data", 1, true))
+    assert.truthy(select(2, s:run("json", "--named", file)):find('"animal":"a"', 1, true))
+    local status, _, err = s:run("fmt", "--dictionary", "bad", file)
+    assert.equal(1, status)
+    assert.truthy(err:find("bad.lua:1: dictionary.extend knows no 'segmets'", 1, true), err)
+    status, _, err = s:run("validate", "--dictionary", "pest", file)
+    assert.equal(1, status)
+    assert.truthy(err:find('did you mean "pets"', 1, true), err)
+  end)
+
   it("cuts values of megabytes unless --full, and says so", function()
     local long = "MSH|^~\\&|A\rOBX|1|ED|X||" .. ("QUJD"):rep(50000) .. "\r"
     local _, out = fmt(long)
