@@ -112,7 +112,10 @@ bool ln_message_is(lua_State *L, int idx)
 
 struct ln_lmessage *ln_lmessage_check(lua_State *L, int idx)
 {
-    struct ln_lmessage *u = luaL_checkudata(L, idx, LN_MT_MESSAGE);
+    if (!ln_message_is(L, idx))
+        luaL_error(L, "message expected, got %s: write msg:raw(...) and the like, with a colon",
+                   luaL_typename(L, idx));
+    struct ln_lmessage *u = lua_touserdata(L, idx);
     u->L = L;
     u->idx = idx > 0 ? idx : lua_gettop(L) + idx + 1;
     return u;

@@ -10,6 +10,7 @@
 #include "hl7/names.h"
 
 #define CACHE "lunate.names"
+#define SHOWN 60 /* bytes of a wrong name that an error repeats */
 
 static unsigned version_of(struct ln_lmessage *u)
 {
@@ -166,6 +167,11 @@ static int unknown(lua_State *L, char kind, const char *owner, unsigned version,
 {
     struct ln_span name;
     name.ptr = lua_tolstring(L, idx, &name.len);
+    if (name.len > SHOWN) {
+        lua_pushlstring(L, name.ptr, SHOWN);
+        lua_insert(L, -2); /* the table stays on top */
+        name = ln_span(lua_tostring(L, -2), SHOWN);
+    }
     unsigned least = (unsigned)name.len * 2, nearest = LN_NAMES_VERSIONS;
     struct ln_span best = nearest_known(L, name, &least);
     struct ln_names walk;

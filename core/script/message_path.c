@@ -398,7 +398,7 @@ void ln_lmessage_assign(lua_State *L, struct ln_lmessage *u, uint32_t slot, stru
             luaL_error(L,
                        "a %s is no value for a field: strings, numbers, nil, hl7.null and parts of "
                        "messages are",
-                       luaL_typename(L, idx));
+                       ln_message_is(L, idx) ? "message" : luaL_typename(L, idx));
         assign_part(L, u, slot, part, from);
         lua_settop(L, top);
         u->idx = self; /* the handle may be of this very message */

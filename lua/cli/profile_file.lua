@@ -70,7 +70,8 @@ local function run(name)
   return value, path
 end
 
---- Runs lib/NAME.lua, or a file, for what it adds to the dictionary. Ends the verb when it is wrong.
+--- Runs lib/NAME.lua, or a file, for what it adds to the dictionary. Ends the verb when it is
+--- wrong.
 function M.run(name)
   run(name)
 end

@@ -68,7 +68,7 @@ local function check_group(type, name, level)
   for known in pairs(names) do list[#list + 1] = known end
   table.sort(list)
   local near = nearest(tostring(name), list)
-  error(("%s has no group '%s'%s"):format(type.name, tostring(name),
+  error(("%s has no group '%s'%s"):format(type.name, tostring(name):sub(1, 60),
     near and (": did you mean '%s'?"):format(near)
     or #list > 0 and (": it has %s"):format(table.concat(list, ", ")) or ""), level + 1)
 end

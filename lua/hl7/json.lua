@@ -82,6 +82,9 @@ return function(hl7, json)
 
   --- The message as one line of JSON.
   function M.to_json(msg)
+    if getmetatable(msg) ~= "message" then
+      error("hl7.to_json takes a message, not a " .. type(msg), 2)
+    end
     local text, set = charset.to_utf8(msg)
     msg = text or msg
     local segments, d = parts.message(msg)

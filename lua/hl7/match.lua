@@ -9,8 +9,8 @@
 --      prior result: HAPI does so too, hl7apy descends).
 --   2. From the innermost group outwards: forward over what is required and missing; then a group
 --      that lies behind, begun anew (out of order).
---   3. A segment whose place lies behind or is taken (too many), and one that has none (a Z segment,
---      an unknown one, one of another structure), stays with the group it stands in.
+--   3. A segment whose place lies behind or is taken (too many), and one that has none (a Z
+--      segment, an unknown one, one of another structure), stays with the group it stands in.
 -- So the tree always holds the segments in the message's order.
 local dictionary = require "lunate.dictionary"
 

@@ -162,16 +162,16 @@ describe("role/fmt", function()
   it("knows what the site adds to the dictionary", function()
     local text = "hl7.dictionary.extend { segments = { ZPD = { title = 'Pet data', "
       .. "{ name = 'animal', type = 'ST' } } } }"
-    local s = site.new { ["lib/dictionary.lua"] = text, ["lib/pets.lua"] = text:gsub("Pet", "Cat"),
+    local own = site.new { ["lib/dictionary.lua"] = text, ["lib/pets.lua"] = text:gsub("Pet", "Cat"),
       ["lib/bad.lua"] = "hl7.dictionary.extend { segmets = {} }" }
     local file = tmp.file(MSG)
-    assert.truthy(select(2, s:run("fmt", file)):find("ZPD  Pet data\n    1 Animal", 1, true))
-    assert.truthy(select(2, s:run("fmt", "--dictionary", "pets", file)):find("ZPD  Cat data", 1, true))
-    assert.truthy(select(2, s:run("json", "--named", file)):find('"animal":"a"', 1, true))
-    local status, _, err = s:run("fmt", "--dictionary", "bad", file)
+    assert.truthy(select(2, own:run("fmt", file)):find("ZPD  Pet data\n    1 Animal", 1, true))
+    assert.truthy(select(2, own:run("fmt", "--dictionary", "pets", file)):find("ZPD  Cat data", 1, true))
+    assert.truthy(select(2, own:run("json", "--named", file)):find('"animal":"a"', 1, true))
+    local status, _, err = own:run("fmt", "--dictionary", "bad", file)
     assert.equal(1, status)
     assert.truthy(err:find("bad.lua:1: dictionary.extend knows no 'segmets'", 1, true), err)
-    status, _, err = s:run("validate", "--dictionary", "pest", file)
+    status, _, err = own:run("validate", "--dictionary", "pest", file)
     assert.equal(1, status)
     assert.truthy(err:find('did you mean "pets"', 1, true), err)
   end)

@@ -65,6 +65,16 @@ describe("script/message_json", function()
     assert.truthy(lines[6]:find("charset: PID%-5, byte 1: the character U%+6F22"), lines[6])
   end)
 
+  it("takes messages alone, and says so at the caller's line", function()
+    local s = site.new { ["x.lua"] = "print(pcall(function() local t = hl7.to_json(5) return t end))\n"
+      .. "local m = hl7.parse 'MSH|^~\\\\&|A\\r'\nprint(pcall(function() local t = m.raw('PID') return t end))\n"
+      .. "print(pcall(function() m['MSH-3'] = m end))" }
+    local _, out = s:run("lua", s.path .. "/x.lua")
+    assert.truthy(out:find("x.lua:1: hl7.to_json takes a message, not a number", 1, true), out)
+    assert.truthy(out:find("x.lua:3: message expected, got string: write msg:raw(...)", 1, true), out)
+    assert.truthy(out:find("x.lua:4: a message is no value for a field", 1, true), out)
+  end)
+
   it("gives back the sample corpus", function()
     local list = io.popen "ls ../shared/corpus/messages/*.hl7 ../shared/corpus/charset/*.hl7 2>/dev/null"
     local files = {}
