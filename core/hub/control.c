@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "hub/view.h"
 
 enum { REQUEST_MAX = 64 << 20, CLIENTS_MAX = 256 };
 /* Of the socket for others: none of them may keep the owner out. */
@@ -15,6 +16,13 @@ enum { OUTSIDE_MAX = 128, OUTSIDE_UID_MAX = 8, OUTSIDE_REQUEST_MAX = 8 << 20 };
 
 static unsigned clients, strangers;
 static struct ln_asker *stranger[OUTSIDE_MAX];
+
+static void client_free(struct ln_asker *k);
+
+void ln_asker_leave(struct ln_asker *k)
+{
+    client_free(k); /* it is held by whoever called */
+}
 
 static void drop_words(struct ln_asker *k)
 {
@@ -96,7 +104,7 @@ static const struct {
     {"step", 2, 2, ln_verb_step, 0, false},     {"skip", 3, 3, ln_verb_skip, 2, false},
     {"resend", 5, 5, ln_verb_resend, 0, true},  {"reposition", 7, 7, ln_verb_reposition, 6, false},
     {"reload", 1, 3, ln_verb_reload, 0, false}, {"rollback", 4, 4, ln_verb_rollback, 3, false},
-    {"alerts", 2, 7, ln_verb_alerts, 0, false},
+    {"alerts", 2, 7, ln_verb_alerts, 0, false}, {"view", 4, LN_ASK_WORDS, ln_verb_view, 0, false},
 };
 
 const char *ln_control_verb(unsigned i)
@@ -154,6 +162,8 @@ static void pass(struct ln_asker *k)
     if (strcmp(k->word[0], "alerts") == 0 && strcmp(k->word[1], "list") == 0)
         right = ln_right_of("status"); /* the same to whoever looks, and as often asked */
     unsigned reason = verbs[k->verb].reason;
+    if (right && strcmp(right->verb, "view") == 0 && !(right = ln_view_right(k)))
+        return;
     if (!right) { /* a verb that nobody was given a right to: tests/audit/access_spec.lua */
         ln_asker_fail(k, 1, "%s: no role may do that", k->word[0]);
         return;

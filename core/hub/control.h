@@ -6,7 +6,7 @@
 #include "hub/gate.h"
 #include "hub/hub.h"
 
-enum { LN_ASK_WORDS = 16 };
+enum { LN_ASK_WORDS = 64 };
 
 struct ln_asker {
     struct ln_stream stream;
@@ -33,6 +33,8 @@ void ln_asker_done(struct ln_asker *k, const char *key, const char *value);
 /* The client waits for an answer; let_go after it was given. */
 void ln_asker_hold(struct ln_asker *k);
 void ln_asker_let_go(struct ln_asker *k);
+/* Somebody else answers, over the same connection: the hub has no more to do with it. */
+void ln_asker_leave(struct ln_asker *k);
 
 /* Holds the client and asks check again and again until it has answered (true), or limit_s has
  * passed: then once more with late = true, when it has to. arg is freed after the last. */

@@ -25,6 +25,7 @@ struct ln_gate {
     int64_t token_ends_us;
     /* the request under way */
     const struct ln_right *right;
+    struct ln_right own; /* `right` may be this one */
     char action[40], object[200], text[400], channel[80];
     void (*go)(struct ln_asker *k);
     bool recorded;

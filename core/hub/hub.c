@@ -16,6 +16,7 @@
 #include "base/notify.h"
 #include "hub/audit.h"
 #include "hub/gate.h"
+#include "hub/view.h"
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
 static const int64_t DRAIN_DIAL_US = 1000000; /* how long a drain waits for a connection to come */
@@ -323,8 +324,10 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
     if (sig == SIGCHLD) {
         int st;
         pid_t pid;
-        while ((pid = waitpid(-1, &st, WNOHANG)) > 0)
+        while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
+            ln_view_exited(pid);
             ln_specs_exited(h, pid, st); /* other deaths are seen on their sockets */
+        }
     } else if (sig == SIGUSR1) {
         ln_log_reopen();
     } else if (sig == SIGHUP) {

@@ -23,6 +23,7 @@ static const struct {
     {"lunate.tls_core", ln_cli_tls_open},
     {"lunate.audit_core", ln_cli_audit_open},
     {"lunate.token_core", ln_cli_token_open},
+    {"lunate.view_core", ln_cli_view_open},
     {"lunate.store", ln_cli_store_open},
     {"lunate.alerter", ln_alerter_open},
     {"lunate.archive_core", ln_cli_archive_open},

@@ -14,6 +14,7 @@ int ln_cli_tools_open(struct lua_State *L); /* "lunate.tools": files of messages
 int ln_cli_tls_open(struct lua_State *L); /* "lunate.tls_core": certificates, handshakes */
 int ln_cli_audit_open(struct lua_State *L); /* "lunate.audit_core": the audit log */
 int ln_cli_token_open(struct lua_State *L); /* "lunate.token_core": tokens */
+int ln_cli_view_open(struct lua_State *L); /* "lunate.view_core": see view.c */
 int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-only */
 
 /* unresolved(hosts, seconds), of lunate.sys: a table host -> why it has no address. Names that are

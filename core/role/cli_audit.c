@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit/access.h"
 #include "audit/audit.h"
 #include "role/cli.h"
 #include "role/role.h"
@@ -180,11 +181,20 @@ static int audit_verify(lua_State *L)
     return 1;
 }
 
+/* is_view(verb): true when the engine can run it for who cannot read the store. */
+static int audit_is_view(lua_State *L)
+{
+    const struct ln_right *r = ln_right_of(luaL_checkstring(L, 1));
+    lua_pushboolean(L, r && (r->flags & LN_RIGHT_VIEW));
+    return 1;
+}
+
 int ln_cli_audit_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"open", audit_open},     {"put", audit_put},
-                                         {"done", audit_done},     {"hash", audit_hash},
-                                         {"verify", audit_verify}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"open", audit_open}, {"put", audit_put},       {"done", audit_done},
+        {"hash", audit_hash}, {"verify", audit_verify}, {"is_view", audit_is_view},
+        {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;

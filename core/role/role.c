@@ -22,6 +22,7 @@ static const struct {
     {"alerter", ln_role_alerter, false},
     {"archiver", ln_role_archiver, false},
     {"alert-send", ln_role_alert_send, false},
+    {"view", ln_role_view, false},
 };
 
 static const char *site = ".";

@@ -1,4 +1,4 @@
--- `lunate audit list|verify`: who did what, and whether the log is whole.
+-- `lunate audit list|verify|export`: who did what, and whether the log is whole.
 local core = require "lunate.audit_core"
 local audit = require "lunate.cli.audit"
 local site = require "lunate.cli.site"
@@ -12,7 +12,9 @@ local decode = require("json").decode
 local M = {}
 
 function M.define(parser)
-  parser:argument("what", "list, verify"):choices { "list", "verify" }
+  parser:argument("what", "list, verify, export"):choices { "list", "verify", "export" }
+  parser:option("--format", "export: atna (DICOM audit messages) or jsonl (as they are)")
+    :choices { "atna", "jsonl" }:default "atna"
   parser:option("--user", "only of this user (a name or a uid)")
   parser:option("--action", "only this action: show, messages, resend, denied, engine.start, ...")
   parser:option("--channel", "only what concerns this channel")
@@ -176,12 +178,22 @@ local function verify(args)
   return r.problems == 0 and 0 or 1
 end
 
+local function export(args)
+  local fits, atna = M.filter(args), require "lunate.cli.atna"
+  local source = (sys.realpath(site.path()) or site.path()):match "[^/]*$"
+  M.each(function(e, line)
+    if fits(e) then print(args.format == "jsonl" and line or atna.message(e, source)) end
+  end)
+  return 0
+end
+
 function M.run(args)
-  local status = args.what == "list" and list or verify
+  local status = ({ list = list, export = export, verify = verify })[args.what]
   local query = audit.query { since = args.since, ["until"] = args["until"], limit = args.limit,
     patient = args.patient }
-  if args.what == "list" then
-    audit.put { action = "audit.list", object = args.channel, query = query, reason = args.reason }
+  if args.what ~= "verify" then
+    audit.put { action = "audit." .. args.what, object = args.channel, query = query,
+      reason = args.reason }
     return status(args)
   end
   local result = status(args)

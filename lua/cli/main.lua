@@ -81,10 +81,16 @@ local function run(words)
     end
   end
   local module = require(entry.lua)
+  local given = { verb, unpack(words) }
   local args = parse(module, verb, words)
   local context = require("lunate.cli.site").context
   context.break_glass = args.break_glass
   if not require("lunate.cli.why").own[verb] then context.reason = args.reason end
+  local site = require "lunate.cli.site"
+  if not package.loaded["lunate.cli.viewer"] and require("lunate.audit_core").is_view(verb)
+    and site.is_foreign() then
+    return site.view(given)
+  end
   return module.run(args, verb) or 0
 end
 

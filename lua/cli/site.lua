@@ -118,21 +118,22 @@ local function send_context(stream)
   return stream:send(wire.CONTEXT, wire.pack(("b"):rep(#pairs_), unpack(pairs_)))
 end
 
+-- A fresh connection to the engine; ends the verb when there is none.
+local function dial()
+  local stream, err, nobody = connect()
+  if stream then return stream end
+  if not sys.kind(M.path()) then fail.fail(3, "there is no folder %s", M.path()) end
+  if nobody then
+    fail.fail(3, "no engine is running for %s (start one with: lunate -C %s run)", M.path(),
+      M.path())
+  end
+  fail.fail(3, "cannot reach the engine of %s: %s", M.path(), err)
+end
+
 --- Asks the engine: its text (a JSON document) and the list of parts. Ends the verb when there is
 -- no engine (3) or it says no (its status).
 function M.request(words, seconds)
-  local stream, err, nobody = connect()
-  if not stream then
-    if not sys.kind(M.path()) then fail.fail(3, "there is no folder %s", M.path()) end
-    if nobody and M.path() == "." then
-      fail.fail(3, "no engine is running for this folder (start one with: lunate run)")
-    end
-    if nobody then
-      fail.fail(3, "no engine is running for %s (start one with: lunate -C %s run)", M.path(),
-        M.path())
-    end
-    fail.fail(3, "cannot reach the engine of %s: %s", M.path(), err)
-  end
+  local stream = dial()
   local request = wire.pack("4" .. ("b"):rep(#words), #words, unpack(words))
   local status, text, parts = send_context(stream) and stream:send(wire.REQUEST, request), nil, nil
   if status then status, text, parts = reply(stream, seconds or 60) end
@@ -142,6 +143,38 @@ function M.request(words, seconds)
   end
   if status ~= 0 then fail.fail(status, "%s", text) end
   return text, parts
+end
+
+--- True when the store is somebody else's (or a token is to be used): the engine has to show it.
+function M.is_foreign()
+  if (os.getenv "LUNATE_TOKEN" or "") ~= "" then return true end
+  local kind, why = sys.kind(M.data() .. "/data.mdb")
+  return not kind and why == "Permission denied"
+end
+
+--- Has the engine run a verb that reads the store, and prints what it prints: the exit status.
+function M.view(words)
+  local stream = dial()
+  local terminal = (sys.isatty(1) and "1" or "") .. (sys.isatty(2) and "2" or "")
+  if require("lunate.cli.term").coloured() then terminal = terminal .. "c" end
+  local list = { "view", ("%d"):format(sys.width()), terminal, unpack(words) }
+  local sent = send_context(stream)
+    and stream:send(wire.REQUEST, wire.pack("4" .. ("b"):rep(#list), #list, unpack(list)))
+  while sent do
+    local kind, payload = stream:receive(86400 * 365)
+    if not kind then break end
+    local _, number, text = wire.unpack("1b", payload)
+    if kind == wire.PART then
+      local out = number == 2 and io.stderr or io.stdout
+      out:write(text)
+      out:flush()
+    elseif kind == wire.REPLY then
+      stream:close()
+      if number ~= 0 and text ~= "" then fail.fail(number, "%s", text) end
+      return number
+    end
+  end
+  fail.fail(3, "the engine of %s gave no answer", M.path())
 end
 
 --- Splits "CHANNEL/REST"; ends the verb when it is not that.

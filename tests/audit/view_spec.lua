@@ -1,0 +1,163 @@
+-- Views for those who cannot read the store. Guards: the engine shows what their role allows, of
+-- their channels, and nothing more; it is recorded in their name; the hub is not held up by them.
+local site = require "support.site"
+local net = require "support.net"
+local proc = require "support.proc"
+local tmp = require "support.tmp"
+local json = require "support.json"
+local traffic = require "support.traffic"
+
+local VIEWER, OBSERVER = 65534, 12345
+local is_root = tonumber(tmp.read("/proc/self/status"):match "Uid:%s+(%d+)") == 0
+local MARK = "QQMARKQQ"
+
+local function words_as(s, uid, ...)
+  return { "setpriv", "--reuid=" .. uid, "--regid=" .. uid, "--clear-groups", site.binary(), "-C", s.path, ... }
+end
+
+local function as(s, uid, ...)
+  return proc.run(words_as(s, uid, ...))
+end
+
+describe("audit/export", function()
+  after_each(site.cleanup)
+
+  it("gives DICOM audit messages that an XML reader takes, whatever stands in them", function()
+    local s = site.new { ["channels/a.lua"] = traffic.channel(net.free_port(), net.free_port()) }
+    local e = s:start()
+    s:run("hold", "a/out", "--reason", '<&"\1> ]]>')
+    s:run("hold", "a/nosuch")
+    s:run("show", "a/1")
+    s:run("messages", "--patient", "P1")
+    assert.equal(0, e:stop())
+    local status, out = s:run("audit", "export")
+    assert.equal(0, status)
+    local file = tmp.file(out)
+    local codes
+    status, codes = proc.run { "python3", "-c", [[
+import sys, xml.etree.ElementTree as E
+for line in open(sys.argv[1]):
+    m = E.fromstring(line.encode())
+    assert m.tag == "AuditMessage"
+    assert [c.tag for c in m] == ["EventIdentification", "ActiveParticipant", "AuditSourceIdentification",
+        "ParticipantObjectIdentification"], [c.tag for c in m]
+    v = m.find("EventIdentification")
+    print(v.find("EventID").get("csd-code"), v.get("EventOutcomeIndicator"))
+]], file }
+    assert.equal(0, status)
+    assert.truthy(codes:find("110110 4", 1, true)) -- show: there is none
+    assert.truthy(codes:find("110112 0", 1, true))
+    assert.truthy(codes:find("110101 0", 1, true))
+    local _, raw = s:run("audit", "export", "--format", "jsonl", "--action", "hold")
+    assert.equal(3, #json.lines(raw))
+  end)
+end)
+
+describe("audit/view", function()
+  after_each(site.cleanup)
+
+  local function start()
+    local ports = { net.free_port(), net.free_port() }
+    local s = site.new {
+      ["lunate.lua"] = ([[return { access = { users = { [%d] = { viewer = "a", observer = "b" },
+        [%d] = { observer = "a" } } } }]]):format(VIEWER, OBSERVER),
+      ["channels/a.lua"] = traffic.channel(ports[1], net.free_port()),
+      ["channels/b.lua"] = traffic.channel(ports[2], net.free_port()),
+    }
+    os.execute("chmod 755 " .. tmp.quote(s.path))
+    local e = s:start()
+    for i, port in ipairs(ports) do
+      local c = net.connect(port)
+      local reply = net.exchange(c, ("MSH|^~\\&|A|B|C|D|20260101||ADT^A01|ID%d|P|2.5\rPID|1||P%s||%s^X\r")
+        :format(i, MARK, MARK))
+      assert.truthy(reply:find("MSA|AA", 1, true))
+    end
+    return s, e
+  end
+
+  it("content by role and channel; recorded in their name", function()
+    if not is_root then return pending "needs root, to be somebody else" end
+    local s, e = start()
+    local status, out, err = as(s, VIEWER, "messages", "--json")
+    assert.equal(0, status, err)
+    local by = {}
+    for _, m in ipairs(json.lines(out)) do by[m.channel] = m end
+    assert.same({ "P" .. MARK }, by.a.patient_ids)
+    assert.same({}, by.b.patient_ids)
+    status, out = as(s, VIEWER, "show", "a/1", "--reason", "INC-3")
+    assert.equal(0, status)
+    assert.truthy(out:find(MARK, 1, true))
+    -- everything that an observer can ask for, with the mark looked for in all of it
+    for _, words in ipairs { { "show", "b/1" }, { "show", "b/1", "--json" }, { "show", "b/1", "--raw" },
+      { "trace", "b/1" }, { "trace", "ID2", "--json" }, { "messages", "b", "--json" }, { "tail", "b" },
+      { "messages", "b", "--text", MARK:lower() }, { "messages", "b", "--where", "PID-5.1 = " .. MARK },
+      { "messages", "b", "--patient", "P" .. MARK } } do
+      status, out, err = as(s, VIEWER, unpack(words))
+      assert.is_true(status == 0 or status == 1, err)
+      assert.is_nil((out .. err):find(MARK, 1, true), table.concat(words, " "))
+    end
+    status, out = as(s, VIEWER, "messages", "b", "--patient", "P" .. MARK, "--json")
+    assert.same({ 0, "" }, { status, out }) -- nor told that there is one
+    status, out = as(s, VIEWER, "messages", "--patient", "P" .. MARK, "--json")
+    assert.same({ 0, 1 }, { status, #json.lines(out) })
+    status, out, err = as(s, OBSERVER, "show", "b/1")
+    assert.equal(1, status)
+    assert.truthy(err:find "no channel \"b\"", err .. out)
+    assert.equal(1, (as(s, 54321, "messages"))) -- no role at all
+    assert.equal(1, (as(s, VIEWER, "audit", "list")))
+    assert.equal(1, (as(s, VIEWER, "token", "list")))
+    local seen, log = {}, io.popen("cat " .. tmp.quote(s.path) .. "/data/audit/*.jsonl")
+    for line in log:lines() do
+      local entry = json.decode(line)
+      assert.is_nil(line:find(MARK, 1, true))
+      if entry.via == "view" or entry.outcome == "denied" then seen[#seen + 1] = entry end
+    end
+    log:close()
+    assert.same({ "messages", VIEWER, "a/1 b/1" }, { seen[1].action, seen[1].uid, seen[1].shown })
+    assert.same({ "show", "a/1", "INC-3" }, { seen[2].action, seen[2].object, seen[2].reason })
+    assert.equal(0, (s:run("audit", "verify")))
+    assert.equal(0, e:stop())
+  end)
+
+  it("files stay the owner's; a token shows what it may; a view ends with who looks", function()
+    if not is_root then return pending "needs root, to be somebody else" end
+    local s, e = start()
+    local _, token = s:run("token", "new", "x", "--role", "admin")
+    token = token:sub(1, -2)
+    local function with(...)
+      local o = words_as(s, 54321, ...)
+      o.env = { LUNATE_TOKEN = token }
+      return proc.run(o)
+    end
+    local status, out = with("show", "a/1")
+    assert.equal(0, status)
+    assert.truthy(out:find(MARK, 1, true))
+    status, out = with("audit", "list", "--json")
+    assert.equal(0, status)
+    assert.truthy(out:find('"action":"engine.start"', 1, true))
+    assert.equal(0, (with("audit", "verify")))
+    for _, words in ipairs { { "audit", "verify", "--public-key", "/etc/shadow" },
+      { "audit", "verify", "--syslog=/etc/shadow" }, { "show", "a/1", "--script" } } do
+      local err
+      status, out, err = with(unpack(words))
+      assert.equal(1, status, out)
+      assert.truthy(err:find "owner", err)
+    end
+    local o = words_as(s, VIEWER, "tail", "-f")
+    local p = proc.spawn(o)
+    site.wait_until(function() return p:out():find "a/1" end)
+    local function views()
+      local n = 0
+      for _, c in ipairs(proc.children(e.pid)) do
+        local line = tmp.read("/proc/" .. c.pid .. "/cmdline") or ""
+        if line:find("view", 1, true) and c.state ~= "Z" then n = n + 1 end
+      end
+      return n
+    end
+    assert.equal(1, views())
+    p:kill(proc.KILL)
+    p:wait(5)
+    site.wait_until(function() return views() == 0 end)
+    assert.equal(0, e:stop())
+  end)
+end)
