@@ -87,6 +87,42 @@ local function with_script(keys)
   return keys
 end
 
+-- retry.on.CLASS: what to do about a failed try of that class, and when: "ACTION first factor max
+-- attempts", "-" where `retry` itself says it. unsent: the message did not leave us, so that there
+-- is nothing to count and nothing to set aside. reply: on_reply says what to do.
+local function try_class(unsent, reply)
+  local times = { first = number(0.01, 86400), factor = number(1, 100), max = number(0.01, 86400),
+    attempts = number(1, 1000000, true) }
+  local function refuse(what)
+    return nil, ('cannot be %s: a receiver that is not there must not park a queue; take { first ='
+      .. ' ..., factor = ..., max = ... }, "retry" or "stop"'):format(what)
+  end
+  return function(v)
+    if type(v) == "string" and not reply then
+      if unsent and v == "park" then return refuse '"park"' end
+      local text, err = action(v)
+      return text and text .. " - - - -", err
+    end
+    if type(v) ~= "table" then
+      return nil, "must be a table { first, factor, max" .. (unsent and "" or ", attempts") .. " }"
+        .. (reply and "; what to do, on_reply says" or ', "retry"' .. (unsent and "" or ', "park"')
+          .. ' or "stop"')
+    end
+    local words = {}
+    for key in pairs(v) do
+      if not times[key] then return nil, ("takes no %s"):format(tostring(key)) end
+    end
+    if unsent and v.attempts then return refuse "counted" end
+    for i, key in ipairs { "first", "factor", "max", "attempts" } do
+      local text, err = "-", nil
+      if v[key] ~= nil then text, err = times[key](v[key]) end
+      if not text then return nil, key .. " " .. err end
+      words[i] = text
+    end
+    return "retry " .. table.concat(words, " ")
+  end
+end
+
 local send_keys = with_script {
   host = { check = schema.host, required = true },
   port = { check = number(1, 65535, true), required = true },
@@ -96,6 +132,16 @@ local send_keys = with_script {
     factor = { check = number(1, 100), default = "2" },
     max = { check = number(0.01, 86400), default = "60" },
     attempts = { check = number(1, 1000000, true), default = "0" },
+    on = { keys = {
+      connect = { check = try_class(true), default = "" },
+      tls = { check = try_class(true), default = "" },
+      timeout = { check = try_class(), default = "" },
+      closed = { check = try_class(), default = "" },
+      AE = { check = try_class(false, true), default = "" },
+      AR = { check = try_class(false, true), default = "" },
+      CE = { check = try_class(false, true), default = "" },
+      CR = { check = try_class(false, true), default = "" },
+    } },
   } },
   stop_after_parks = { check = number(0, 1000000, true), default = "0" },
   tls = {},

@@ -218,6 +218,7 @@ static struct ln_conf_dest *dest_named(struct ln_conf_channel *ch, struct ln_spa
         .retry_max_s = 60,
         .on_reply = {LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_PARK, LN_POLICY_RETRY}};
     copy_span(d->name, sizeof d->name, name);
+    ln_conf_try_default(d);
     return d;
 }
 
@@ -248,6 +249,8 @@ static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
         return set_number(&d->retry_max_s, v, 0.001, 86400);
     if (strcmp(key, "retry.attempts") == 0)
         return set_unsigned(&d->attempts, v, 1e9);
+    if (strncmp(key, "retry.on.", 9) == 0)
+        return ln_conf_try_set(d, key + 9, v);
     if (strcmp(key, "stop_after_parks") == 0)
         return set_unsigned(&d->stop_after_parks, v, 1e9);
     if (strncmp(key, "tls", 3) == 0)

@@ -24,6 +24,25 @@ enum ln_refusal { LN_REFUSED_AE, LN_REFUSED_AR, LN_REFUSED_CE, LN_REFUSED_CR, LN
 enum ln_duplicates { LN_DUPLICATES_PROCESS, LN_DUPLICATES_ACK, LN_DUPLICATES_FLAG };
 enum ln_reply_policy { LN_POLICY_PARK, LN_POLICY_RETRY, LN_POLICY_STOP };
 
+/* Why a try to deliver failed: the classes that `retry.on` tells apart. */
+enum ln_try {
+    LN_TRY_CONNECT, /* refused, unreachable, no such name: the message was not sent */
+    LN_TRY_TLS, /* no handshake: neither */
+    LN_TRY_TIMEOUT, /* sent, no reply in time */
+    LN_TRY_CLOSED, /* sent, the connection ended before the reply */
+    LN_TRY_AE,
+    LN_TRY_AR,
+    LN_TRY_CE,
+    LN_TRY_CR,
+    LN_TRIES,
+    LN_TRY_OTHER = LN_TRIES, /* ours: out of memory */
+};
+
+struct ln_conf_try { /* below 0: as `retry` has it */
+    enum ln_reply_policy policy;
+    double first_s, factor, max_s, attempts;
+};
+
 struct ln_conf_dest {
     char name[LN_CONF_NAME];
     bool to_channel;
@@ -34,6 +53,7 @@ struct ln_conf_dest {
     unsigned attempts; /* 0 = for ever */
     unsigned stop_after_parks; /* in a row; 0 = never */
     enum ln_reply_policy on_reply[LN_REFUSALS];
+    struct ln_conf_try on_try[LN_TRIES];
     struct ln_conf_tls tls;
 };
 
@@ -115,6 +135,12 @@ struct ln_conf_channel *ln_conf_find(struct ln_conf *c, const char *name);
 /* Moves a channel's record out of c, so that it outlives it. */
 struct ln_conf_channel *ln_conf_take_channel(struct ln_conf *c, const char *name);
 void ln_conf_channel_free(struct ln_conf_channel *ch);
+/* conf_try.c. The name as in `retry.on`; "" for LN_TRY_OTHER. */
+const char *ln_conf_try_name(enum ln_try t);
+void ln_conf_try_default(struct ln_conf_dest *d);
+/* v: "retry 5 2 300 -": what to do, then first, factor, max and attempts; "" and "-": as `retry`
+ * says. */
+bool ln_conf_try_set(struct ln_conf_dest *d, const char *name, struct ln_span v);
 #endif
 
 #endif

@@ -6,6 +6,7 @@
  * sent twice after a crash. */
 #include "hub/dest.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -138,14 +139,24 @@ void ln_dest_disconnect(struct ln_dest *d)
     d->connected = d->inflight = d->used = d->greeting = false;
 }
 
-/* Twice as long each time, with a fifth of jitter so that many do not come back at once. */
-static void retry_later(struct ln_dest *d)
+static double or_else(double value, double other)
 {
-    double s = d->conf.retry_first_s;
-    for (uint32_t i = 1; i < d->failures && s < d->conf.retry_max_s; i++)
-        s *= d->conf.retry_factor;
-    if (s > d->conf.retry_max_s)
-        s = d->conf.retry_max_s;
+    return value < 0 ? other : value;
+}
+
+/* Longer each time, with a fifth of jitter so that many do not come back at once. A class with
+ * times of its own counts its own failures. */
+static void retry_later(struct ln_dest *d, const struct ln_conf_try *t)
+{
+    double s = or_else(t->first_s, d->conf.retry_first_s);
+    double factor = or_else(t->factor, d->conf.retry_factor);
+    double max = or_else(t->max_s, d->conf.retry_max_s);
+    bool own = t->first_s >= 0 || t->factor >= 0 || t->max_s >= 0;
+    uint32_t n = own ? d->class_failures : d->failures;
+    for (uint32_t i = 1; i < n && s < max; i++)
+        s *= factor;
+    if (s > max)
+        s = max;
     s *= 0.8 + 0.4 * ((double)random() / (double)RAND_MAX);
     d->retrying = true;
     if (d->retry_since_us == 0)
@@ -226,6 +237,7 @@ int ln_dest_commit(struct ln_dest *d, uint8_t state, struct ln_span reply, const
         return rc;
     }
     d->uncommitted++;
+    d->ended_seq = x->pos.seq;
     if (state == LN_OUT_SENT)
         ln_spread_time(&d->delivered_us, now - x->received_us);
     else if (state == LN_OUT_PARKED) /* what is passed over gets one line in all */
@@ -245,18 +257,34 @@ void ln_dest_end_step(struct ln_dest *d, enum ln_step_end end, const char *text)
     snprintf(d->step_text, sizeof d->step_text, "%.199s", text);
 }
 
+static void stop_queue(struct ln_dest *d, const char *fmt, ...) LN_PRINTF(2, 3);
+
+/* A policy holds the queue: why stands with the message, in the log and on top of status. */
+static void stop_queue(struct ln_dest *d, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    uint64_t seq = d->failures && d->count ? ln_dest_first(d)->pos.seq : d->ended_seq;
+    ln_log(LN_ERROR, "dest", "stopped", "channel=%s dest=%s seq=%llu why=\"%s\"", d->channel->name,
+           d->conf.name, (unsigned long long)seq, text);
+    struct ln_event e = {
+        .kind = LN_EV_NOTE, .time_us = ln_now_us(), .dest = d->id, .text = ln_span_str(text)};
+    (void)!ln_store_event(d->channel->hub->store, d->channel->id, seq, &e, NULL, NULL);
+    ln_dest_hold(d, true);
+    snprintf(d->last_error, sizeof d->last_error, "%s", text);
+}
+
 /* A receiver that refuses one after the other has another trouble than its messages. */
 static void count_parks(struct ln_dest *d, uint8_t state, const char *why)
 {
     d->parks = state == LN_OUT_PARKED ? d->parks + 1 : 0;
     if (d->conf.stop_after_parks == 0 || d->parks < d->conf.stop_after_parks || d->held)
         return;
-    ln_log(LN_ERROR, "dest", "stopped_after_parks", "channel=%s dest=%s parks=%u", d->channel->name,
-           d->conf.name, d->parks);
-    ln_dest_hold(d, true);
-    snprintf(d->last_error, sizeof d->last_error,
-             "stopped: %u in a row were parked (stop_after_parks), the last one: %.100s", d->parks,
-             why);
+    stop_queue(d, "stopped: %u in a row were parked (stop_after_parks), the last one: %.100s",
+               d->parks, why);
     d->parks = 0;
 }
 
@@ -265,7 +293,7 @@ void ln_dest_end(struct ln_dest *d, uint8_t state, struct ln_span reply, const c
     d->inflight = false;
     evtimer_del(&d->timer);
     if (ln_dest_commit(d, state, reply, reason) != LN_OK) { /* out of memory: sent again later */
-        ln_dest_fail(d, "out of memory", ln_span(NULL, 0), false);
+        ln_dest_fail(d, LN_TRY_OTHER, "out of memory", ln_span(NULL, 0));
         return;
     }
     if (d->failures)
@@ -295,12 +323,19 @@ static void record_try(struct ln_dest *d, const char *why)
            d->channel->name, d->conf.name, (unsigned long long)ln_dest_first(d)->pos.seq, n, why);
 }
 
-void ln_dest_fail(struct ln_dest *d, const char *why, struct ln_span reply, bool sent)
+void ln_dest_fail(struct ln_dest *d, enum ln_try which, const char *why, struct ln_span reply)
 {
+    static const struct ln_conf_try plain = {LN_POLICY_RETRY, -1, -1, -1, -1};
+    const struct ln_conf_try *t = which < LN_TRIES ? &d->conf.on_try[which] : &plain;
+    bool sent = which >= LN_TRY_TIMEOUT && which < LN_TRIES;
+    d->class_failures = which == d->try_class && d->failures ? d->class_failures + 1 : 1;
+    d->try_class = which;
     snprintf(d->last_error, sizeof d->last_error, "%s", why);
     d->inflight = false;
     evtimer_del(&d->timer);
-    if (sent && d->conf.attempts && d->tries >= d->conf.attempts && d->count) {
+    if (sent && d->count &&
+        (t->policy == LN_POLICY_PARK || (d->conf.attempts && d->tries >= d->conf.attempts) ||
+         (t->attempts > 0 && d->class_failures >= t->attempts))) {
         ln_dest_end(d, LN_OUT_PARKED, reply, why);
         return;
     }
@@ -308,7 +343,16 @@ void ln_dest_fail(struct ln_dest *d, const char *why, struct ln_span reply, bool
     d->retries++;
     record_try(d, why);
     ln_dest_end_step(d, LN_STEP_FAILED, why);
-    retry_later(d);
+    retry_later(d, t);
+    if (t->policy == LN_POLICY_STOP && !d->held)
+        stop_queue(d, "stopped by retry.on.%s = \"stop\": %.200s", ln_conf_try_name(which), why);
+}
+
+void ln_dest_refused(struct ln_dest *d, const char *why)
+{
+    ln_dest_fail(d, LN_TRY_OTHER, why, ln_span(NULL, 0));
+    if (!d->held)
+        stop_queue(d, "stopped by on_reply: %.200s", why);
 }
 
 /* ---- the queue goes on

@@ -19,7 +19,7 @@ void ln_dest_disconnect(struct ln_dest *d);
 void ln_dest_end(struct ln_dest *d, uint8_t state, struct ln_span reply, const char *reason);
 /* A try failed. Only tries in which the message was sent count towards `attempts`: a receiver that
  * is down for two days must not park a whole queue. */
-void ln_dest_fail(struct ln_dest *d, const char *why, struct ln_span reply, bool sent);
+void ln_dest_fail(struct ln_dest *d, enum ln_try which, const char *why, struct ln_span reply);
 
 /* Gives the first one its outcome and takes it off the queue. */
 int ln_dest_commit(struct ln_dest *d, uint8_t state, struct ln_span reply,
@@ -27,6 +27,9 @@ int ln_dest_commit(struct ln_dest *d, uint8_t state, struct ln_span reply,
 void ln_dest_pop(struct ln_dest *d);
 /* Somebody who stepped is told what came of it. */
 void ln_dest_end_step(struct ln_dest *d, enum ln_step_end end, const char *text);
+
+/* on_reply = "stop": the first one stays, and the queue is held. */
+void ln_dest_refused(struct ln_dest *d, const char *why);
 
 /* ---- dest_hand.c */
 

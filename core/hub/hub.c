@@ -391,7 +391,7 @@ static void on_dns_note(int is_warning, const char *text)
     if (*last && now - *last < 60 * 1000000)
         return;
     *last = now;
-    ln_log(is_warning ? LN_WARN : LN_INFO, "dns", "note", "text=\"%s\"", text);
+    ln_log(is_warning ? LN_WARN : LN_DEBUG, "dns", "note", "text=\"%s\"", text);
 }
 
 static void on_event_note(int severity, const char *text)

@@ -263,7 +263,10 @@ struct ln_dest {
     size_t control_id_len;
     uint32_t tries; /* of the head, sent */
     uint32_t parks; /* refused in a row */
+    uint64_t ended_seq; /* the last message that had an end */
     uint32_t failures; /* in a row, for the back-off */
+    enum ln_try try_class; /* of the last one, and how many of it in a row */
+    uint32_t class_failures;
     int64_t first_us;
     uint64_t retries;
     int64_t retry_since_us, last_sent_us;

@@ -16,14 +16,12 @@ static void on_negative(struct ln_dest *d, const struct ln_reply *r, struct ln_s
     enum ln_reply_policy policy = d->conf.on_reply[which];
     char why[80];
     snprintf(why, sizeof why, "answered %s", r->code);
-    if (policy == LN_POLICY_PARK) {
+    if (policy == LN_POLICY_PARK)
         ln_dest_end(d, LN_OUT_PARKED, frame, why);
-    } else if (policy == LN_POLICY_RETRY) {
-        ln_dest_fail(d, why, frame, true);
-    } else {
-        ln_dest_fail(d, why, frame, false);
-        ln_dest_hold(d, true);
-    }
+    else if (policy == LN_POLICY_RETRY)
+        ln_dest_fail(d, (enum ln_try)(LN_TRY_AE + which), why, frame);
+    else
+        ln_dest_refused(d, why);
 }
 
 static void on_reply(struct ln_dest *d, struct ln_span frame)
@@ -72,7 +70,7 @@ static void on_data(void *owner, const char *data, size_t len)
             bool was = d->inflight;
             ln_dest_disconnect(d);
             if (was)
-                ln_dest_fail(d, "reply is larger than 1 MB", ln_span(NULL, 0), true);
+                ln_dest_fail(d, LN_TRY_CLOSED, "reply is larger than 1 MB", ln_span(NULL, 0));
             return;
         }
         on_reply(d, frame);
@@ -93,7 +91,7 @@ static void on_closed(void *owner, int code, const char *why)
         snprintf(text, sizeof text, "no TLS with %.100s port %d: %s", d->conf.host, d->conf.port,
                  why);
         evtimer_del(&d->timer);
-        ln_dest_fail(d, text, ln_span(NULL, 0), false);
+        ln_dest_fail(d, LN_TRY_TLS, text, ln_span(NULL, 0));
     } else if (was && worn) {
         /* Many receivers close after each reply, and our next message was faster than their end of
          * file. A new connection, at once; there it counts. */
@@ -102,7 +100,7 @@ static void on_closed(void *owner, int code, const char *why)
         ln_dest_pump(d);
     } else if (was) {
         snprintf(text, sizeof text, "connection closed before the reply (%s)", why);
-        ln_dest_fail(d, text, ln_span(NULL, 0), code != LN_ETLS);
+        ln_dest_fail(d, code == LN_ETLS ? LN_TRY_TLS : LN_TRY_CLOSED, text, ln_span(NULL, 0));
     } else {
         ln_log(LN_INFO, "dest", "closed_by_peer", "channel=%s dest=%s", d->channel->name,
                d->conf.name);
@@ -138,7 +136,7 @@ static void greet(struct ln_dest *d)
         return;
     }
     ln_dest_disconnect(d);
-    ln_dest_fail(d, "out of memory", ln_span(NULL, 0), false);
+    ln_dest_fail(d, LN_TRY_OTHER, "out of memory", ln_span(NULL, 0));
 }
 
 static void on_dialled(void *owner, int fd, int code, const char *why)
@@ -160,7 +158,7 @@ static void on_dialled(void *owner, int fd, int code, const char *why)
     (void)code;
     snprintf(text, sizeof text, "cannot connect to %.100s port %d: %s", d->conf.host, d->conf.port,
              fd >= 0 ? "out of memory" : why);
-    ln_dest_fail(d, text, ln_span(NULL, 0), false);
+    ln_dest_fail(d, LN_TRY_CONNECT, text, ln_span(NULL, 0));
 }
 
 static void remember_id(struct ln_dest *d, struct ln_span bytes)
@@ -186,7 +184,7 @@ static void send_now(struct ln_dest *d)
     if (ln_mllp_write(&d->frame, bytes) != LN_OK ||
         ln_stream_write(&d->stream, ln_buf_span(&d->frame)) == LN_ENOMEM) {
         ln_dest_disconnect(d);
-        ln_dest_fail(d, "out of memory", ln_span(NULL, 0), false);
+        ln_dest_fail(d, LN_TRY_OTHER, "out of memory", ln_span(NULL, 0));
         return;
     }
     ln_buf_clear(&d->frame, 64 * 1024);
@@ -209,7 +207,7 @@ void ln_send_first(struct ln_dest *d)
     d->dial = ln_dial(d->channel->hub->base, d->channel->hub->dns, d->conf.host, d->conf.port,
                       CONNECT_MS, on_dialled, d);
     if (!d->dial)
-        ln_dest_fail(d, "out of memory", ln_span(NULL, 0), false);
+        ln_dest_fail(d, LN_TRY_OTHER, "out of memory", ln_span(NULL, 0));
 }
 
 void ln_send_timer(evutil_socket_t fd, short what, void *arg)
@@ -227,14 +225,15 @@ void ln_send_timer(evutil_socket_t fd, short what, void *arg)
         snprintf(why, sizeof why, "no acknowledgement within %.3g s%s%.180s", d->conf.timeout_s,
                  d->last_error[0] ? "; " : "", d->last_error);
         ln_dest_disconnect(d); /* a late reply cannot be taken for that of another message */
-        ln_dest_fail(d, why, ln_span(NULL, 0), true);
+        ln_dest_fail(d, LN_TRY_TIMEOUT, why, ln_span(NULL, 0));
         return;
     }
     if (d->greeting) {
         ln_dest_disconnect(d);
         ln_dest_fail(
-            d, "the receiver did not finish the TLS handshake within 10 s: does it speak TLS?",
-            ln_span(NULL, 0), false);
+            d, LN_TRY_TLS,
+            "the receiver did not finish the TLS handshake within 10 s: does it speak TLS?",
+            ln_span(NULL, 0));
         return;
     }
     d->retrying = false;

@@ -82,6 +82,7 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     time_or_null(b, "last_sent", d->last_sent_us);
     time_or_null(b, "retrying_since", d->retry_since_us);
     str(b, "last_error", d->last_error);
+    str(b, "failing", d->failures ? ln_conf_try_name(d->try_class) : "");
     tls_json(b, d->tls, d->peer_not_after);
     ln_json_close(b, '}');
 }

@@ -46,7 +46,7 @@ static bool halted(struct ln_asker *k, void *arg, bool late)
     struct halt *h = arg;
     struct ln_channel *c = h->channel;
     struct ln_buf b = {0};
-    char text[120];
+    char text[460];
     if (!late && (c->mode == LN_MODE_STOPPED ? h->waits && !c->halt_kept : c->halt != LN_HALT_NONE))
         return false;
     if (c->mode != LN_MODE_STOPPED) {
@@ -62,8 +62,13 @@ static bool halted(struct ln_asker *k, void *arg, bool late)
     ln_json_bool(&b, true);
     ln_json_key(&b, "state");
     ln_json_cstr(&b, "stopped");
+    snprintf(text, sizeof text, "%s%s%s", c->halt_cut,
+             h->waits && !c->halt_kept && c->halt_cut[0] ? "; " : "",
+             h->waits && !c->halt_kept ? "the disk has not yet taken that it is stopped: an engine "
+                                         "killed now would come up with it running"
+                                       : "");
     ln_json_key(&b, "cut");
-    ln_json_cstr(&b, c->halt_cut);
+    ln_json_cstr(&b, text);
     ln_json_close(&b, '}');
     ln_asker_reply(k, 0, ln_buf_span(&b));
     ln_buf_fini(&b);

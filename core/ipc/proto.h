@@ -143,6 +143,8 @@ enum ln_line {
  *   dest.NAME.charset        empty, or a policy that forces one [empty]
  *    mllp:  .host, .port, .timeout seconds [10], .retry.first seconds [1], .retry.factor [2],
  *           .retry.max seconds [60], .retry.attempts 0 = for ever [0], .stop_after_parks [0],
+ *           .retry.on.CLASS with connect, tls, timeout, closed, AE, AR, CE, CR: "" [as retry], or
+ *           retry|park|stop and first, factor, max, attempts, "-" where it is as retry has it,
  *           .on_reply.AE [park] .AR [retry] .CE [as AE] .CR [as AR]: park|retry|stop
  *    channel: .to            channel name
  * An ERROR may follow a channel's SETTINGS (what only the site as a whole shows: ports taken twice,

@@ -207,6 +207,23 @@ function channel.to(name, o) end
 ---@field factor? number (2)
 ---@field max? number seconds (60)
 ---@field attempts? integer for ever unless it is set
+---@field on? lunate.RetryClasses by what went wrong
+
+---@class (exact) lunate.RetryClass
+---@field first? number seconds
+---@field factor? number
+---@field max? number seconds
+---@field attempts? integer not for connect and tls
+
+---@class (exact) lunate.RetryClasses
+---@field connect? lunate.RetryClass|"retry"|"stop" nobody there, no such name
+---@field tls? lunate.RetryClass|"retry"|"stop" no handshake
+---@field timeout? lunate.RetryClass|"retry"|"park"|"stop" no reply in time
+---@field closed? lunate.RetryClass|"retry"|"park"|"stop" closed before the reply
+---@field AE? lunate.RetryClass
+---@field AR? lunate.RetryClass
+---@field CE? lunate.RetryClass
+---@field CR? lunate.RetryClass
 
 ---@class lunate.SendOptions
 ---@field host string
