@@ -150,6 +150,9 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r) LN_MUST;
 void ln_work_lost(struct ln_channel *c, const char *why, bool blame_head);
 /* An output of d has its end. */
 void ln_waiter_dest_done(struct ln_dest *d, struct ln_pos pos, bool sent, const char *text);
+/* Passes over the message that the store cannot give, with a reason; *seq is its number.
+ * LN_ENOTFOUND: there is none at the head. */
+int ln_work_skip(struct ln_channel *c, const char *reason, uint64_t *seq) LN_MUST;
 bool ln_work_idle(const struct ln_channel *c);
 /* Takes up where the store says; at start and when a channel is opened. */
 int ln_work_open(struct ln_channel *c) LN_MUST;

@@ -16,13 +16,13 @@ void ln_verb_dest(struct ln_asker *k, char **word, unsigned n)
 }
 
 /* {"ok":true,"MEMBER":"SEQ","message":"CHANNEL/SEQ","text":...} */
-static void tell(struct ln_asker *k, const struct ln_dest *d, const char *member, uint64_t seq,
+static void tell(struct ln_asker *k, const char *channel, const char *member, uint64_t seq,
                  const char *text)
 {
     struct ln_buf b = {0};
     char number[32], message[LN_CONF_NAME + 32];
     snprintf(number, sizeof number, "%llu", (unsigned long long)seq);
-    snprintf(message, sizeof message, "%s/%s", d->channel->name, number);
+    snprintf(message, sizeof message, "%s/%s", channel, number);
     ln_json_open(&b, '{');
     ln_json_key(&b, "ok");
     ln_json_bool(&b, true);
@@ -57,7 +57,7 @@ static bool step_ended(struct ln_asker *k, void *arg, bool late)
     if (d->step) {
         snprintf(text, sizeof text, "on its way, no reply yet: see lunate show %.64s/%llu",
                  d->channel->name, seq);
-        tell(k, d, "seq", seq, text);
+        tell(k, d->channel->name, "seq", seq, text);
         return true;
     }
     snprintf(text, sizeof text, "%s%s%s",
@@ -66,7 +66,7 @@ static bool step_ended(struct ln_asker *k, void *arg, bool late)
                                              : "not sent, it stays the first",
              d->step_text[0] ? ": " : "", d->step_text);
     if (d->step_end == LN_STEP_SENT)
-        tell(k, d, "seq", seq, text);
+        tell(k, d->channel->name, "seq", seq, text);
     else
         ln_asker_fail(k, 1, "%s/%llu to %s: %s", d->channel->name, seq, d->conf.name, text);
     return true;
@@ -101,18 +101,40 @@ void ln_verb_step(struct ln_asker *k, char **word, unsigned n)
     ln_asker_wait(k, STEP_WAIT_S, step_ended, arg);
 }
 
-/* skip CHANNEL/DEST REASON */
+/* What the script has not seen is passed over only when it cannot be read. */
+static void skip_in_channel(struct ln_asker *k, const char *name, const char *reason)
+{
+    struct ln_channel *c = ln_asker_channel(k, name);
+    uint64_t seq = 0;
+    if (!c)
+        return;
+    int rc = ln_work_skip(c, reason, &seq);
+    if (rc == LN_OK)
+        tell(k, c->name, "skipped", seq, "passed over, it is damaged");
+    else
+        ln_asker_fail(k, 1,
+                      rc == LN_ENOTFOUND ? "%s: no damaged message stands before the script; for a "
+                                           "destination's queue give CHANNEL/DEST"
+                                         : "%s: out of memory",
+                      c->name);
+}
+
+/* skip CHANNEL/DEST REASON; skip CHANNEL REASON */
 void ln_verb_skip(struct ln_asker *k, char **word, unsigned n)
 {
-    struct ln_dest *d = ln_asker_dest(k, word[1]);
     uint64_t seq;
     (void)n;
-    if (!d)
-        return;
     if (!word[2][0]) {
         ln_asker_fail(k, 2, "skip needs a reason: --reason TEXT");
         return;
     }
+    if (!strchr(word[1], '/')) {
+        skip_in_channel(k, word[1], word[2]);
+        return;
+    }
+    struct ln_dest *d = ln_asker_dest(k, word[1]);
+    if (!d)
+        return;
     int rc = ln_dest_skip(d, word[2], &seq);
     if (rc != LN_OK)
         ln_asker_fail(k, 1,
@@ -121,5 +143,5 @@ void ln_verb_skip(struct ln_asker *k, char **word, unsigned n)
                                          : "%.130s: out of memory",
                       word[1]);
     else
-        tell(k, d, "skipped", seq, "parked");
+        tell(k, d->channel->name, "skipped", seq, "parked");
 }

@@ -131,11 +131,44 @@ static void complain_unreadable(struct ln_channel *c, uint64_t seq, int code)
     if (c->work.unreadable_seq == seq)
         return;
     c->work.unreadable_seq = seq;
-    snprintf(c->error, sizeof c->error,
-             "message %llu cannot be read from the store (%s): run lunate verify",
-             (unsigned long long)seq, ln_strerror(code));
+    snprintf(
+        c->error, sizeof c->error,
+        "message %llu cannot be read from the store (%s): run lunate verify; lunate skip %s passes "
+        "over it",
+        (unsigned long long)seq, ln_strerror(code), c->name);
     ln_log(LN_ERROR, "work", "unreadable", "channel=%s seq=%llu why=\"%s\" hint=\"%s\"", c->name,
-           (unsigned long long)seq, ln_strerror(code), "lunate verify");
+           (unsigned long long)seq, ln_strerror(code), "lunate verify, lunate skip");
+}
+
+static void on_skipped(void *arg, int code, uint64_t seq)
+{
+    struct ln_channel *c = arg;
+    if (code != LN_OK && code != LN_ECLOSED)
+        ln_log(LN_ERROR, "work", "result_not_kept", "channel=%s seq=%llu why=\"%s\"", c->name,
+               (unsigned long long)seq, ln_strerror(code));
+}
+
+int ln_work_skip(struct ln_channel *c, const char *reason, uint64_t *seq)
+{
+    struct ln_work *w = &c->work;
+    char text[600];
+    if (w->unreadable_seq == 0 || w->count > 0)
+        return LN_ENOTFOUND;
+    *seq = w->unreadable_seq;
+    snprintf(text, sizeof text, "damaged in the store, passed over: %.500s", reason);
+    struct ln_processed p = {
+        .state = LN_S_REJECTED, .time_us = ln_now_us(), .reason = ln_span_str(text)};
+    int rc = ln_store_result(c->hub->store, c->id, *seq, &p, on_skipped, c);
+    if (rc != LN_OK)
+        return rc;
+    ln_log(LN_WARN, "work", "damaged_passed_over", "channel=%s seq=%llu", c->name,
+           (unsigned long long)*seq);
+    w->read_next = *seq + 1;
+    w->unreadable_seq = 0;
+    w->attempts = 0;
+    c->error[0] = '\0';
+    ln_work_pump(c);
+    return LN_OK;
 }
 
 /* Behind: reads on from the store, up to what is known to be committed. */

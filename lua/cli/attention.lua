@@ -88,6 +88,9 @@ local function look_at_channel(note, doc, c)
     level = note(2, ("%s: %s%s"):format(c.name, c.state, because(c.error)),
       c.listen ~= "" and c.listening == false and c.script ~= ""
       and "the port is tried again every few seconds" or nil)
+  elseif because(c.error):find("cannot be read from the store", 1, true) then
+    level = note(2, c.name .. because(c.error),
+      ("lunate verify, then lunate skip %s --reason TEXT"):format(c.name))
   elseif because(c.error) ~= "" then
     level = note(1, c.name .. because(c.error), "lunate check, then lunate reload " .. c.name)
   end

@@ -14,7 +14,9 @@ function M.define(parser, verb)
   if verb == "reload" then
     parser:argument("channel", "the channel; all when left out"):args "?"
     parser:flag("--plan", "say what would change, change nothing")
-  elseif verb == "hold" or verb == "release" or verb == "step" or verb == "skip" then
+  elseif verb == "skip" then
+    parser:argument("destination", "CHANNEL/DEST; CHANNEL, when what stands there is damaged")
+  elseif verb == "hold" or verb == "release" or verb == "step" then
     parser:argument("destination", "CHANNEL/DEST")
   elseif verb ~= "metrics" then
     parser:argument("channel", "the channel")
@@ -42,7 +44,9 @@ local function words(args, verb)
     fail.usage("--reason is empty: say why the message is skipped")
   end
   if args.destination then
-    site.split(args.destination, "CHANNEL/DEST, as in adt_to_lab/lab")
+    if verb ~= "skip" or args.destination:find("/", 1, true) then
+      site.split(args.destination, "CHANNEL/DEST, as in adt_to_lab/lab")
+    end
     return { verb, args.destination, verb == "skip" and args.reason or nil }
   end
   return { verb, args.channel }
@@ -61,7 +65,8 @@ local function say(args, verb, text)
       or verb == "drain" and ", everything is processed and delivered" or ""))
   elseif verb == "skip" or verb == "step" then
     local answer = require("json").decode(text)
-    print(("%s to %s: %s%s"):format(answer.message or "the first", args.destination:match "[^/]*$",
+    local dest = args.destination:match "/(.*)$"
+    print(("%s%s: %s%s"):format(answer.message or "the first", dest and " to " .. dest or "",
       answer.text or "done", verb == "skip" and (" (lunate show %s)"):format(answer.message) or ""))
   else
     print(("%s: %s"):format(args.destination or args.channel, done[verb]))

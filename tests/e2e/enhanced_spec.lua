@@ -118,4 +118,22 @@ describe("e2e/enhanced", function()
     site.wait_until(function() return e:channel("in").dest.out.sent == 3 end, 5, "three to be sent")
     assert.equal(0, e:channel("in").dest.out.parked)
   end)
+
+  -- Guards: the reply went by the `ack` of when it was written, and a second CA came.
+  it("a reload to another ack does not change what earlier messages are owed", function()
+    local out = net.receiver { answer = function() end }
+    local port = net.free_port()
+    local function script(ack) return traffic.channel(port, out.port, { top = ('ack = "%s",'):format(ack) }) end
+    local s = site.new { ["channels/in.lua"] = script "delivery" }
+    local e = s:start()
+    local conn = net.connect(port)
+    assert(conn:send(net.frame(message("M", "AL", "AL"))))
+    assert.equal("CA", net.field(assert(conn:recv_frame(5)), "MSA", 1))
+    out:run_for_frames(1, 5)
+    s:write("channels/in.lua", script "commit")
+    assert.equal(0, (s:run "reload"))
+    out.frames[1].conn:send(net.frame(net.ack(out.frames[1].text)))
+    assert.equal("AA", net.field(assert(conn:recv_frame(5)), "MSA", 1))
+    assert.equal(0, e:stop())
+  end)
 end)

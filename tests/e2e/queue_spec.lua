@@ -226,6 +226,38 @@ describe("e2e/queue", function()
     end)
   end
 
+  it("a message damaged before the script has seen it is named, and skip CHANNEL passes over it", function()
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    run(s, "pause", "in")
+    traffic.send_all(net.connect(port), { "FIRST", "DAMAGEDONE", "LAST" })
+    assert.equal(0, e:stop())
+    local f = assert(io.open(s.path .. "/data/data.mdb", "r+b"))
+    for at in f:read "*a":gmatch "()DAMAGEDONE" do
+      f:seek("set", at - 1)
+      f:write "X"
+    end
+    f:close()
+    e = s:start()
+    run(s, "resume", "in")
+    out:run_for_frames(1, 5)
+    site.wait_until(function() return e:channel("in").error:find("cannot be read", 1, true) end, 5, "its error")
+    assert.truthy(run(s, "status"):find("lunate skip in --reason", 1, true))
+    assert.truthy(run(s, "skip", "in", "--reason", "bad disk"):find("in/2: passed over", 1, true))
+    out:run_for_frames(2, 5)
+    assert.same({ "FIRST", "LAST" }, out:ids())
+    assert.same({ "", 0 }, { e:channel("in").error, e:channel("in").pending })
+    local status, _, err = s:run("skip", "in", "--reason", "again")
+    assert.equal(1, status)
+    assert.truthy(err:find("no damaged message", 1, true))
+    e:kill9()
+    e = s:start()
+    assert.equal(0, e:channel("in").pending)
+    assert.equal(0, e:stop())
+  end)
+
   -- Guards: the receivers that had taken it got it twice.
   it("resend of a message that is parked at one destination goes there alone, with --all to all", function()
     local refuse = true
