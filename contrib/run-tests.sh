@@ -32,9 +32,9 @@ passed=0 failed=0 skipped=0
 for spec in "$@"; do
   status=0
   env ${preload:+LD_PRELOAD="$preload"} timeout "${SPEC_TIMEOUT:-600}" busted --lua=luajit -o TAP "$spec" >"$out" 2>&1 || status=$?
-  p=$(grep -c '^ok ' "$out" || true)
-  s=$(grep -c '^ok .*# SKIP' "$out" || true)
-  f=$(grep -c '^not ok ' "$out" || true)
+  p=$(grep -ac '^ok ' "$out" || true)
+  s=$(grep -ac '^ok .*# SKIP' "$out" || true)
+  f=$(grep -ac '^not ok ' "$out" || true)
   if [ "$status" -ne 0 ] && [ "$f" -eq 0 ]; then
     f=1
     echo "$spec: ended with status $status"
@@ -42,7 +42,7 @@ for spec in "$@"; do
   passed=$((passed + p - s)) skipped=$((skipped + s)) failed=$((failed + f))
   printf '%-44s %3d ok %3d failed %3d skipped\n' "$spec" $((p - s)) "$f" "$s"
   sed -n 's/^## /  /p' "$out" # figures that a spec wants to be seen
-  if [ "$f" -ne 0 ]; then grep -v '^ok ' "$out" | tail -n 80; else grep '# SKIP' "$out" | sed 's/^ok [0-9]* - /  skipped: /' || true; fi
+  if [ "$f" -ne 0 ]; then grep -av '^ok ' "$out" | tail -n 80; else grep '# SKIP' "$out" | sed 's/^ok [0-9]* - /  skipped: /' || true; fi
 done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]

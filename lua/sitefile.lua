@@ -11,6 +11,10 @@ local keys = {
   admin = {},
   alerts = {},
   access = {},
+  encryption = { keys = {
+    key_file = { check = schema.text },
+    key_command = { check = schema.text },
+  } },
   reload_tests = { check = schema.flag, default = "false" },
   watch = { check = schema.flag, default = "false" },
   log = { keys = {
@@ -59,6 +63,16 @@ local function check_admin(ctx, admin)
   ctx.set("admin.port", port)
 end
 
+-- encryption = { key_file = "..." } or { key_command = "..." }.
+local function check_encryption(ctx, encryption)
+  if encryption == nil then return end
+  if type(encryption) ~= "table" then return end -- said already
+  if (encryption.key_file == nil) == (encryption.key_command == nil) then
+    ctx.fail({ "encryption" }, 'encryption needs key_file = "..." or key_command = "..." '
+      .. "(one of them; `lunate key new FILE` makes a key)")
+  end
+end
+
 --- (value, path, text) -> settings { key, value ... }, errors { "file:line: what" ... }. value nil:
 --- the file returned nothing, or there is none: all defaults.
 return function(value, path, text)
@@ -70,6 +84,7 @@ return function(value, path, text)
     check_admin(ctx, (value or {}).admin)
     check_alerts(ctx, (value or {}).alerts, text)
     access(ctx, (value or {}).access)
+    check_encryption(ctx, (value or {}).encryption)
   end
   return ctx.settings, ctx.errors
 end

@@ -57,6 +57,7 @@ static const struct ln_right rights[] = {
     {"rollback", LN_ROLE_DEVELOPER, RECORD},
     {"versions", LN_ROLE_DEVELOPER, OWNER},
     {"alerts", LN_ROLE_OPERATOR, RECORD | SITE},
+    {"key", LN_ROLE_ADMIN, RECORD | SITE},
     {"replay", LN_ROLE_DEVELOPER, STRICT | OWNER},
     {"audit", LN_ROLE_ADMIN, STRICT | LN_RIGHT_VIEW | SITE},
     {"token", LN_ROLE_ADMIN, STRICT | LN_RIGHT_VIEW | SITE},

@@ -22,6 +22,7 @@ static const char *const texts[] = {
     [-LN_ELIMIT] = "limit reached",
     [-LN_ESCRIPT] = "script error",
     [-LN_ETLS] = "TLS failed",
+    [-LN_EKEY] = "no key for it",
 };
 
 const char *ln_strerror(int code)

@@ -26,6 +26,7 @@ enum ln_code {
     LN_ELIMIT = -14, /* a script's limit was reached */
     LN_ESCRIPT = -15, /* a script's error */
     LN_ETLS = -16, /* no secure connection with this peer */
+    LN_EKEY = -17, /* encrypted, and there is no key for it */
 };
 
 struct ln_err {

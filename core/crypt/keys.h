@@ -30,6 +30,10 @@ int ln_keys_parse(struct ln_span text, const char *source, struct ln_keys **out,
 int ln_keys_read(const char *path, struct ln_keys **out, struct ln_err *err) LN_MUST;
 /* What a shell command writes to its standard output; it must end well within 30 s. */
 int ln_keys_run(const char *command, struct ln_keys **out, struct ln_err *err) LN_MUST;
+/* As the site file names them (either may be NULL or ""; not both set). A relative file name is
+ * looked for in $CREDENTIALS_DIRECTORY (systemd's) first, then in the site's folder. */
+int ln_keys_get(const char *site, const char *file, const char *command, struct ln_keys **out,
+                struct ln_err *err) LN_MUST;
 /* Makes a file with one new key, mode 0600; the file must not be there (LN_EEXIST), unless `add`:
  * then the new key is put before those in it, and the file is replaced in one step. id: of the new
  * one. */

@@ -161,6 +161,24 @@ int ln_keys_run(const char *command, struct ln_keys **out, struct ln_err *err)
     return rc;
 }
 
+int ln_keys_get(const char *site, const char *file, const char *command, struct ln_keys **out,
+                struct ln_err *err)
+{
+    char path[4096];
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    if (command && *command)
+        return ln_keys_run(command, out, err);
+    if (file[0] == '/')
+        return ln_keys_read(file, out, err);
+    if (credentials) {
+        snprintf(path, sizeof path, "%.2000s/%.2000s", credentials, file);
+        if (access(path, F_OK) == 0)
+            return ln_keys_read(path, out, err);
+    }
+    snprintf(path, sizeof path, "%.2000s/%.2000s", site, file);
+    return ln_keys_read(path, out, err);
+}
+
 /* ---- making one ---------------------------------------------------------------------------- */
 
 /* Writes the file under another name; all or nothing. */

@@ -83,6 +83,8 @@ void ln_conf_free(struct ln_conf *c)
     free(c->data);
     ln_blob_unref(c->settings);
     free(c->log_level);
+    free(c->key_file);
+    free(c->key_command);
     ln_conf_admin_fini(&c->admin);
     ln_access_fini(&c->access);
     free(c->error);
@@ -432,9 +434,11 @@ static int take_site(struct ln_conf *c, struct ln_wire_in *in)
             return LN_EPARSE;
         if (k.len > 7 && memcmp(k.ptr, "access.", 7) == 0 && !set_access(&c->access, k, v))
             return LN_EPARSE;
-        char **to = ln_span_is(k, "data")        ? &c->data
-                    : ln_span_is(k, "log.level") ? &c->log_level
-                                                 : NULL;
+        char **to = ln_span_is(k, "data")                     ? &c->data
+                    : ln_span_is(k, "log.level")              ? &c->log_level
+                    : ln_span_is(k, "encryption.key_file")    ? &c->key_file
+                    : ln_span_is(k, "encryption.key_command") ? &c->key_command
+                                                              : NULL;
         if (to) {
             free(*to);
             *to = dup_span(v);

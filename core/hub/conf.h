@@ -107,6 +107,7 @@ struct ln_conf_admin {
 struct ln_conf {
     char *data; /* folder of the store, absolute or relative to the site */
     char *log_level;
+    char *key_file, *key_command; /* at most one of them: the store is encrypted */
     struct ln_conf_admin admin;
     struct ln_access access;
     char *error; /* the site as a whole cannot be used */

@@ -105,6 +105,7 @@ static const struct {
     {"resend", 5, 5, ln_verb_resend, 0, true},  {"reposition", 7, 7, ln_verb_reposition, 6, false},
     {"reload", 1, 3, ln_verb_reload, 0, false}, {"rollback", 4, 4, ln_verb_rollback, 3, false},
     {"alerts", 2, 7, ln_verb_alerts, 0, false}, {"view", 4, LN_ASK_WORDS, ln_verb_view, 0, false},
+    {"key", 2, 2, ln_verb_key, 0, false},
 };
 
 const char *ln_control_verb(unsigned i)

@@ -58,6 +58,8 @@ ln_verb_fn ln_verb_reposition;
 ln_verb_fn ln_verb_resend, ln_verb_edit, ln_verb_settle;
 /* ---- alerter.c: alerts, passed on */
 ln_verb_fn ln_verb_alerts;
+/* ---- verb_key.c: key rotate */
+ln_verb_fn ln_verb_key;
 /* ---- verb_reload.c */
 ln_verb_fn ln_verb_reload, ln_verb_rollback;
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/notify.h"
+#include "crypt/keys.h"
 #include "hub/audit.h"
 #include "hub/gate.h"
 #include "hub/view.h"
@@ -74,9 +75,17 @@ static void on_store(evutil_socket_t fd, short what, void *arg)
     ln_source_relieve(h);
 }
 
-static int open_store(struct ln_hub *h, const char *data, struct ln_err *err)
+static int open_store(struct ln_hub *h, const struct ln_conf *conf, struct ln_err *err)
 {
     struct ln_store_options opt = {0};
+    const char *data = conf->data && conf->data[0] ? conf->data : "data";
+    if (conf->key_file || conf->key_command) {
+        struct ln_keys *keys;
+        int code = ln_keys_get(h->site, conf->key_file, conf->key_command, &keys, err);
+        if (code != LN_OK)
+            return code;
+        ln_store_keys(keys);
+    }
     if (asprintf(&h->data, "%s%s%s", data[0] == '/' ? "" : h->site, data[0] == '/' ? "" : "/",
                  data) < 0)
         return ln_err_set(err, LN_ENOMEM, "out of memory");
@@ -102,6 +111,10 @@ static void set_log_level(const char *name)
 /* What lunate.lua says of the engine itself, as far as it can change while it runs. */
 static void set_site(struct ln_hub *h, struct ln_conf *conf)
 {
+    free(h->key_file);
+    free(h->key_command);
+    h->key_file = conf->key_file ? strdup(conf->key_file) : NULL;
+    h->key_command = conf->key_command ? strdup(conf->key_command) : NULL;
     set_log_level(conf->log_level);
     h->reload_tests = conf->reload_tests;
     ln_access_fini(&h->access);
@@ -188,8 +201,7 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
     }
     set_log_level(conf->log_level);
     if (!h->store) {
-        if (open_store(h, conf->data && conf->data[0] ? conf->data : "data", &err) != LN_OK ||
-            ln_control_open(h, &err) != LN_OK) {
+        if (open_store(h, conf, &err) != LN_OK || ln_control_open(h, &err) != LN_OK) {
             complain(err.text);
             finish(h, 1);
             goto out;
@@ -245,10 +257,21 @@ bool ln_hub_data_moves(const struct ln_hub *h, const struct ln_conf *conf)
            strcmp(h->data + n + 1, data) != 0;
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *report)
 {
     if (!only) {
+        bool other = !same_text(h->key_file, conf->key_file) ||
+                     !same_text(h->key_command, conf->key_command);
         set_site(h, conf);
+        if (other && report)
+            ln_buf_addf(report,
+                        "lunate.lua: encryption takes effect with lunate key rotate, or the "
+                        "next start\n");
         if (ln_hub_data_moves(h, conf)) {
             ln_log(LN_WARN, "hub", "data_moves", "now=%s effect=next_start", h->data);
             if (report)
@@ -459,6 +482,9 @@ static void shut_down(struct ln_hub *h)
         snprintf(path, sizeof path, "%s/control.sock", h->data);
         unlink(path);
     }
+    ln_store_keys(NULL);
+    free(h->key_file);
+    free(h->key_command);
     free(h->data);
     ln_blob_unref(h->site_settings);
 }

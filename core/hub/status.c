@@ -176,6 +176,8 @@ void ln_status_json(struct ln_hub *h, struct ln_buf *b)
     ln_json_key(b, "store");
     ln_json_open(b, '{');
     num(b, "bytes", st.bytes);
+    ln_json_key(b, "encrypted");
+    ln_json_bool(b, st.sealed);
     num(b, "messages", st.messages);
     num(b, "commits", st.commits);
     num(b, "operations", st.operations);

@@ -50,6 +50,7 @@ static void unpark(const struct move *m)
         if (n != LN_WHOLE && ln_read_result(rd, c->id, seq, &p) == LN_OK && n < p.nitems &&
             p.items[n].dest == m->dest->id && p.items[n].kind != LN_I_PARKED)
             (void)!ln_store_unpark(c->hub->store, c->id, seq, n, NULL, NULL);
+        ln_reader_forget(rd);
     }
     ln_reader_end(rd);
 }

@@ -117,6 +117,7 @@ enum ln_line {
  *   log.level                debug|info|warn|error [info]
  *   admin.host, .port, .allow (lines), when there is an admin address
  *   alerts.*                 when there are alerts: lua/alerts/config.lua; for the alerter alone
+ *   encryption.key_file, .key_command: where the store's key comes from; neither: not encrypted
  *   limits.*, retention.*    as below: already in the channels' settings
  * Keys of SETTINGS:
  *   script                   path, as in BEGIN

@@ -6,10 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "crypt/keys.h"
 #include "store/store.h"
 
 enum { TELL_MAX = 1000 }; /* problems that are told one by one */
@@ -39,17 +41,13 @@ static void look(const char *folder, int fd)
     setrlimit(RLIMIT_CORE, &none);
     if (!out || null < 0 || dup2(null, 2) < 0) /* LMDB says there why it gives up */
         _exit(1);
-    struct ln_reader *r;
-    if (ln_reader_open(folder, &r, &err) != LN_OK) {
-        fprintf(out, "O\t%s\n", err.text);
-        _exit(fflush(out) ? 1 : 0);
-    }
-    ln_reader_close(r);
-    if (ln_store_verify(folder, &ops, out, &v, &err) != LN_OK)
-        fprintf(out, "E\t%s\n", err.text);
-    fprintf(out, "D\t%llu\t%llu\t%llu\t%llu\t%llu\t%u\n", (unsigned long long)v.channels,
+    int rc = ln_store_verify(folder, &ops, out, &v, &err);
+    if (rc != LN_OK)
+        fprintf(out, "%c\t%s\n", v.channels || v.messages ? 'E' : 'O', err.text);
+    fprintf(out, "D\t%llu\t%llu\t%llu\t%llu\t%llu\t%u\t%llu\t%u\n", (unsigned long long)v.channels,
             (unsigned long long)v.messages, (unsigned long long)v.records,
-            (unsigned long long)v.bytes, (unsigned long long)v.problems, v.unchecked);
+            (unsigned long long)v.bytes, (unsigned long long)v.problems, v.unchecked,
+            (unsigned long long)v.sealed, (unsigned)v.blind);
     _exit(fflush(out) ? 1 : 0);
 }
 
@@ -69,8 +67,8 @@ static void add_problem(lua_State *L, int list, const char *channel, double seq,
 
 static void take_numbers(lua_State *L, int result, char *rest)
 {
-    static const char *const names[] = {"channels", "messages", "records",
-                                        "bytes",    "found",    "unchecked"};
+    static const char *const names[] = {"channels", "messages",  "records", "bytes",
+                                        "found",    "unchecked", "sealed",  "blind"};
     for (size_t i = 0; i < sizeof names / sizeof *names && rest; i++) {
         lua_pushnumber(L, (lua_Number)strtoull(rest, &rest, 10));
         lua_setfield(L, result, names[i]);
@@ -175,11 +173,86 @@ static int store_restore(lua_State *L)
     return answer(L, rc, &err, aside);
 }
 
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+/* keys(site, file, command): stores are opened with these from now on; neither: with none. true;
+ * nil, why. */
+static int store_keys(lua_State *L)
+{
+    struct ln_err err = {0};
+    struct ln_keys *keys = NULL;
+    const char *site = luaL_checkstring(L, 1), *file = lua_tostring(L, 2);
+    const char *command = lua_tostring(L, 3);
+    struct rlimit none = {0, 0};
+    if (file || command) {
+        setrlimit(RLIMIT_CORE, &none);
+        prctl(PR_SET_DUMPABLE, 0);
+        int rc = ln_keys_get(site, file, command, &keys, &err);
+        if (rc != LN_OK)
+            return answer(L, rc, &err, "");
+    }
+    ln_store_keys(keys);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* new_key(path, add): the id of the key that was made; nil, why. */
+static int store_new_key(lua_State *L)
+{
+    struct ln_err err = {0};
+    char id[LN_KEYS_ID_TEXT];
+    int rc = ln_keys_make(luaL_checkstring(L, 1), lua_toboolean(L, 2), id, &err);
+    return answer(L, rc, &err, id);
+}
+
+/* key_ids(site, file, command): list of ids, the present one first; nil, why. */
+static int store_key_ids(lua_State *L)
+{
+    struct ln_err err = {0};
+    struct ln_keys *keys;
+    char id[LN_KEYS_ID_TEXT];
+    int rc =
+        ln_keys_get(luaL_checkstring(L, 1), lua_tostring(L, 2), lua_tostring(L, 3), &keys, &err);
+    if (rc != LN_OK)
+        return answer(L, rc, &err, "");
+    lua_newtable(L);
+    for (unsigned i = 0; i < ln_keys_count(keys); i++) {
+        ln_keys_id(keys, i, id);
+        lua_pushstring(L, id);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    ln_keys_unref(keys);
+    return 1;
+}
+
+static void say_rewritten(void *arg, uint64_t done, uint64_t of)
+{
+    lua_State *L = arg;
+    if (!lua_isfunction(L, 2))
+        return;
+    lua_pushvalue(L, 2);
+    lua_pushnumber(L, (lua_Number)done);
+    lua_pushnumber(L, (lua_Number)of);
+    lua_call(L, 2, 0);
+}
+
+/* encrypt(folder, progress): messages that were rewritten; nil, why. */
+static int store_encrypt(lua_State *L)
+{
+    struct ln_err err = {0};
+    uint64_t n = 0;
+    int rc = ln_store_encrypt(luaL_checkstring(L, 1), say_rewritten, L, &n, &err);
+    if (rc != LN_OK)
+        return answer(L, rc, &err, "");
+    lua_pushnumber(L, (lua_Number)n);
+    return 1;
+}
+
 void ln_cli_keep_register(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"verify", store_verify},
-                                         {"backup", store_backup},
-                                         {"restore", store_restore},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"verify", store_verify},   {"backup", store_backup},
+                                         {"restore", store_restore}, {"keys", store_keys},
+                                         {"new_key", store_new_key}, {"key_ids", store_key_ids},
+                                         {"encrypt", store_encrypt}, {NULL, NULL}};
     luaL_register(L, NULL, functions);
 }

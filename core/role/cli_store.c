@@ -84,6 +84,26 @@ static int store_open(lua_State *L)
     return 2;
 }
 
+/* reader:keys(): { sealed, generations, other, key, messages, clear }. */
+static int reader_keys(lua_State *L)
+{
+    struct ln_reader *r = begin(L);
+    struct ln_key_state s;
+    int rc = ln_read_key_state(r, &s);
+    if (rc != LN_OK)
+        return none(L, r, rc);
+    ln_reader_end(r);
+    lua_newtable(L);
+    lua_pushboolean(L, s.sealed);
+    lua_setfield(L, -2, "sealed");
+    set_num(L, "generations", s.generations);
+    set_num(L, "other", s.other);
+    set_name(L, "key", s.key);
+    set_num(L, "messages", (double)s.messages);
+    set_num(L, "clear", (double)s.clear);
+    return 1;
+}
+
 static int reader_close(lua_State *L)
 {
     struct ln_reader **r = luaL_checkudata(L, 1, READER);
@@ -367,19 +387,13 @@ int ln_cli_store_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {{"open", store_open}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"channels", reader_channels},
-        {"receipt", reader_receipt},
-        {"result", reader_result},
-        {"output", reader_output},
-        {"outcome", reader_outcome},
-        {"events", reader_events},
-        {"find", reader_find},
-        {"parked", reader_parked},
-        {"seq_at", reader_seq_at},
-        {"kv", reader_kv},
-        {"close", reader_close},
-        {"__gc", reader_close},
-        {NULL, NULL},
+        {"channels", reader_channels}, {"receipt", reader_receipt},
+        {"result", reader_result},     {"output", reader_output},
+        {"outcome", reader_outcome},   {"events", reader_events},
+        {"find", reader_find},         {"parked", reader_parked},
+        {"seq_at", reader_seq_at},     {"kv", reader_kv},
+        {"keys", reader_keys},         {"close", reader_close},
+        {"__gc", reader_close},        {NULL, NULL},
     };
     luaL_newmetatable(L, READER);
     luaL_register(L, NULL, methods);

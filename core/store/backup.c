@@ -51,7 +51,7 @@ int ln_store_backup(const char *path, const char *dir, struct ln_err *err)
 {
     struct ln_env *e;
     char file[4096], tmp[4096];
-    int code = ln_env_open(path, false, 0, &e, err);
+    int code = ln_env_open(path, LN_ENV_BLIND, 0, &e, err);
     if (code != LN_OK)
         return code;
     if ((code = make_empty(dir, err)) == LN_OK) {
@@ -142,7 +142,7 @@ int ln_store_restore(const char *dir, const char *path, bool force, char *aside,
     *aside = 0;
     if (stat(dir, &a) == 0 && stat(path, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
         return ln_err_set(err, LN_EINVAL, "%s is the site's own store", dir);
-    int code = ln_env_open(dir, false, 0, &e, err); /* it is one of ours, and of this format */
+    int code = ln_env_open(dir, 0, 0, &e, err); /* it is one of ours, and of this format */
     if (code != LN_OK)
         return code;
     ln_env_close(e);

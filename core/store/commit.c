@@ -12,6 +12,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "store/engine.h"
+#include "store/recent.h"
+#include "store/seal.h"
 
 enum {
     RETRY_US = 100 * 1000,
@@ -73,7 +75,12 @@ static int fill(struct ln_committer *c, int64_t now, bool trim, bool *more)
 {
     int rc = c->loaded ? 0 : ln_write_load(c);
     c->appended = 0;
+    c->keys_put = false;
     *more = false;
+    if (!rc && ln_seal_renew(c->seal) != LN_OK)
+        rc = EIO;
+    if (!rc)
+        rc = ln_write_keys(c);
     if (!rc && c->work)
         rc = ln_write_apply(c, c->work);
     if (!rc && trim)
@@ -108,6 +115,9 @@ static int attempt(struct ln_committer *c, int64_t now, bool trim)
     size_t id = mdb_txn_id(c->txn);
     if ((rc = mdb_txn_commit(c->txn)) == 0) {
         c->mark = false;
+        if (c->keys_put)
+            ln_vault_settled(c->env->vault);
+        ln_recent_take(c->env->recent, &c->tail, c->indexed, c->next_pos);
         return 0;
     }
     c->loaded = false;
@@ -164,6 +174,7 @@ static void count_commit(struct ln_store *s, int64_t took, const struct ln_batch
     if (mdb_env_stat(c->env->mdb, &st) == 0 && ln_env_pages(c->env, &used, &freed, false) == LN_OK)
         s->stat.bytes = used * st.ms_psize;
     s->stat.messages = messages;
+    s->stat.sealed = c->env->out != NULL;
     s->stat.commits++;
     s->stat.commit_us_total += (uint64_t)took;
     if ((uint64_t)took > s->stat.commit_us_max)

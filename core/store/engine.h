@@ -30,6 +30,7 @@ enum ln_op_kind {
     LN_OP_MOVE, /* data: struct ln_move */
     LN_OP_VERSION, /* data: record (data_len), then packed files (version.c) */
     LN_OP_PIN, /* data: record */
+    LN_OP_KEYS, /* data: struct ln_keys *; n = taken over */
 };
 
 struct ln_move {
@@ -92,7 +93,12 @@ struct ln_committer {
     uint64_t next_pos;
     bool merging; /* the index may have something to merge */
     struct ln_tail tail;
+    uint64_t indexed; /* what is before stands in index blocks */
     struct ln_buf scratch, input;
+    struct ln_seal *seal;
+    struct ln_plain plain; /* opens into `opened` */
+    struct ln_buf opened;
+    bool keys_put; /* in this transaction */
     unsigned appended; /* in this transaction */
     bool failing;
     size_t pending_txn; /* number of a transaction whose commit failed, until that is settled */
@@ -160,6 +166,8 @@ void *ln_commit_thread(void *store);
 /* Reads channels and the part of the log that is not indexed. */
 int ln_write_load(struct ln_committer *c);
 int ln_write_apply(struct ln_committer *c, struct ln_batch *b);
+/* Sees to it that what this transaction puts is sealed, where it is to be. */
+int ln_write_keys(struct ln_committer *c);
 /* Numbers that changed, and what belongs to them. */
 int ln_write_numbers(struct ln_committer *c);
 struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id);

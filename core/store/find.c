@@ -4,6 +4,8 @@
 
 #include "store/index.h"
 #include "store/reader.h"
+#include "store/recent.h"
+#include "store/seal.h"
 
 struct hit {
     struct ln_found at;
@@ -15,7 +17,9 @@ struct search {
     enum ln_index index;
     uint32_t chan; /* 0 = all */
     struct ln_span key;
-    uint64_t hash;
+    uint64_t hash; /* that is looked for now */
+    uint64_t hashes[2]; /* of messages that are encrypted, of those in clear */
+    unsigned nhashes;
     struct ln_index_state st;
     struct hit *hits; /* of the part that is being looked at */
     size_t nhits, cap;
@@ -78,14 +82,49 @@ static void give(struct search *s, struct ln_found *found, unsigned max, unsigne
     s->nhits = 0;
 }
 
+/* The message at a place, if it is (still, or already) in the log. */
+static int check_at(struct search *s, uint64_t pos)
+{
+    struct ln_key k = ln_key_pos(pos);
+    MDB_val key = ln_key_val(&k), val;
+    int m = mdb_get(s->r->txn, s->r->env->db[LN_DB_LOG], &key, &val);
+    return m == 0              ? check(s, pos, ln_val_span(val))
+           : m == MDB_NOTFOUND ? LN_OK
+                               : ln_code_from_mdb(m);
+}
+
+/* What the engine has in memory of the unindexed part; *end: from where on it must be read. */
+static int scan_recent(struct search *s, uint64_t *end)
+{
+    uint64_t *pos, upto = UINT64_MAX, base = s->st.end;
+    unsigned n;
+    int rc = LN_OK;
+    for (unsigned h = 0; h < s->nhashes && rc == LN_OK; h++) {
+        uint64_t last;
+        rc = ln_recent_find(s->r->env->recent, s->index, s->hashes[h], base, &pos, &n, &last);
+        if (rc != LN_OK)
+            return rc;
+        upto = last < upto ? last : upto;
+        for (unsigned i = 0; i < n && rc == LN_OK; i++)
+            if (pos[i] < upto)
+                rc = check_at(s, pos[i]);
+        free(pos);
+    }
+    *end = upto;
+    return rc;
+}
+
 static int scan_tail(struct search *s)
 {
     MDB_cursor *c;
     MDB_val key, val;
+    uint64_t from = s->st.end;
     int m, rc = ln_reader_cursor(s->r, LN_DB_LOG, &c);
+    if (rc == LN_OK && s->r->env->recent && (rc = scan_recent(s, &from)) == LN_EAGAIN)
+        rc = LN_OK;
     if (rc != LN_OK)
         return rc;
-    struct ln_key k = ln_key_pos(s->st.end);
+    struct ln_key k = ln_key_pos(from);
     m = ln_reader_seek(c, &k, 0, &key, &val);
     while (m == LN_OK && rc == LN_OK) {
         rc = check(s, ln_get_u64(key.mv_data), ln_val_span(val));
@@ -105,14 +144,7 @@ static int scan_block(struct search *s, unsigned level, struct ln_span rec)
         const char *e = b.entries.ptr + i * LN_INDEX_ENTRY;
         if (ln_get_u64(e) != s->hash)
             break;
-        uint64_t pos = ln_get_u64(e + 8);
-        struct ln_key k = ln_key_pos(pos);
-        MDB_val key = ln_key_val(&k), val;
-        int m = mdb_get(s->r->txn, s->r->env->db[LN_DB_LOG], &key, &val);
-        if (!m)
-            rc = check(s, pos, ln_val_span(val));
-        else if (m != MDB_NOTFOUND) /* trimmed */
-            rc = ln_code_from_mdb(m);
+        rc = check_at(s, ln_get_u64(e + 8));
     }
     return rc;
 }
@@ -154,29 +186,57 @@ static int oldest_run(struct search *s, uint64_t *run)
     return rc;
 }
 
+/* An encrypted store may hold older messages in clear, which the index knows by another hash. */
+static int hash_key(struct search *s)
+{
+    struct ln_reader *r = s->r;
+    MDB_cursor *c;
+    MDB_val key, val;
+    struct ln_key k = ln_key_pos(0);
+    int rc = ln_code_from_mdb(ln_index_state(r->env, r->txn, &s->st));
+    if (rc == LN_OK && ln_env_sealed(r->env, r->txn)) {
+        rc = ln_seal_hash(r->plain.seal, r->txn, (unsigned)s->index, s->key, &s->hashes[0]);
+        s->nhashes = 1;
+        if (rc == LN_OK && (rc = ln_reader_cursor(r, LN_DB_LOG, &c)) == LN_OK &&
+            (ln_reader_seek(c, &k, 0, &key, &val) != LN_OK ||
+             ln_get_u64(key.mv_data) >= ln_vault_from(r->env->vault)))
+            return LN_OK;
+    }
+    s->hashes[s->nhashes++] = ln_hash_sip(r->env->hash_key, s->key.ptr, s->key.len);
+    return rc;
+}
+
+/* Newest first: what is encrypted is newer than what is not. */
+static int scan_runs(struct search *s, struct ln_found *found, unsigned max, unsigned *n)
+{
+    const unsigned top = LN_INDEX_LEVELS - 1;
+    uint64_t first, blocks = s->st.blocks[s->index - 1];
+    int rc = oldest_run(s, &first);
+    for (unsigned h = 0; h < s->nhashes && rc == LN_OK && blocks; h++) {
+        uint64_t run = (blocks - 1) >> (4 * top);
+        s->hash = s->hashes[h];
+        for (; rc == LN_OK && run >= first && *n < max; run--) {
+            rc = scan_run(s, top, run, found, max, n);
+            if (run == 0)
+                break;
+        }
+    }
+    return rc;
+}
+
 int ln_find(struct ln_reader *r, enum ln_index index, uint32_t chan, struct ln_span key,
             struct ln_found *found, unsigned max, unsigned *n)
 {
-    const unsigned top = LN_INDEX_LEVELS - 1;
     struct search s = {.r = r, .index = index, .chan = chan, .key = key};
-    uint64_t first;
     *n = 0;
     if ((index != LN_INDEX_CONTROL_ID && index != LN_INDEX_PATIENT) || key.len == 0)
         return LN_EINVAL;
-    s.hash = ln_hash_sip(r->env->hash_key, key.ptr, key.len);
-    int rc = ln_code_from_mdb(ln_index_state(r->env, r->txn, &s.st));
+    int rc = hash_key(&s);
     if (rc == LN_OK)
         rc = scan_tail(&s);
     give(&s, found, max, n);
     if (rc == LN_OK)
-        rc = oldest_run(&s, &first);
-    uint64_t blocks = s.st.blocks[index - 1];
-    uint64_t run = blocks ? (blocks - 1) >> (4 * top) : 0;
-    for (; rc == LN_OK && blocks && run >= first && *n < max; run--) {
-        rc = scan_run(&s, top, run, found, max, n);
-        if (run == 0)
-            break;
-    }
+        rc = scan_runs(&s, found, max, n);
     free(s.hits);
     return rc;
 }

@@ -1,4 +1,5 @@
 #include "store/index.h"
+#include "store/seal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -22,21 +23,33 @@ static bool add(struct ln_tail *t, enum ln_index kind, struct ln_entry e)
     return true;
 }
 
-bool ln_index_add(struct ln_tail *t, const uint8_t *key, uint64_t pos, const struct ln_receipt *r)
+int ln_index_hash(const struct ln_env *e, MDB_txn *txn, struct ln_seal *seal, unsigned kind,
+                  struct ln_span id, uint64_t *hash)
 {
-    struct ln_entry e = {.pos = pos};
-    bool ok = true;
+    if (seal)
+        return ln_seal_hash(seal, txn, kind, id, hash);
+    *hash = ln_hash_sip(e->hash_key, id.ptr, id.len);
+    return LN_OK;
+}
+
+int ln_index_add(struct ln_tail *t, const struct ln_env *e, MDB_txn *txn, struct ln_seal *seal,
+                 uint64_t pos, const struct ln_receipt *r)
+{
+    struct ln_entry en = {.pos = pos};
+    int rc = LN_OK;
     if (r->control_id.len) {
-        e.hash = ln_hash_sip(key, r->control_id.ptr, r->control_id.len);
-        ok = add(t, LN_INDEX_CONTROL_ID, e);
+        rc = ln_index_hash(e, txn, seal, LN_INDEX_CONTROL_ID, r->control_id, &en.hash);
+        if (rc == LN_OK && !add(t, LN_INDEX_CONTROL_ID, en))
+            rc = LN_ENOMEM;
     }
-    for (unsigned i = 0; i < r->npatient && ok; i++) {
+    for (unsigned i = 0; i < r->npatient && rc == LN_OK; i++) {
         if (!r->patient[i].len)
             continue;
-        e.hash = ln_hash_sip(key, r->patient[i].ptr, r->patient[i].len);
-        ok = add(t, LN_INDEX_PATIENT, e);
+        rc = ln_index_hash(e, txn, seal, LN_INDEX_PATIENT, r->patient[i], &en.hash);
+        if (rc == LN_OK && !add(t, LN_INDEX_PATIENT, en))
+            rc = LN_ENOMEM;
     }
-    return ok;
+    return rc;
 }
 
 static int by_hash(const void *a, const void *b)
@@ -65,7 +78,7 @@ int ln_index_put(const struct ln_env *e, MDB_txn *txn, struct ln_key k, struct l
     ln_enc_u64(&enc, last);
     ln_enc_raw(&enc, entries);
     MDB_val key = ln_key_val(&k);
-    return ln_part_seal(txn, e->db[LN_DB_IDX], &key,
+    return ln_part_seal(e, txn, LN_DB_IDX, &key,
                         ln_span(scratch->data, (size_t)(enc.p - scratch->data)), 0);
 }
 

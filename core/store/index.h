@@ -37,8 +37,13 @@ struct ln_index_block {
     struct ln_span entries;
 };
 
-/* Adds what the receipt is to be found by. false: out of memory. */
-bool ln_index_add(struct ln_tail *t, const uint8_t *key, uint64_t pos, const struct ln_receipt *r);
+/* The keyed hash of an id: HMAC-SHA256 with the store's secret key where it is encrypted (`seal` is
+ * then the thread's), else SipHash. Lunate's codes. */
+int ln_index_hash(const struct ln_env *e, MDB_txn *txn, struct ln_seal *seal, unsigned kind,
+                  struct ln_span id, uint64_t *hash) LN_MUST;
+/* Adds what the receipt is to be found by. Lunate's codes. */
+int ln_index_add(struct ln_tail *t, const struct ln_env *e, MDB_txn *txn, struct ln_seal *seal,
+                 uint64_t pos, const struct ln_receipt *r) LN_MUST;
 struct ln_index_state { /* meta's "indexed" */
     uint64_t end; /* first place that is in no block */
     uint64_t blocks[LN_INDEX_KINDS]; /* of level 0 there ever were */

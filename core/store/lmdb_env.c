@@ -2,12 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "store/reader.h"
+#include "store/seal.h"
 
 /* Environments of this process, so that none is opened twice. */
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -94,17 +96,50 @@ static int read_meta(struct ln_env *e, struct ln_err *err)
     int code = LN_OK;
     if (rc || format.mv_size != 4)
         code = ln_err_set(err, LN_EPARSE, "%s/data.mdb is not a Lunate store", e->path);
-    else if (ln_get_u32(format.mv_data) != LN_STORE_FORMAT)
+    else if ((e->format = ln_get_u32(format.mv_data)) != LN_STORE_FORMAT &&
+             e->format != LN_STORE_FORMAT_SEALED)
         code = ln_err_set(err, LN_EVERSION,
-                          "%s was written in store format %u, this lunate knows format %u: use the "
-                          "lunate that wrote it, or a newer one",
-                          e->path, ln_get_u32(format.mv_data), LN_STORE_FORMAT);
+                          "%s was written in store format %u, this lunate knows formats %u and %u: "
+                          "use the lunate that wrote it, or a newer one",
+                          e->path, e->format, LN_STORE_FORMAT, LN_STORE_FORMAT_SEALED);
     else if (mdb_get(txn, meta, &hkey, &hash) || hash.mv_size != LN_HASH_KEY_LEN)
         code = ln_err_set(err, LN_EPARSE, "%s/data.mdb is damaged: no hash key", e->path);
     else
         memcpy(e->hash_key, hash.mv_data, LN_HASH_KEY_LEN);
+    if (code == LN_OK && e->format == LN_STORE_FORMAT_SEALED) {
+        code = ln_vault_load(e, txn, meta, err);
+        if (code == LN_EKEY && e->blind && !ln_vault_open(e->vault))
+            code = LN_OK;
+    }
     mdb_txn_abort(txn);
     return code;
+}
+
+bool ln_env_sealed(const struct ln_env *e, MDB_txn *txn)
+{
+    MDB_val key = ln_span_val(ln_span_str("format")), val;
+    return mdb_get(txn, e->db[LN_DB_META], &key, &val) == 0 && val.mv_size == 4 &&
+           ln_get_u32(val.mv_data) == LN_STORE_FORMAT_SEALED;
+}
+
+/* The last words when the file shrinks, or the disk fails, under a mapping: nothing can be mended
+ * then, but who looks at the log must not have to guess. */
+static void on_sigbus(int sig)
+{
+    static const char text[] = "lunate: SIGBUS: data.mdb cannot be read where it is mapped: it was "
+                               "cut off by somebody, or "
+                               "the disk failed (see dmesg); then: lunate verify, lunate restore\n";
+    signal(sig, SIG_DFL);
+    if (write(2, text, sizeof text - 1) < 0) {
+    }
+    raise(sig);
+}
+
+static void guard_mapping(void)
+{
+    struct sigaction sa;
+    if (sigaction(SIGBUS, NULL, &sa) == 0 && sa.sa_handler == SIG_DFL)
+        signal(SIGBUS, on_sigbus); /* not where a sanitizer has its own */
 }
 
 static int open_mdb(struct ln_env *e, struct ln_err *err)
@@ -125,13 +160,19 @@ static int open_mdb(struct ln_env *e, struct ln_err *err)
             return ln_err_set(err, ln_code_from_errno(rc), "cannot write to data folder %s: %s",
                               e->path, strerror(rc));
     }
+    char data[4096];
+    snprintf(data, sizeof data, "%s/data.mdb", e->path);
+    int code = ln_env_whole(data, err);
+    if (code != LN_OK)
+        return code;
+    guard_mapping();
     int rc = ln_env_mdb_open(e->path, flags, e->map_size, &e->mdb);
     if (rc) {
         e->mdb = NULL;
         return ln_err_set(err, ln_code_from_mdb(rc), "cannot open %s/data.mdb: %s", e->path,
                           mdb_strerror(rc));
     }
-    int code = read_meta(e, err);
+    code = read_meta(e, err);
     if (code == LN_OK && (rc = ln_env_open_dbs(e->mdb, 0, e->db)) == 0 && e->writable &&
         e->db[LN_DB_VER] == LN_DB_NONE)
         rc = ln_env_open_dbs(e->mdb, MDB_CREATE, e->db);
@@ -162,21 +203,26 @@ static void env_free(struct ln_env *e)
         close(e->lock_fd);
     pthread_rwlock_destroy(&e->guard);
     pthread_mutex_destroy(&e->readers_lock);
+    ln_vault_free(e->vault);
     free(e->path);
     free(e);
 }
 
-static int open_new(const char *path, bool writable, uint64_t map_size, struct ln_env **out,
+static int open_new(const char *path, unsigned how, uint64_t map_size, struct ln_env **out,
                     struct ln_err *err)
 {
     struct stat st;
     char data[4096];
+    bool writable = (how & LN_ENV_WRITE) != 0;
     struct ln_env *e = calloc(1, sizeof *e);
-    if (!e || !(e->path = strdup(path))) {
+    if (!e || !(e->path = strdup(path)) || !(e->vault = ln_vault_new(ln_vault_keys()))) {
+        if (e)
+            free(e->path);
         free(e);
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     }
     e->writable = writable;
+    e->blind = (how & LN_ENV_BLIND) != 0;
     e->map_size = map_size;
     e->refs = 1;
     e->lock_fd = -1;
@@ -201,7 +247,7 @@ static int open_new(const char *path, bool writable, uint64_t map_size, struct l
     return code;
 }
 
-int ln_env_open(const char *path, bool writable, uint64_t map_size, struct ln_env **out,
+int ln_env_open(const char *path, unsigned how, uint64_t map_size, struct ln_env **out,
                 struct ln_err *err)
 {
     struct stat st;
@@ -216,13 +262,13 @@ int ln_env_open(const char *path, bool writable, uint64_t map_size, struct ln_en
             e = e->next;
     else
         e = NULL;
-    if (e && writable) {
+    if (e && (how & LN_ENV_WRITE)) {
         code = ln_err_set(err, LN_EBUSY, "data folder %s is open in this process already", path);
     } else if (e) {
         e->refs++;
         *out = e;
         code = LN_OK;
-    } else if ((code = open_new(path, writable, map_size, &e, err)) == LN_OK) {
+    } else if ((code = open_new(path, how, map_size, &e, err)) == LN_OK) {
         e->next = all;
         all = *out = e;
     }

@@ -7,7 +7,8 @@
  * Data bases, keys big-endian so that their order is the order of numbers. A place (pos) is a
  * message's number in the log of all channels: what a commit writes stands side by side, however
  * many channels are busy (docs/performance.md has what that saves).
- * - meta: "format" u32 big-endian, "hash_key" 16 bytes, "indexed" u64, "settled" (see lmdb_env.c)
+ * - meta: "format" u32 big-endian, "hash_key" 16 bytes, "indexed" u64, "settled" (see lmdb_env.c),
+ *   "key" and a number: data keys (seal.h)
  * - log, by pos u64: receipt
  * - res, by pos: result with its items
  * - out, by pos and n u32: outcome of output n
@@ -15,7 +16,7 @@
  * - part, by pos, db u8, n u32, i u32: what a chunked record has beyond its first bytes
  * - map, by chan u32 and seq u64: where messages stand in the log (map.h)
  * - cur, by chan: numbers, cursors, names (numbers.h)
- * - kv, by chan and key
+ * - kv, by chan and key; encrypted: see LN_KV_SEALED
  * - parked, by chan, seq, n u32: destination id of what is parked
  * - idx, by kind u8 and block u64: sorted hashes (index.h)
  * - ver: script versions (version.h); stores from before there were any have none until the engine
@@ -52,12 +53,25 @@ enum ln_db {
 
 /* The handle of a table that the store does not have: LN_DB_VER only. */
 #define LN_DB_NONE ((MDB_dbi)-1)
+/* How an environment is opened. */
+#define LN_ENV_WRITE 1u
+#define LN_ENV_BLIND 2u /* also an encrypted one whose keys are not there */
+
+/* kv of an encrypted store stands under {channel with this bit, 16 bytes of the name's HMAC}. */
+#define LN_KV_SEALED 0x80000000u
 
 struct ln_reader;
+struct ln_recent;
+struct ln_seal;
+struct ln_vault;
 
 struct ln_env {
     char *path;
-    bool writable;
+    bool writable, blind;
+    uint32_t format;
+    struct ln_vault *vault;
+    struct ln_seal *out; /* seals what is put; NULL: nothing is */
+    struct ln_recent *recent; /* of the engine's own; NULL in others */
     uint64_t map_size;
     unsigned refs;
     dev_t dev;
@@ -74,12 +88,14 @@ struct ln_env {
     struct ln_reader *readers;
 };
 
-int ln_env_open(const char *path, bool writable, uint64_t map_size, struct ln_env **out,
+int ln_env_open(const char *path, unsigned how, uint64_t map_size, struct ln_env **out,
                 struct ln_err *err) LN_MUST;
 void ln_env_close(struct ln_env *e);
 /* After LMDB has declared the environment unusable (a failed write of a meta page): closes and
  * opens it, and makes sure that what it now shows is what the disk holds. */
 int ln_env_reopen(struct ln_env *e, struct ln_err *err) LN_MUST;
+/* Whether the store is encrypted, as this transaction sees it. */
+bool ln_env_sealed(const struct ln_env *e, MDB_txn *txn);
 /* Pages of the file in use and free within it. */
 int ln_env_pages(struct ln_env *e, uint64_t *used, uint64_t *freed, bool count_free) LN_MUST;
 
@@ -92,6 +108,8 @@ int ln_env_create(const char *path, struct ln_err *err) LN_MUST;
 int ln_env_mdb_open(const char *dir, unsigned flags, uint64_t map_size, MDB_env **out);
 int ln_env_open_dbs(MDB_env *mdb, unsigned flags, MDB_dbi *db);
 int ln_env_sync_dir(const char *path);
+/* LN_EPARSE when the file is cut off: mapping it would end the process (whole.c). */
+int ln_env_whole(const char *data, struct ln_err *err) LN_MUST;
 
 /* ---- keys ---------------------------------------------------------------------------------- */
 
@@ -181,22 +199,36 @@ struct ln_at {
     bool last; /* a put likely to be the last key of all: packs pages fully */
 };
 
-/* Puts a record with its sum behind it: all that stands in the store, but meta, is put so. LMDB's
- * codes. */
-int ln_part_seal(MDB_txn *txn, MDB_dbi db, MDB_val *key, struct ln_span rec, unsigned flags);
+/* Opens what is sealed: with what keys, and where to. */
+struct ln_plain {
+    struct ln_seal *seal; /* NULL: nothing can be opened */
+    char *(*room)(void *arg, size_t len); /* NULL when there is no memory */
+    void *arg;
+};
+
+/* Puts a record with its sum behind it, sealed where the store is: all that stands in the store,
+ * but meta, is put so. LMDB's codes. */
+int ln_part_seal(const struct ln_env *e, MDB_txn *txn, enum ln_db db, MDB_val *key,
+                 struct ln_span rec, unsigned flags);
 /* Whether a value of `part` is what was put. */
 bool ln_part_sound(struct ln_span part);
+/* The body of a record that stands in one value, opened; and whether it is what was put there,
+ * which takes the key. Lunate's codes. */
+int ln_part_open(MDB_txn *txn, const struct ln_plain *m, enum ln_db db, MDB_val key, MDB_val val,
+                 struct ln_span *body, uint64_t *total);
 /* Puts; adds what it takes to *bytes. LMDB's codes. */
 int ln_part_put(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span rec,
                 uint64_t *bytes);
 /* First bytes of a record: all of it when *total == body->len. LN_EPARSE when they are not what was
- * put. Lunate's codes. */
-int ln_part_get(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span *body,
-                uint64_t *total);
+ * put, LN_EKEY when there is no key. Lunate's codes. */
+int ln_part_get(const struct ln_env *e, MDB_txn *txn, const struct ln_plain *m, struct ln_at at,
+                struct ln_span *body, uint64_t *total);
+/* What stands readable at its front, without its sum or seal being looked at. */
+int ln_part_peek(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span *body);
 /* Copies the whole body of a chunked record, whose first bytes are `body`, to `to` (total bytes).
  */
-int ln_part_join(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln_span body,
-                 uint64_t total, char *to);
+int ln_part_join(const struct ln_env *e, MDB_txn *txn, const struct ln_plain *m, struct ln_at at,
+                 struct ln_span body, uint64_t total, char *to);
 
 #endif
 #endif

@@ -5,6 +5,7 @@
 
 #include "store/engine.h"
 #include "store/version_write.h"
+#include "store/seal.h"
 
 struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id)
 {
@@ -78,17 +79,19 @@ static int load_tail(struct ln_committer *c)
         return rc;
     for (unsigned k = 0; k < LN_INDEX_KINDS; k++)
         c->tail.n[k] = 0;
+    c->indexed = st.end;
     struct ln_key k = ln_key_pos(st.end);
     MDB_val key = ln_key_val(&k), val;
     rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
     for (; !rc; rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
         struct ln_span body;
         struct ln_receipt r;
-        uint64_t total;
-        if (ln_record_open(ln_val_span(val), &body, &total) != LN_OK ||
+        uint64_t total, pos = ln_get_u64(key.mv_data);
+        struct ln_seal *seal = pos < ln_vault_from(c->env->vault) ? NULL : c->seal;
+        if (ln_part_open(c->txn, &c->plain, LN_DB_LOG, key, val, &body, &total) != LN_OK ||
             ln_record_receipt_read(body, &r) != LN_OK)
             continue;
-        if (!ln_index_add(&c->tail, c->env->hash_key, ln_get_u64(key.mv_data), &r)) {
+        if (ln_index_add(&c->tail, c->env, c->txn, seal, pos, &r) != LN_OK) {
             rc = ENOMEM;
             break;
         }
@@ -99,11 +102,17 @@ static int load_tail(struct ln_committer *c)
 
 static int load_chan(struct ln_committer *c, MDB_val key, MDB_val val)
 {
-    struct ln_span runs;
+    struct ln_span runs, body;
+    uint64_t total;
     uint32_t id = ln_get_u32(key.mv_data);
     struct ln_numbers *n = make_chan(c, id);
     if (!n)
         return ENOMEM;
+    /* What an engine goes on from is what an engine wrote. */
+    struct ln_sealed s;
+    if (ln_part_open(c->txn, &c->plain, LN_DB_CUR, key, val, &body, &total) != LN_OK ||
+        (ln_env_sealed(c->env, c->txn) && ln_record_sealed(ln_val_span(val), &s) != LN_OK))
+        return MDB_CORRUPTED;
     int code = ln_numbers_read(ln_val_span(val), id, n, &runs);
     if (code == LN_OK)
         code = ln_map_set(&c->maps[id - 1], runs);
@@ -140,7 +149,7 @@ int ln_write_load(struct ln_committer *c)
 static int put(struct ln_committer *c, enum ln_db db, struct ln_key k, struct ln_span rec)
 {
     MDB_val key = ln_key_val(&k);
-    return ln_part_seal(c->txn, c->env->db[db], &key, rec, 0);
+    return ln_part_seal(c->env, c->txn, db, &key, rec, 0);
 }
 
 static int park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n, uint16_t dest)
@@ -198,7 +207,7 @@ static int append(struct ln_committer *c, struct ln_op *op)
     c->appended++;
     struct ln_span body = ln_span(op->data + LN_RECORD_HEAD, op->len - LN_RECORD_HEAD);
     if (ln_record_receipt_read(body, &r) == LN_OK &&
-        !ln_index_add(&c->tail, c->env->hash_key, at.pos, &r))
+        ln_index_add(&c->tail, c->env, c->txn, c->env->out, at.pos, &r) != LN_OK)
         return ENOMEM;
     return 0;
 }
@@ -229,7 +238,7 @@ static struct ln_span input_of(struct ln_committer *c, struct ln_at at, struct l
     if (total > body.len) {
         c->input.len = 0;
         if (ln_buf_reserve(&c->input, total) != LN_OK ||
-            ln_part_join(c->env, c->txn, at, body, total, c->input.data) != LN_OK)
+            ln_part_join(c->env, c->txn, &c->plain, at, body, total, c->input.data) != LN_OK)
             return ln_span("", 0);
         body = ln_span(c->input.data, (size_t)total);
     }
@@ -254,6 +263,68 @@ static int count_item(struct ln_committer *c, struct ln_op *op, struct ln_number
     }
 }
 
+/* Pairs that stand in clear are sealed, all at once, when the store begins to be encrypted. */
+static int seal_kv(struct ln_committer *c)
+{
+    MDB_cursor *cur;
+    MDB_val key, val;
+    int rc = ln_write_cursor(c, LN_DB_KV, &cur);
+    while (!rc && (rc = mdb_cursor_get(cur, &key, &val, MDB_FIRST)) == 0) {
+        struct ln_buf copy = {0};
+        uint32_t chan = ln_get_u32(key.mv_data);
+        size_t name = key.mv_size - 4, sum = val.mv_size < LN_RECORD_SUM ? 0 : LN_RECORD_SUM;
+        if (chan & LN_KV_SEALED)
+            return 0;
+        if (ln_buf_add(&copy, (char *)key.mv_data + 4, name) != LN_OK ||
+            ln_buf_add(&copy, val.mv_data, val.mv_size - sum) != LN_OK)
+            rc = ENOMEM;
+        if (!rc && !ln_record_sound(ln_val_span(val)))
+            rc = MDB_CORRUPTED;
+        if (!rc)
+            copy.data[name + 1] &= (char)~LN_RECORD_SUMMED;
+        if (!rc)
+            rc = ln_seal_put_kv(c->seal, c->txn, chan, ln_span(copy.data, name),
+                                ln_span(copy.data + name, copy.len - name), &c->scratch);
+        key = (MDB_val){0, NULL};
+        if (!rc && (rc = mdb_cursor_get(cur, &key, &val, MDB_FIRST)) == 0)
+            rc = mdb_cursor_del(cur, 0);
+        ln_buf_fini(&copy);
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int ln_write_keys(struct ln_committer *c)
+{
+    struct ln_vault *v = c->env->vault;
+    struct ln_seal *s = c->seal;
+    uint32_t gen;
+    bool fresh = s->out_gen == 0 || s->count >= s->limit;
+    if (!ln_vault_open(v) || (!fresh && !ln_vault_stale(v)))
+        return 0;
+    for (unsigned i = 0; i < c->nchans && !ln_env_sealed(c->env, c->txn); i++)
+        c->chans[i].dirty = true; /* sealed from the first on */
+    if (ln_vault_from(v) == UINT64_MAX && ln_vault_add(v, c->next_pos, &gen) != LN_OK)
+        return ENOMEM;
+    if (fresh && (ln_vault_add(v, c->next_pos, &gen) != LN_OK || ln_seal_use(s, gen) != LN_OK))
+        return ENOMEM;
+    c->env->out = s;
+    int rc = ln_vault_put(c->env, c->txn);
+    c->keys_put = true;
+    return rc ? rc : seal_kv(c);
+}
+
+static int rekey(struct ln_committer *c, struct ln_op *op)
+{
+    struct ln_keys *keys;
+    memcpy(&keys, op->data, sizeof keys);
+    if (op->n == 0) { /* not when the transaction is tried again */
+        ln_vault_rekey(c->env->vault, keys);
+        c->seal->out_gen = 0;
+        op->n = 1;
+    }
+    return ln_write_keys(c);
+}
+
 static int write_kv(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_dec d = ln_dec_of(ln_span(op->data + op->data_len, op->len - op->data_len));
@@ -266,10 +337,14 @@ static int write_kv(struct ln_committer *c, struct ln_op *op)
         memcpy(k, chan.b, 4);
         memcpy(k + 4, name.ptr, name.len);
         MDB_val key = {4 + name.len, k};
-        if (deleted)
+        if (c->env->out && deleted)
+            rc = ln_seal_del_kv(c->seal, c->txn, op->chan, name);
+        else if (c->env->out)
+            rc = ln_seal_put_kv(c->seal, c->txn, op->chan, name, rec, &c->scratch);
+        else if (deleted)
             rc = mdb_del(c->txn, c->env->db[LN_DB_KV], &key, NULL);
         else
-            rc = ln_part_seal(c->txn, c->env->db[LN_DB_KV], &key, rec, 0);
+            rc = ln_part_seal(c->env, c->txn, LN_DB_KV, &key, rec, 0);
         if (deleted && rc == MDB_NOTFOUND)
             rc = 0;
     }
@@ -306,7 +381,7 @@ static int result(struct ln_committer *c, struct ln_op *op)
     if (rc || op->code != LN_OK)
         return rc;
     /* A damaged input is no reason to lose its result, which came of a sound copy. */
-    int code = ln_part_get(c->env, c->txn, at, &body, &total);
+    int code = ln_part_get(c->env, c->txn, &c->plain, at, &body, &total);
     struct ln_span input = ln_span("", 0);
     if (code == LN_OK && queued.len > 64)
         input = input_of(c, at, body, total);
@@ -344,7 +419,7 @@ static int check_output(struct ln_committer *c, const struct ln_op *op, uint64_t
     struct ln_processed p;
     struct ln_stored_item it = {.item.dest = 0};
     struct ln_at at = {.db = LN_DB_RES, .pos = pos};
-    int rc = ln_part_get(c->env, c->txn, at, &body, &total);
+    int rc = ln_part_get(c->env, c->txn, &c->plain, at, &body, &total);
     if (rc != LN_OK)
         return rc;
     if (total > body.len || op->n >= 256)
@@ -368,12 +443,12 @@ static uint64_t count_outputs(struct ln_committer *c, uint64_t pos, uint16_t des
     struct ln_processed p;
     struct ln_stored_item it;
     struct ln_at at = {.db = LN_DB_RES, .pos = pos};
-    if (ln_part_get(c->env, c->txn, at, &body, &total) != LN_OK)
+    if (ln_part_get(c->env, c->txn, &c->plain, at, &body, &total) != LN_OK)
         return 0;
     if (total > body.len) {
         c->input.len = 0;
         if (ln_buf_reserve(&c->input, total) != LN_OK ||
-            ln_part_join(c->env, c->txn, at, body, total, c->input.data) != LN_OK)
+            ln_part_join(c->env, c->txn, &c->plain, at, body, total, c->input.data) != LN_OK)
             return 0;
         body = ln_span(c->input.data, (size_t)total);
     }
@@ -543,6 +618,7 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
         [LN_OP_MOVE] = move_back,
         [LN_OP_VERSION] = ln_version_put,
         [LN_OP_PIN] = ln_version_pin,
+        [LN_OP_KEYS] = rekey,
     };
     int rc = 0;
     for (struct ln_op *op = b->first; op && !rc; op = op->next) {
@@ -559,7 +635,7 @@ int ln_write_numbers(struct ln_committer *c)
     int rc = 0;
     bool flush = c->tail.n[0] >= LN_INDEX_BLOCK || c->tail.n[1] >= LN_INDEX_BLOCK;
     if (flush)
-        rc = ln_index_flush(c->env, c->txn, &c->tail, c->next_pos, &c->scratch);
+        rc = ln_index_flush(c->env, c->txn, &c->tail, c->indexed = c->next_pos, &c->scratch);
     c->merging |= flush;
     /* Two steps a block keep up; a commit that fills blocks has thousands of messages to bear it.
      */

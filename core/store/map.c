@@ -182,7 +182,7 @@ int ln_map_flush(const struct ln_env *e, MDB_txn *txn, uint32_t chan, struct ln_
     if (!rc && ln_buf_add_span(&rec, ln_buf_span(&m->runs)) != LN_OK)
         rc = ENOMEM;
     if (!rc)
-        rc = ln_part_seal(txn, e->db[LN_DB_MAP], &key, ln_buf_span(&rec), 0);
+        rc = ln_part_seal(e, txn, LN_DB_MAP, &key, ln_buf_span(&rec), 0);
     ln_buf_fini(&rec);
     if (!rc)
         empty(m);
@@ -190,7 +190,8 @@ int ln_map_flush(const struct ln_env *e, MDB_txn *txn, uint32_t chan, struct ln_
 }
 
 /* Rewrites the block at the cursor. LMDB's codes. */
-static int shrink(MDB_cursor *cur, MDB_val key, MDB_val val, uint64_t from, uint64_t to)
+static int shrink(const struct ln_env *e, MDB_cursor *cur, MDB_val key, MDB_val val, uint64_t from,
+                  uint64_t to)
 {
     struct ln_span runs;
     struct ln_buf out = {0};
@@ -209,19 +210,20 @@ static int shrink(MDB_cursor *cur, MDB_val key, MDB_val val, uint64_t from, uint
         rc = mdb_cursor_del(cur, 0);
     } else if (!rc && !same) {
         key = ln_key_val(&k);
-        rc = ln_part_seal(mdb_cursor_txn(cur), mdb_cursor_dbi(cur), &key, ln_buf_span(&out), 0);
+        rc = ln_part_seal(e, mdb_cursor_txn(cur), LN_DB_MAP, &key, ln_buf_span(&out), 0);
     }
     ln_buf_fini(&out);
     return rc;
 }
 
-int ln_map_drop(MDB_cursor *cur, uint32_t chan, struct ln_map *tail, uint64_t from, uint64_t to)
+int ln_map_drop(const struct ln_env *e, MDB_cursor *cur, uint32_t chan, struct ln_map *tail,
+                uint64_t from, uint64_t to)
 {
     MDB_val key, val;
     struct ln_buf out = {0};
     int rc = block_of(cur, chan, from, &key, &val);
     if (!rc)
-        rc = shrink(cur, key, val, from, to);
+        rc = shrink(e, cur, key, val, from, to);
     for (uint64_t next = from + 1; !rc || rc == MDB_NOTFOUND;) {
         struct ln_key k = ln_key_msg(chan, next);
         key = ln_key_val(&k);
@@ -229,7 +231,7 @@ int ln_map_drop(MDB_cursor *cur, uint32_t chan, struct ln_map *tail, uint64_t fr
         if (rc || !of_chan(&key, chan) || ln_get_u64((char *)key.mv_data + 4) >= to)
             break;
         next = ln_get_u64((char *)key.mv_data + 4) + 1;
-        rc = shrink(cur, key, val, from, to);
+        rc = shrink(e, cur, key, val, from, to);
     }
     if (rc && rc != MDB_NOTFOUND)
         return rc;
@@ -297,4 +299,30 @@ int ln_map_back(MDB_cursor *cur, uint32_t chan, struct ln_span tail, uint64_t *s
             rc = MDB_NOTFOUND;
     }
     return ln_code_from_mdb(rc);
+}
+
+static int count_before(struct ln_span runs, uint64_t pos, uint64_t *n)
+{
+    struct ln_dec d = ln_dec_of(runs);
+    struct ln_run r = {0};
+    while (ln_map_next(&d, &r))
+        if (r.pos < pos)
+            *n += pos - r.pos < r.n ? pos - r.pos : r.n;
+    return d.bad ? LN_EPARSE : LN_OK;
+}
+
+int ln_map_before(MDB_cursor *cur, uint32_t chan, struct ln_span tail, uint64_t pos, uint64_t *n)
+{
+    struct ln_key k = ln_key_msg(chan, 0);
+    MDB_val key = ln_key_val(&k), val;
+    struct ln_span runs;
+    int code = count_before(tail, pos, n);
+    int rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
+    for (; code == LN_OK && !rc && of_chan(&key, chan);
+         rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
+        code = runs_of(val, &runs);
+        if (code == LN_OK)
+            code = count_before(runs, pos, n);
+    }
+    return code != LN_OK || !rc || rc == MDB_NOTFOUND ? code : ln_code_from_mdb(rc);
 }

@@ -32,6 +32,9 @@ static inline bool ln_map_full(const struct ln_map *m)
 {
     return m->nruns >= LN_MAP_RUNS || m->messages >= LN_MAP_MESSAGES;
 }
+/* How many messages of a channel stand before a place. cur is on `map`. Lunate's codes. */
+int ln_map_before(MDB_cursor *cur, uint32_t chan, struct ln_span tail, uint64_t pos,
+                  uint64_t *n) LN_MUST;
 /* Takes over runs as they are stored. LN_EPARSE, LN_ENOMEM. */
 int ln_map_set(struct ln_map *m, struct ln_span runs) LN_MUST;
 void ln_map_fini(struct ln_map *m);
@@ -41,7 +44,8 @@ bool ln_map_next(struct ln_dec *d, struct ln_run *r);
 /* Makes a block of the tail and empties it. LMDB's codes. */
 int ln_map_flush(const struct ln_env *e, MDB_txn *txn, uint32_t chan, struct ln_map *m);
 /* Forgets the messages [from, to). cur is on `map`. LMDB's codes. */
-int ln_map_drop(MDB_cursor *cur, uint32_t chan, struct ln_map *tail, uint64_t from, uint64_t to);
+int ln_map_drop(const struct ln_env *e, MDB_cursor *cur, uint32_t chan, struct ln_map *tail,
+                uint64_t from, uint64_t to);
 
 /* The place of a message; of the first at or behind *seq; of the last at or before it. cur is on
  * `map`, tail a channel's. LN_ENOTFOUND. */

@@ -3,6 +3,7 @@
 
 #include "store/delta.h"
 #include "store/reader.h"
+#include "store/seal.h"
 
 /* ---- channels ------------------------------------------------------------------------------ */
 
@@ -54,33 +55,39 @@ static int receipt_at(struct ln_reader *r, uint64_t pos, struct ln_receipt *out)
     return rc;
 }
 
+/* The channel's map says that it stands there; the message itself has the last word. */
+static int message_at(struct ln_reader *r, uint32_t chan, uint64_t seq, uint64_t pos,
+                      struct ln_receipt *out)
+{
+    int rc = receipt_at(r, pos, out);
+    return rc == LN_OK && (out->chan != chan || out->seq != seq) ? LN_EPARSE : rc;
+}
+
 int ln_read_receipt(struct ln_reader *r, uint32_t chan, uint64_t seq, struct ln_receipt *out)
 {
     uint64_t pos;
     int rc = ln_reader_at(r, chan, seq, &pos);
-    return rc == LN_OK ? receipt_at(r, pos, out) : rc;
+    return rc == LN_OK ? message_at(r, chan, seq, pos, out) : rc;
 }
 
 int ln_read_receipt_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out)
 {
     uint64_t pos;
     int rc = ln_reader_from(r, chan, seq, &pos);
-    return rc == LN_OK ? receipt_at(r, pos, out) : rc;
+    return rc == LN_OK ? message_at(r, chan, *seq, pos, out) : rc;
 }
 
 int ln_read_receipt_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, struct ln_receipt *out)
 {
     uint64_t pos;
     int rc = ln_reader_back(r, chan, seq, &pos);
-    return rc == LN_OK ? receipt_at(r, pos, out) : rc;
+    return rc == LN_OK ? message_at(r, chan, *seq, pos, out) : rc;
 }
 
 static int time_at(struct ln_reader *r, uint64_t pos, int64_t *t)
 {
     struct ln_span body;
-    uint64_t total;
-    int rc =
-        ln_part_get(r->env, r->txn, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body, &total);
+    int rc = ln_part_peek(r->env, r->txn, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body);
     return rc == LN_OK ? ln_record_receipt_time(body, t) : rc;
 }
 
@@ -305,27 +312,49 @@ int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i,
     return rc;
 }
 
+/* The key behind that of a pair's name; all pairs of the channel at first (name ""). */
+static int behind_kv(struct ln_reader *r, uint32_t chan, struct ln_span name, char *to, size_t *len)
+{
+    struct ln_key k = ln_key_chan(chan);
+    int rc = LN_OK;
+    if (chan & LN_KV_SEALED && name.len)
+        rc = ln_seal_name(r->plain.seal, r->txn, chan & ~LN_KV_SEALED, name, &k);
+    memcpy(to, k.b, k.len);
+    if (!(chan & LN_KV_SEALED) && name.len)
+        memcpy(to + k.len, name.ptr, name.len);
+    *len = k.len + (chan & LN_KV_SEALED ? 0 : name.len);
+    if (name.len)
+        to[(*len)++] = 0; /* the next possible one */
+    return rc;
+}
+
 int ln_read_kv_next(struct ln_reader *r, uint32_t chan, struct ln_span *key, struct ln_span *value)
 {
-    unsigned char b[4 + 400 + 1];
+    char b[4 + 400 + 1];
     MDB_cursor *c;
-    struct ln_key k = ln_key_chan(chan);
     uint64_t total;
+    size_t len;
+    uint32_t owner = ln_env_sealed(r->env, r->txn) ? chan | LN_KV_SEALED : chan;
     if (key->len > sizeof b - 5)
         return LN_ETOOBIG;
-    memcpy(b, k.b, 4);
-    if (key->len)
-        memcpy(b + 4, key->ptr, key->len);
-    b[4 + key->len] = 0; /* the next possible key behind the last one */
-    MDB_val at = {4 + key->len + (key->len ? 1 : 0), b}, val;
-    int rc = ln_reader_cursor(r, LN_DB_KV, &c);
+    int rc = behind_kv(r, owner, *key, b, &len);
+    if (rc == LN_OK)
+        rc = ln_reader_cursor(r, LN_DB_KV, &c);
     if (rc != LN_OK)
         return rc;
+    MDB_val at = {len, b}, val;
     int m = mdb_cursor_get(c, &at, &val, MDB_SET_RANGE);
-    if (m || ln_get_u32(at.mv_data) != chan)
+    if (m || ln_get_u32(at.mv_data) != owner)
         return m ? ln_code_from_mdb(m) : LN_ENOTFOUND;
+    rc = ln_part_open(r->txn, &r->plain, LN_DB_KV, at, val, value, &total);
     *key = ln_span((const char *)at.mv_data + 4, at.mv_size - 4);
-    return ln_record_open(ln_val_span(val), value, &total);
+    if (rc == LN_OK && owner != chan) {
+        struct ln_dec d = ln_dec_of(*value);
+        *key = ln_dec_bytes(&d);
+        *value = ln_dec_rest(&d);
+        rc = d.bad ? LN_EPARSE : LN_OK;
+    }
+    return rc;
 }
 
 int ln_read_next_parked(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint32_t *n)

@@ -3,10 +3,16 @@
 #include <stdlib.h>
 
 #include "store/engine.h"
+#include "store/seal.h"
 
 enum { BLOCK = 64 * 1024 };
 
 /* ---- life ---------------------------------------------------------------------------------- */
+
+static char *room(void *reader, size_t len)
+{
+    return ln_reader_alloc(reader, len);
+}
 
 static int reader_new(struct ln_env *env, bool own, struct ln_reader **out)
 {
@@ -15,6 +21,11 @@ static int reader_new(struct ln_env *env, bool own, struct ln_reader **out)
         return LN_ENOMEM;
     r->env = env;
     r->own_env = own;
+    r->plain = (struct ln_plain){ln_seal_new(env), room, r};
+    if (!r->plain.seal) {
+        free(r);
+        return LN_ENOMEM;
+    }
     pthread_mutex_lock(&env->readers_lock);
     r->next = env->readers;
     env->readers = r;
@@ -28,10 +39,10 @@ int ln_reader_of(struct ln_store *s, struct ln_reader **out)
     return reader_new(s->env, false, out);
 }
 
-int ln_reader_open(const char *path, struct ln_reader **out, struct ln_err *err)
+int ln_reader_open_as(const char *path, unsigned how, struct ln_reader **out, struct ln_err *err)
 {
     struct ln_env *env;
-    int rc = ln_env_open(path, false, 0, &env, err);
+    int rc = ln_env_open(path, how, 0, &env, err);
     if (rc != LN_OK)
         return rc;
     if ((rc = reader_new(env, true, out)) != LN_OK) {
@@ -39,6 +50,11 @@ int ln_reader_open(const char *path, struct ln_reader **out, struct ln_err *err)
         return ln_err_set(err, rc, "out of memory");
     }
     return LN_OK;
+}
+
+int ln_reader_open(const char *path, struct ln_reader **out, struct ln_err *err)
+{
+    return ln_reader_open_as(path, 0, out, err);
 }
 
 /* Guard held, or nobody else about. */
@@ -84,6 +100,7 @@ void ln_reader_close(struct ln_reader *r)
         free(b);
     }
     ln_numbers_fini(&r->numbers);
+    ln_seal_free(r->plain.seal);
     free(r->items);
     free(r);
 }
@@ -132,6 +149,11 @@ void ln_reader_end(struct ln_reader *r)
     r->runs_chan = 0;
     r->active = false;
     pthread_rwlock_unlock(&r->env->guard);
+    ln_reader_forget(r);
+}
+
+void ln_reader_forget(struct ln_reader *r)
+{
     for (struct ln_reader_block *b; (b = r->blocks);) {
         if (b->cap == BLOCK && !b->next) {
             b->used = 0;
@@ -197,6 +219,13 @@ static int map_of(struct ln_reader *r, uint32_t chan, MDB_cursor **cur)
     return ln_reader_cursor(r, LN_DB_MAP, cur);
 }
 
+int ln_reader_runs(struct ln_reader *r, uint32_t chan, MDB_cursor **cur, struct ln_span *runs)
+{
+    int rc = map_of(r, chan, cur);
+    *runs = r->runs;
+    return rc;
+}
+
 int ln_reader_at(struct ln_reader *r, uint32_t chan, uint64_t seq, uint64_t *pos)
 {
     MDB_cursor *cur;
@@ -221,13 +250,13 @@ int ln_reader_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *
 int ln_reader_body(struct ln_reader *r, struct ln_at at, struct ln_span *body)
 {
     uint64_t total;
-    int rc = ln_part_get(r->env, r->txn, at, body, &total);
+    int rc = ln_part_get(r->env, r->txn, &r->plain, at, body, &total);
     if (rc != LN_OK || total == body->len)
         return rc;
     char *to = ln_reader_alloc(r, total);
     if (!to)
         return LN_ENOMEM;
-    rc = ln_part_join(r->env, r->txn, at, *body, total, to);
+    rc = ln_part_join(r->env, r->txn, &r->plain, at, *body, total, to);
     *body = ln_span(to, total);
     return rc;
 }

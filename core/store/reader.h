@@ -17,6 +17,7 @@ struct ln_reader {
     struct ln_reader *next; /* of this environment */
     bool own_env; /* opened for this reader: closed with it */
     bool active;
+    struct ln_plain plain;
     MDB_txn *txn; /* kept between uses (reset), NULL when there is none */
     MDB_cursor *cur[LN_DB_COUNT];
     bool cur_live[LN_DB_COUNT]; /* belongs to the transaction that is open */
@@ -28,6 +29,9 @@ struct ln_reader {
     struct ln_span runs;
 };
 
+/* `how`: LN_ENV_BLIND, or 0. */
+int ln_reader_open_as(const char *path, unsigned how, struct ln_reader **out,
+                      struct ln_err *err) LN_MUST;
 /* Drops the transactions of all readers, which must not be active: the environment is closed. */
 void ln_reader_forget_all(struct ln_env *e);
 /* Memory until ln_reader_end; NULL when there is none. */
@@ -38,6 +42,9 @@ int ln_reader_cursor(struct ln_reader *r, enum ln_db db, MDB_cursor **out) LN_MU
 int ln_reader_at(struct ln_reader *r, uint32_t chan, uint64_t seq, uint64_t *pos) LN_MUST;
 int ln_reader_from(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *pos) LN_MUST;
 int ln_reader_back(struct ln_reader *r, uint32_t chan, uint64_t *seq, uint64_t *pos) LN_MUST;
+/* The tail of a channel's map, and a cursor on the rest. */
+int ln_reader_runs(struct ln_reader *r, uint32_t chan, MDB_cursor **cur,
+                   struct ln_span *runs) LN_MUST;
 /* The whole body of a record. */
 int ln_reader_body(struct ln_reader *r, struct ln_at at, struct ln_span *body) LN_MUST;
 /* Moves to the first key at or behind k, and says whether it begins with the first `prefix` bytes.

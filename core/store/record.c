@@ -3,7 +3,7 @@
 #include "base/crc.h"
 #include "store/delta.h"
 
-enum { NUM_MAX = 10, KNOWN_FLAGS = LN_RECORD_CHUNKED | LN_RECORD_SUMMED };
+enum { NUM_MAX = 10, KNOWN_FLAGS = LN_RECORD_CHUNKED | LN_RECORD_SUMMED | LN_RECORD_SEALED };
 
 void ln_enc_u8(struct ln_enc *e, uint8_t v)
 {
@@ -103,8 +103,46 @@ struct ln_span ln_dec_rest(struct ln_dec *d)
     return s;
 }
 
+int ln_record_sealed(struct ln_span rec, struct ln_sealed *s)
+{
+    uint8_t flags = rec.len < LN_RECORD_HEAD ? 0 : (uint8_t)rec.ptr[1];
+    if ((flags & LN_RECORD_SEALED) == 0)
+        return LN_ENOTFOUND;
+    if ((uint8_t)rec.ptr[0] != LN_RECORD_VERSION || (flags & ~KNOWN_FLAGS))
+        return LN_EVERSION;
+    if (rec.len < LN_RECORD_HEAD + LN_RECORD_SUM || !(flags & LN_RECORD_SUMMED))
+        return LN_EPARSE;
+    struct ln_dec d =
+        ln_dec_of(ln_span(rec.ptr + LN_RECORD_HEAD, rec.len - LN_RECORD_HEAD - LN_RECORD_SUM));
+    s->total = flags & LN_RECORD_CHUNKED ? ln_dec_u64(&d) : 0;
+    s->gen = 0;
+    for (unsigned i = 0; i < 4; i++)
+        s->gen |= (uint32_t)ln_dec_u8(&d) << (8 * i);
+    s->nonce = d.p;
+    for (unsigned i = 0; i < LN_SEALED_NONCE; i++)
+        ln_dec_u8(&d);
+    s->clear = ln_dec_bytes(&d);
+    s->head = ln_span(rec.ptr, (size_t)((const char *)d.p - rec.ptr));
+    s->cipher = ln_dec_rest(&d);
+    if (d.bad || s->cipher.len < LN_SEALED_TAG)
+        return LN_EPARSE;
+    uint64_t here = s->clear.len + s->cipher.len - LN_SEALED_TAG;
+    if (!(flags & LN_RECORD_CHUNKED))
+        s->total = here;
+    return s->total < here ? LN_EPARSE : LN_OK;
+}
+
 int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total)
 {
+    struct ln_sealed s;
+    int rc = ln_record_sealed(rec, &s);
+    if (rc != LN_ENOTFOUND) {
+        if (rc == LN_OK) {
+            *body = s.clear;
+            *total = s.total;
+        }
+        return rc;
+    }
     if (rec.len < LN_RECORD_HEAD)
         return LN_EPARSE;
     uint8_t flags = (uint8_t)rec.ptr[1];
@@ -194,6 +232,26 @@ int ln_record_receipt_read(struct ln_span body, struct ln_receipt *r)
         r->patient[i] = ln_dec_bytes(&d);
     r->raw = ln_dec_rest(&d);
     return d.bad ? LN_EPARSE : LN_OK;
+}
+
+int ln_record_receipt_head(struct ln_span body, struct ln_receipt *r)
+{
+    struct ln_dec d = ln_dec_of(body);
+    r->kind = ln_dec_u8(&d);
+    r->time_us = (int64_t)ln_dec_u64(&d);
+    r->chan = (uint32_t)ln_dec_num(&d);
+    r->seq = ln_dec_num(&d);
+    return d.bad ? LN_EPARSE : LN_OK;
+}
+
+size_t ln_record_receipt_head_len(struct ln_span body)
+{
+    struct ln_dec d = ln_dec_of(body);
+    ln_dec_u8(&d);
+    ln_dec_u64(&d);
+    ln_dec_num(&d);
+    ln_dec_num(&d);
+    return (size_t)((const char *)d.p - body.ptr);
 }
 
 int ln_record_receipt_time(struct ln_span body, int64_t *time_us)

@@ -1,9 +1,9 @@
 /* Records as they stand in the store: encoding and decoding, no LMDB here.
  *
  * A record is {u8 version, u8 flags, body}. A version or flag that this program does not know makes
- * every reader stop with LN_EVERSION: flags are how content will later be compressed or encrypted.
- * Within a body: fixed integers little-endian, others LEB128, bytes with their length before them.
- * Spans that a decoder returns point into the record. */
+ * every reader stop with LN_EVERSION: flags are how content is encrypted, and will later be
+ * compressed. Within a body: fixed integers little-endian, others LEB128, bytes with their length
+ * before them. Spans that a decoder returns point into the record. */
 #ifndef LN_STORE_RECORD_H
 #define LN_STORE_RECORD_H
 
@@ -14,6 +14,7 @@
 #define LN_RECORD_HEAD    2u
 #define LN_RECORD_CHUNKED 0x01u /* u64 length of the whole body, then only its first bytes */
 #define LN_RECORD_SUMMED  0x02u /* ends with a u32, little-endian: CRC-32C of all before it */
+#define LN_RECORD_SEALED  0x04u /* encrypted or authenticated: struct ln_sealed, seal.h */
 #define LN_RECORD_SUM     4u
 
 #ifndef LN_CDEF
@@ -43,8 +44,23 @@ struct ln_span ln_dec_bytes(struct ln_dec *d);
 struct ln_span ln_dec_rest(struct ln_dec *d);
 
 /* Checks the two bytes at the front. *body is what follows them; *total the length of the whole
- * body, which is more than body->len when the rest stands in parts. LN_EVERSION, LN_EPARSE. */
+ * body, which is more than body->len when the rest stands in parts or is encrypted. LN_EVERSION,
+ * LN_EPARSE. */
 int ln_record_open(struct ln_span rec, struct ln_span *body, uint64_t *total) LN_MUST;
+
+/* The parts of a sealed record: {head, [u64 total], u32 generation, nonce, length of the clear
+ * part, clear part, encrypted rest, tag, sum}. */
+struct ln_sealed {
+    uint32_t gen;
+    const unsigned char *nonce;
+    struct ln_span head; /* all up to the end of the clear part */
+    struct ln_span clear, cipher; /* of the body; cipher ends with the tag */
+    uint64_t total; /* length of the whole body */
+};
+#define LN_SEALED_NONCE 12u
+#define LN_SEALED_TAG   16u
+/* Takes a sealed record apart. LN_ENOTFOUND: it is not sealed. */
+int ln_record_sealed(struct ln_span rec, struct ln_sealed *s) LN_MUST;
 
 /* Whether a record's sum is there and right. */
 bool ln_record_sound(struct ln_span rec);
@@ -55,6 +71,9 @@ size_t ln_record_receipt_bound(const struct ln_receipt *r);
 size_t ln_record_receipt_write(char *at, uint32_t chan, uint64_t seq, const struct ln_receipt *r);
 /* body may be cut behind the fields (a chunked record's first part): raw is then cut as well. */
 int ln_record_receipt_read(struct ln_span body, struct ln_receipt *r) LN_MUST;
+/* Only kind, time, channel and number, which are never encrypted; how long they are in a body. */
+int ln_record_receipt_head(struct ln_span body, struct ln_receipt *r) LN_MUST;
+size_t ln_record_receipt_head_len(struct ln_span body);
 /* Only the receipt's time. */
 int ln_record_receipt_time(struct ln_span body, int64_t *time_us) LN_MUST;
 

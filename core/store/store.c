@@ -9,6 +9,8 @@
 
 #include "base/clock.h"
 #include "store/engine.h"
+#include "store/recent.h"
+#include "store/seal.h"
 
 enum {
     BACKLOG_MAX = 64 << 20,
@@ -98,6 +100,7 @@ static int load(struct ln_store *s, struct ln_err *err)
     if (rc)
         return ln_err_set(err, ln_code_from_mdb(rc), "cannot read %s/data.mdb: %s", s->env->path,
                           mdb_strerror(rc));
+    ln_recent_take(s->env->recent, &c->tail, c->indexed, c->next_pos);
     return see_all(s) == LN_OK ? LN_OK : ln_err_set(err, LN_ENOMEM, "out of memory");
 }
 
@@ -125,6 +128,13 @@ static void store_free(struct ln_store *s)
     ln_index_fini(&s->c.tail);
     ln_buf_fini(&s->c.scratch);
     ln_buf_fini(&s->c.input);
+    ln_buf_fini(&s->c.opened);
+    if (s->env) {
+        s->env->out = NULL;
+        ln_recent_free(s->env->recent);
+        s->env->recent = NULL;
+    }
+    ln_seal_free(s->c.seal);
     for (unsigned i = 0; i < s->nchans; i++) {
         free(s->chans[i].seen.dest);
         free(s->chans[i].dest_pos);
@@ -138,6 +148,14 @@ static void store_free(struct ln_store *s)
     pthread_cond_destroy(&s->wake);
     pthread_mutex_destroy(&s->lock);
     free(s);
+}
+
+/* What is opened stays until the next is. */
+static char *room(void *committer, size_t len)
+{
+    struct ln_committer *c = committer;
+    c->opened.len = 0;
+    return ln_buf_reserve(&c->opened, len) == LN_OK ? c->opened.data : NULL;
 }
 
 int ln_store_open(const struct ln_store_options *opt, struct ln_store **out, struct ln_err *err)
@@ -159,8 +177,11 @@ int ln_store_open(const struct ln_store_options *opt, struct ln_store **out, str
                              : LN_OK;
     uint64_t map_size = opt->map_size ? opt->map_size : (uint64_t)1 << 40;
     if (rc == LN_OK)
-        rc = ln_env_open(opt->path, true, map_size, &s->env, err);
+        rc = ln_env_open(opt->path, LN_ENV_WRITE, map_size, &s->env, err);
     s->c.env = s->env;
+    if (rc == LN_OK && (!(s->c.seal = ln_seal_new(s->env)) || !(s->env->recent = ln_recent_new())))
+        rc = ln_err_set(err, LN_ENOMEM, "out of memory");
+    s->c.plain = (struct ln_plain){s->c.seal, room, &s->c};
     if (rc == LN_OK)
         rc = load(s, err);
     if (rc == LN_OK && start_thread(s))
@@ -423,6 +444,21 @@ int ln_store_move_back(struct ln_store *s, uint32_t chan, uint16_t dest, struct 
     op->dest = dest;
     ln_batch_push(s, op);
     ch->dest_pos[dest - 1] = to;
+    return LN_OK;
+}
+
+int ln_store_rekey(struct ln_store *s, struct ln_keys *keys, ln_store_done *done, void *arg)
+{
+    struct ln_op *op = ln_batch_op(s, LN_OP_KEYS, sizeof keys);
+    if (!op) {
+        ln_keys_unref(keys);
+        return LN_ENOMEM;
+    }
+    memcpy(op->data, &keys, sizeof keys);
+    op->len = sizeof keys;
+    address(op, 0, 0, done, arg);
+    op->n = 0;
+    ln_batch_push(s, op);
     return LN_OK;
 }
 

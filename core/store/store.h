@@ -25,9 +25,13 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define LN_STORE_FORMAT 2u
-#define LN_NAME_MAX     64u
-#define LN_PATIENTS_MAX 8u
+struct ln_keys;
+struct ln_reader;
+
+#define LN_STORE_FORMAT        2u /* and what an encrypted one is: */
+#define LN_STORE_FORMAT_SEALED 3u
+#define LN_NAME_MAX            64u
+#define LN_PATIENTS_MAX        8u
 
 /* ---- records ------------------------------------------------------------------------------- */
 
@@ -243,11 +247,39 @@ struct ln_store_stat {
     uint64_t bytes; /* file size in use */
     uint64_t messages; /* in the log now */
     uint64_t commits, commit_us_total, commit_us_max, operations;
+    bool sealed; /* what is written is encrypted */
     bool failing; /* the last commit failed */
     bool full; /* appends are refused for lack of space */
     char failure[160]; /* why, for a person */
 };
 void ln_store_stat(struct ln_store *s, struct ln_store_stat *out);
+
+/* ---- keys ---------------------------------------------------------------------------------- */
+
+/* The operator's keys (crypt/keys.h) with which this process opens stores from now on; takes them
+ * over, NULL: none. An engine that has keys encrypts all that it writes, also in a store that was
+ * in clear so far, where what is older stays readable; without the right ones an encrypted store is
+ * not opened (LN_EKEY). */
+void ln_store_keys(struct ln_keys *keys);
+/* Rewrites the store at `path`, which no engine may have, under a new data key of this process's
+ * keys: what was in clear is then encrypted. The old file is replaced when the new one is whole and
+ * checked. *messages: how many there were. */
+int ln_store_encrypt(const char *path, void (*progress)(void *arg, uint64_t done, uint64_t of),
+                     void *arg, uint64_t *messages, struct ln_err *err) LN_MUST;
+
+struct ln_key_state {
+    bool sealed; /* the store is encrypted */
+    unsigned generations; /* data keys there are, but for the one that hashes ids */
+    unsigned other; /* data keys that are wrapped with another key than the newest is */
+    char key[17]; /* id of the key that the newest is wrapped with */
+    uint64_t messages, clear; /* kept; of these in clear, from before it was encrypted */
+};
+int ln_read_key_state(struct ln_reader *r, struct ln_key_state *out) LN_MUST;
+
+/* Takes other keys while the engine runs: all data keys are wrapped with the first of them, and a
+ * new data key is used from now on. Takes `keys` over. */
+int ln_store_rekey(struct ln_store *s, struct ln_keys *keys, ln_store_done *done,
+                   void *arg) LN_MUST;
 
 /* Consistent copy into DIR (created; must be empty), while running. Blocks; call it from a process
  * of its own with a reader. */
@@ -263,6 +295,8 @@ int ln_store_restore(const char *dir, const char *path, bool force, char *aside,
 struct ln_verify {
     uint64_t channels, messages, records, bytes; /* looked at */
     uint64_t problems; /* found */
+    uint64_t sealed; /* messages that are encrypted */
+    bool blind; /* there was no key: only sums were looked at, not what they stand around */
     unsigned unchecked; /* channels whose counts could not be compared: an engine wrote meanwhile */
 };
 
@@ -273,8 +307,9 @@ struct ln_verify_ops {
 };
 
 /* Looks at everything in the store at `path`, whether an engine runs or not, in short transactions.
- * LN_OK: it could be looked at, out->problems says how it is. A file that is cut off or whose pages
- * lead astray can end the process with a signal: call it in a child. */
+ * Without a key of an encrypted store its sums are checked, and what is not encrypted; with it,
+ * all. LN_OK: it could be looked at, out->problems says how it is. A file that is cut off or whose
+ * pages lead astray can end the process with a signal: call it in a child. */
 int ln_store_verify(const char *path, const struct ln_verify_ops *ops, void *arg,
                     struct ln_verify *out, struct ln_err *err) LN_MUST;
 
@@ -289,6 +324,9 @@ int ln_reader_open(const char *path, struct ln_reader **out, struct ln_err *err)
 void ln_reader_close(struct ln_reader *r);
 int ln_reader_begin(struct ln_reader *r) LN_MUST;
 void ln_reader_end(struct ln_reader *r);
+/* For long loops in one transaction: what was returned so far is no longer valid, its memory is
+ * used again. */
+void ln_reader_forget(struct ln_reader *r);
 
 uint32_t ln_read_channel_id(struct ln_reader *r, const char *name); /* 0 = unknown */
 /* Channels in order of id: pass 0 first, then the id returned; LN_ENOTFOUND at the end. */
@@ -315,7 +353,8 @@ int ln_read_outcome(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t n
 /* Events of a message in order: *i counts up from 0; LN_ENOTFOUND at the end. */
 int ln_read_event(struct ln_reader *r, uint32_t chan, uint64_t seq, uint32_t *i,
                   struct ln_event *out);
-/* kv pairs in key order: *key is "" at first. */
+/* kv pairs: *key is "" at first. In the order of the keys; in an encrypted store in that of their
+ * hashes. */
 int ln_read_kv_next(struct ln_reader *r, uint32_t chan, struct ln_span *key, struct ln_span *value);
 
 /* First message of the channel received at or after time_us: binary search, no scan. */

@@ -157,7 +157,7 @@ static int drop_run(struct ln_committer *c, struct ln_numbers *n, struct range r
     if (rc && rc != MDB_NOTFOUND)
         return rc;
     if ((rc = ln_write_cursor(c, LN_DB_MAP, &map)) != 0 ||
-        (rc = ln_map_drop(map, n->s.id, &c->maps[n->s.id - 1], r.from, r.to)) != 0)
+        (rc = ln_map_drop(c->env, map, n->s.id, &c->maps[n->s.id - 1], r.from, r.to)) != 0)
         return rc;
     n->kept -= messages;
     n->s.bytes = n->s.bytes > bytes ? n->s.bytes - bytes : 0;

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/crc.h"
+#include "store/seal.h"
 
 enum { BREATH_US = 200 * 1000 };
 
@@ -47,9 +48,26 @@ static int room_for(struct ln_verify_walk *w, uint32_t id)
     return LN_OK;
 }
 
-static int take_numbers(struct ln_verify_walk *w, uint32_t id, struct ln_span rec)
+bool ln_verify_sound(struct ln_verify_walk *w, enum ln_db db, MDB_val key, MDB_val val,
+                     const char **why)
 {
-    struct ln_span runs;
+    struct ln_sealed s;
+    struct ln_span body;
+    uint64_t total;
+    *why = "is damaged";
+    if (!ln_record_sound(ln_val_span(val)))
+        return false;
+    if (w->blind && ln_record_sealed(ln_val_span(val), &s) == LN_OK)
+        return true;
+    *why = "was changed: it is not what was sealed there";
+    int rc = ln_part_open(w->r->txn, &w->r->plain, db, key, val, &body, &total);
+    return rc == LN_OK || rc == LN_EVERSION;
+}
+
+static int take_numbers(struct ln_verify_walk *w, uint32_t id, MDB_val key, MDB_val val)
+{
+    struct ln_span runs, rec = ln_val_span(val);
+    const char *why = "are damaged";
     /* Without its own sum: with that, the sum of any record is the same. */
     uint32_t sum = rec.len > LN_RECORD_SUM ? ln_crc32c(rec.ptr, rec.len - LN_RECORD_SUM) : 0;
     if (id == 0 || id > 1u << 24)
@@ -62,11 +80,17 @@ static int take_numbers(struct ln_verify_walk *w, uint32_t id, struct ln_span re
         return LN_OK;
     c->moved |= c->known;
     c->sum = sum;
-    if (!ln_record_sound(rec) || ln_numbers_read(rec, id, &c->n, &runs) != LN_OK) {
+    bool sound = ln_verify_sound(w, LN_DB_CUR, key, val, &why);
+    bool usable = sound || ln_record_sound(rec);
+    if (!usable || ln_numbers_read(rec, id, &c->n, &runs) != LN_OK) {
         snprintf(c->n.s.name, sizeof c->n.s.name, "#%u", id);
         c->moved = c->known = true;
-        ln_verify_say(w, id, 0, "the channel's numbers are damaged");
+        ln_verify_say(w, id, 0, "the channel's record of numbers %s", why);
         return LN_OK;
+    }
+    if (!sound) {
+        c->moved = c->known = true;
+        ln_verify_say(w, id, 0, "the channel's record of numbers %s", why);
     }
     if (c->n.s.ndest > c->ndest) {
         struct ln_verify_dest *d = realloc(c->dest, c->n.s.ndest * sizeof *d);
@@ -100,7 +124,7 @@ static int look(struct ln_verify_walk *w)
         if (id == 0)
             ln_verify_say(w, 0, 0, "a channel's numbers stand under a wrong key");
         else
-            rc = take_numbers(w, id, ln_val_span(val));
+            rc = take_numbers(w, id, key, val);
     }
     if (rc == LN_OK && m != MDB_NOTFOUND)
         rc = ln_code_from_mdb(m);
@@ -129,24 +153,26 @@ struct message {
 };
 
 /* Sum and form of a record; its parts, too. */
-static bool sound(struct ln_verify_walk *w, const struct message *m, MDB_val val, const char *what)
+static bool sound(struct ln_verify_walk *w, const struct message *m, enum ln_db db, MDB_val key,
+                  MDB_val val, const char *what)
 {
+    const char *why;
     w->out->records++;
     w->out->bytes += val.mv_size;
     m->c->bytes += val.mv_size;
-    if (ln_record_sound(ln_val_span(val)))
+    if (ln_verify_sound(w, db, key, val, &why))
         return true;
-    ln_verify_say(w, m->id, m->seq, "%s is damaged", what);
+    ln_verify_say(w, m->id, m->seq, "%s %s", what, why);
     return false;
 }
 
 /* The next record of a table that belongs to this message; *val. Records of places before it belong
  * to nothing. */
 static bool next_of(struct ln_verify_walk *w, enum ln_db db, const char *what, uint64_t pos,
-                    uint32_t *n, MDB_val *val)
+                    uint32_t *n, MDB_val *found, MDB_val *val)
 {
     MDB_cursor *cur;
-    MDB_val key, next;
+    MDB_val key, behind, next;
     if (ln_reader_cursor(w->r, db, &cur) != LN_OK)
         return false;
     while (!w->past[db] && mdb_cursor_get(cur, &key, val, MDB_GET_CURRENT) == 0) {
@@ -154,7 +180,8 @@ static bool next_of(struct ln_verify_walk *w, enum ln_db db, const char *what, u
         if (at > pos)
             return false;
         *n = key.mv_size >= 12 ? ln_get_u32((char *)key.mv_data + key.mv_size - 4) : 0;
-        w->past[db] = mdb_cursor_get(cur, &key, &next, MDB_NEXT) != 0;
+        *found = key;
+        w->past[db] = mdb_cursor_get(cur, &behind, &next, MDB_NEXT) != 0;
         if (at == pos)
             return true;
         ln_verify_say(w, 0, 0, "%s belongs to no message (place %llu)", what,
@@ -195,10 +222,10 @@ static void check_item(struct ln_verify_walk *w, struct message *m, uint32_t i)
 
 static void check_result(struct ln_verify_walk *w, struct message *m)
 {
-    MDB_val val;
+    MDB_val key, val;
     uint32_t n;
     bool due = m->seq < m->c->n.s.cursor;
-    bool has = next_of(w, LN_DB_RES, "a result", m->pos, &n, &val);
+    bool has = next_of(w, LN_DB_RES, "a result", m->pos, &n, &key, &val);
     m->c->pending += !due;
     if (has != due)
         ln_verify_say(w, m->id, m->seq,
@@ -206,7 +233,7 @@ static void check_result(struct ln_verify_walk *w, struct message *m)
                           : "it has no result, and the channel is past it");
     if (!has)
         return;
-    if (!sound(w, m, val, "its result"))
+    if (!sound(w, m, LN_DB_RES, key, val, "its result") || w->blind)
         return;
     if (ln_read_result(w->r, m->id, m->seq, &m->p) != LN_OK || m->p.state < LN_S_DONE ||
         m->p.state > LN_S_REJECTED) {
@@ -220,20 +247,19 @@ static void check_result(struct ln_verify_walk *w, struct message *m)
 
 static void check_outcomes(struct ln_verify_walk *w, struct message *m)
 {
-    MDB_val val;
+    MDB_val key, val;
     uint32_t n;
-    while (next_of(w, LN_DB_OUT, "an outcome", m->pos, &n, &val)) {
+    while (next_of(w, LN_DB_OUT, "an outcome", m->pos, &n, &key, &val)) {
         struct ln_span body;
         struct ln_outcome o;
-        uint64_t total;
+        struct ln_at at = {.db = LN_DB_OUT, .pos = m->pos, .n = n};
         uint16_t dest = 0;
         char what[40];
         snprintf(what, sizeof what, "the outcome of output %u", n);
-        if (!sound(w, m, val, what))
+        if (!sound(w, m, LN_DB_OUT, key, val, what) || w->blind)
             continue;
-        if (ln_record_open(ln_val_span(val), &body, &total) == LN_OK && total > body.len)
-            continue; /* in parts */
-        if (ln_record_outcome_read(body, &dest, &o) != LN_OK || o.state < LN_OUT_SENT ||
+        if (ln_reader_body(w->r, at, &body) != LN_OK ||
+            ln_record_outcome_read(body, &dest, &o) != LN_OK || o.state < LN_OUT_SENT ||
             o.state > LN_OUT_SKIPPED)
             ln_verify_say(w, m->id, m->seq, "%s cannot be read", what);
         else if (m->has_result && (n >= m->p.nitems || m->p.items[n].dest != dest))
@@ -243,19 +269,20 @@ static void check_outcomes(struct ln_verify_walk *w, struct message *m)
 
 static void check_events(struct ln_verify_walk *w, struct message *m)
 {
-    MDB_val val;
+    MDB_val key, val;
     uint32_t n;
-    for (uint32_t i = 0; next_of(w, LN_DB_EV, "an event", m->pos, &n, &val); i++) {
+    for (uint32_t i = 0; next_of(w, LN_DB_EV, "an event", m->pos, &n, &key, &val); i++) {
         struct ln_event e;
         uint32_t at = n;
         if (n != i) {
             ln_verify_say(w, m->id, m->seq, "event %u is missing", i);
             i = n;
         }
-        if (sound(w, m, val, "an event") && ln_read_event(w->r, m->id, m->seq, &at, &e) != LN_OK)
+        if (sound(w, m, LN_DB_EV, key, val, "an event") && !w->blind &&
+            ln_read_event(w->r, m->id, m->seq, &at, &e) != LN_OK)
             ln_verify_say(w, m->id, m->seq, "event %u cannot be read", n);
     }
-    while (next_of(w, LN_DB_PART, "a part", m->pos, &n, &val)) {
+    while (next_of(w, LN_DB_PART, "a part", m->pos, &n, &key, &val)) {
         w->out->bytes += val.mv_size;
         m->c->bytes += val.mv_size;
         if (!ln_part_sound(ln_val_span(val)))
@@ -279,31 +306,36 @@ static void count_entries(struct ln_verify_walk *w, const struct message *m,
 }
 
 /* Everything about the message at a place. */
-static void check_message(struct ln_verify_walk *w, uint64_t pos, MDB_val val)
+static void check_message(struct ln_verify_walk *w, uint64_t pos, MDB_val key, MDB_val val)
 {
     struct message m = {.pos = pos};
     struct ln_span body;
+    struct ln_sealed s;
     struct ln_receipt r;
     uint64_t at, total;
     w->out->messages++;
     if (ln_record_open(ln_val_span(val), &body, &total) != LN_OK ||
-        ln_record_receipt_read(body, &r) != LN_OK || !ln_verify_chan(w, r.chan)) {
+        ln_record_receipt_head(body, &r) != LN_OK || !ln_verify_chan(w, r.chan)) {
         ln_verify_say(w, 0, 0, "a message cannot be read (place %llu)", (unsigned long long)pos);
         return;
     }
     m.id = r.chan;
     m.seq = r.seq;
     m.c = ln_verify_chan(w, r.chan);
-    if (sound(w, &m, val, "what was received") && total > body.len &&
-        ln_reader_body(w->r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body) != LN_OK)
-        ln_verify_say(w, m.id, m.seq, "what was received cannot be put together");
+    w->out->sealed += ln_record_sealed(ln_val_span(val), &s) == LN_OK;
+    if (sound(w, &m, LN_DB_LOG, key, val, "what was received") && !w->blind) {
+        if (ln_reader_body(w->r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body) != LN_OK ||
+            ln_record_receipt_read(body, &r) != LN_OK)
+            ln_verify_say(w, m.id, m.seq, "what was received cannot be put together");
+        else
+            count_entries(w, &m, &r);
+    }
     m.c->messages++;
     if (m.seq <= m.c->last_seq || m.seq < m.c->n.s.first_seq || m.seq >= m.c->n.s.next_seq)
         ln_verify_say(w, m.id, m.seq, "it is out of order, or outside of the channel's log");
     m.c->last_seq = m.seq;
     if (ln_reader_at(w->r, m.id, m.seq, &at) != LN_OK || at != pos)
         ln_verify_say(w, m.id, m.seq, "the channel's map does not lead to it");
-    count_entries(w, &m, &r);
     check_result(w, &m);
     check_outcomes(w, &m);
     check_events(w, &m);
@@ -347,7 +379,8 @@ static int walk_log(struct ln_verify_walk *w)
         if (ln_get_u64(key.mv_data) <= pos)
             return LN_EPARSE; /* the pages lead back: it would never end */
         pos = ln_get_u64(key.mv_data);
-        check_message(w, pos, val);
+        check_message(w, pos, key, val);
+        ln_reader_forget(w->r);
         if (w->ops->progress && w->out->messages % 1024 == 0)
             w->ops->progress(w->arg, pos, w->end);
         rc = ln_verify_breathe(w, &anew);
@@ -358,10 +391,10 @@ static int walk_log(struct ln_verify_walk *w)
         rc = ln_code_from_mdb(m);
     if (rc == LN_OK && !w->moving) { /* what stands behind the last message */
         uint32_t n;
-        (void)next_of(w, LN_DB_RES, "a result", UINT64_MAX, &n, &val);
-        (void)next_of(w, LN_DB_OUT, "an outcome", UINT64_MAX, &n, &val);
-        (void)next_of(w, LN_DB_EV, "an event", UINT64_MAX, &n, &val);
-        (void)next_of(w, LN_DB_PART, "a part", UINT64_MAX, &n, &val);
+        (void)next_of(w, LN_DB_RES, "a result", UINT64_MAX, &n, &key, &val);
+        (void)next_of(w, LN_DB_OUT, "an outcome", UINT64_MAX, &n, &key, &val);
+        (void)next_of(w, LN_DB_EV, "an event", UINT64_MAX, &n, &key, &val);
+        (void)next_of(w, LN_DB_PART, "a part", UINT64_MAX, &n, &key, &val);
     }
     return rc;
 }
@@ -372,6 +405,9 @@ static int begin(struct ln_verify_walk *w)
     MDB_cursor *cur;
     MDB_val key, val;
     int rc = ln_reader_begin(w->r);
+    if (rc == LN_OK)
+        w->blind = ln_env_sealed(w->r->env, w->r->txn) && !ln_vault_open(w->r->env->vault);
+    w->out->blind = w->blind;
     if (rc == LN_OK)
         rc = look(w);
     if (rc == LN_OK)
@@ -388,7 +424,7 @@ int ln_store_verify(const char *path, const struct ln_verify_ops *ops, void *arg
 {
     struct ln_verify_walk w = {.ops = ops, .arg = arg, .out = out};
     *out = (struct ln_verify){0};
-    int rc = ln_reader_open(path, &w.r, err);
+    int rc = ln_reader_open_as(path, LN_ENV_BLIND, &w.r, err);
     if (rc != LN_OK)
         return rc;
     rc = begin(&w);

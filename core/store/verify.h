@@ -30,6 +30,7 @@ struct ln_verify_walk {
     uint32_t nchan;
     size_t txn; /* number of the transaction that is looked at */
     bool moving; /* the store is being written to */
+    bool blind; /* encrypted, and we have no key */
     bool past[LN_DB_COUNT]; /* that table's cursor is at the end */
     int64_t began_us; /* of this transaction */
     uint64_t indexed; /* messages before this place stand in index blocks */
@@ -45,6 +46,10 @@ struct ln_verify_chan *ln_verify_chan(struct ln_verify_walk *w, uint32_t id);
  * again. Lunate's codes. */
 int ln_verify_breathe(struct ln_verify_walk *w, bool *anew) LN_MUST;
 
+/* Whether a record is what was put there: its sum, and its seal, for which there must be a key.
+ * *why says what is wrong. */
+bool ln_verify_sound(struct ln_verify_walk *w, enum ln_db db, MDB_val key, MDB_val val,
+                     const char **why);
 /* verify_rest.c: maps, parked, kv, index, numbers. Lunate's codes. */
 int ln_verify_rest(struct ln_verify_walk *w) LN_MUST;
 /* verify_version.c: script versions, in one transaction. Lunate's codes. */

@@ -1,6 +1,7 @@
 /* The check of a store, second half: what is not a message's own record. */
 #include <stdlib.h>
 
+#include "store/seal.h"
 #include "store/verify.h"
 
 static const char *const kinds[LN_INDEX_KINDS] = {"control id", "patient id"};
@@ -55,6 +56,7 @@ static int check_map(struct ln_verify_walk *w, uint32_t id)
     struct ln_key k = ln_key_msg(id, 0), c = ln_key_chan(id);
     struct ln_span runs;
     uint64_t found = 0, total;
+    const char *why;
     int rc = ln_reader_cursor(w->r, LN_DB_MAP, &cur);
     if (rc != LN_OK)
         return rc;
@@ -64,9 +66,9 @@ static int check_map(struct ln_verify_walk *w, uint32_t id)
          m = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
         uint64_t first = ln_get_u64((char *)key.mv_data + 4);
         w->out->records++;
-        if (!ln_record_sound(ln_val_span(val)) ||
+        if (!ln_verify_sound(w, LN_DB_MAP, key, val, &why) ||
             ln_record_open(ln_val_span(val), &runs, &total) != LN_OK)
-            ln_verify_say(w, id, first, "a block of the channel's map is damaged");
+            ln_verify_say(w, id, first, "a block of the channel's map %s", why);
         else
             rc = check_runs(w, id, runs, &found);
     }
@@ -87,6 +89,7 @@ static void check_parked(struct ln_verify_walk *w, MDB_val key, MDB_val val)
     struct ln_processed p;
     struct ln_outcome o;
     uint64_t total;
+    const char *why;
     uint32_t id = key.mv_size == 16 ? ln_get_u32(key.mv_data) : 0;
     struct ln_verify_chan *c = ln_verify_chan(w, id);
     if (!c) {
@@ -96,9 +99,9 @@ static void check_parked(struct ln_verify_walk *w, MDB_val key, MDB_val val)
     uint64_t seq = ln_get_u64((char *)key.mv_data + 4);
     uint32_t n = ln_get_u32((char *)key.mv_data + 12);
     w->out->records++;
-    if (!ln_record_sound(ln_val_span(val)) ||
+    if (!ln_verify_sound(w, LN_DB_PARKED, key, val, &why) ||
         ln_record_open(ln_val_span(val), &body, &total) != 0) {
-        ln_verify_say(w, id, seq, "the note that it is parked is damaged");
+        ln_verify_say(w, id, seq, "the note that it is parked %s", why);
         return;
     }
     struct ln_dec d = ln_dec_of(body);
@@ -107,6 +110,8 @@ static void check_parked(struct ln_verify_walk *w, MDB_val key, MDB_val val)
         c->parked++;
     else if (dest && dest <= c->ndest)
         c->dest[dest - 1].parked++;
+    if (w->blind)
+        return;
     bool ok = ln_read_result(w->r, id, seq, &p) == LN_OK;
     if (ok && n == LN_WHOLE)
         ok = p.state == LN_S_PARKED;
@@ -120,12 +125,13 @@ static void check_parked(struct ln_verify_walk *w, MDB_val key, MDB_val val)
 
 static void check_kv(struct ln_verify_walk *w, MDB_val key, MDB_val val)
 {
-    uint32_t id = key.mv_size > 4 ? ln_get_u32(key.mv_data) : 0;
+    const char *why;
+    uint32_t id = key.mv_size > 4 ? ln_get_u32(key.mv_data) & ~LN_KV_SEALED : 0;
     w->out->records++;
     if (!ln_verify_chan(w, id))
         ln_verify_say(w, 0, 0, "a kv pair is no channel's");
-    else if (!ln_record_sound(ln_val_span(val)))
-        ln_verify_say(w, id, 0, "a kv pair is damaged");
+    else if (!ln_verify_sound(w, LN_DB_KV, key, val, &why))
+        ln_verify_say(w, id, 0, "a kv pair %s", why);
 }
 
 /* Every record of a table, in short transactions; `visit` may look anywhere. */
@@ -144,6 +150,7 @@ static int each(struct ln_verify_walk *w, enum ln_db db,
         size_t len = key.mv_size < sizeof last ? key.mv_size : sizeof last;
         memcpy(last, key.mv_data, len);
         visit(w, key, val);
+        ln_reader_forget(w->r);
         rc = ln_verify_breathe(w, &anew);
         if (rc == LN_OK && (rc = ln_reader_cursor(w->r, db, &cur)) == LN_OK && anew) {
             key = (MDB_val){len, last};
@@ -161,13 +168,15 @@ static int each(struct ln_verify_walk *w, enum ln_db db,
 
 /* Whether the message has an id with this hash. */
 static bool has_hash(struct ln_verify_walk *w, unsigned kind, const struct ln_receipt *r,
-                     uint64_t hash)
+                     uint64_t pos, uint64_t hash)
 {
-    const uint8_t *key = w->r->env->hash_key;
+    struct ln_env *e = w->r->env;
+    struct ln_seal *seal = pos < ln_vault_from(e->vault) ? NULL : w->r->plain.seal;
+    uint64_t h = 0;
     if (kind == LN_INDEX_CONTROL_ID)
-        return ln_hash_sip(key, r->control_id.ptr, r->control_id.len) == hash;
+        return ln_index_hash(e, w->r->txn, seal, kind, r->control_id, &h) == LN_OK && h == hash;
     for (unsigned i = 0; i < r->npatient; i++)
-        if (ln_hash_sip(key, r->patient[i].ptr, r->patient[i].len) == hash)
+        if (ln_index_hash(e, w->r->txn, seal, kind, r->patient[i], &h) == LN_OK && h == hash)
             return true;
     return false;
 }
@@ -192,7 +201,7 @@ static int check_entries(struct ln_verify_walk *w, struct ln_key k, const struct
                           kinds[kind - 1]);
         last[0] = hash;
         last[1] = pos;
-        if (ln_index_part(level + 1, hash) < made)
+        if (w->blind || ln_index_part(level + 1, hash) < made)
             continue; /* taken over by the run above */
         int got = ln_reader_body(w->r, (struct ln_at){.db = LN_DB_LOG, .pos = pos}, &body);
         if (got != LN_OK || ln_record_receipt_read(body, &r) != LN_OK) {
@@ -200,9 +209,10 @@ static int check_entries(struct ln_verify_walk *w, struct ln_key k, const struct
             continue;
         }
         ++*live;
-        if (!has_hash(w, kind, &r, hash))
+        if (!has_hash(w, kind, &r, pos, hash))
             ln_verify_say(w, r.chan, r.seq, "the index of %ss names it for another's",
                           kinds[kind - 1]);
+        ln_reader_forget(w->r);
     }
     return rc;
 }
@@ -216,6 +226,7 @@ static int check_index(struct ln_verify_walk *w)
     while (rc == LN_OK && (rc = ln_reader_cursor(w->r, LN_DB_IDX, &cur)) == LN_OK) {
         MDB_val key = ln_key_val(&k), val;
         struct ln_index_block b;
+        const char *why = "is damaged";
         bool anew;
         if ((m = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE)) != 0)
             break;
@@ -224,15 +235,16 @@ static int check_index(struct ln_verify_walk *w)
         memcpy(k.b, key.mv_data, k.len);
         w->out->records++;
         if (!known || k.b[0] < 1 || k.b[0] > LN_INDEX_KINDS || k.b[1] >= LN_INDEX_LEVELS ||
-            !ln_record_sound(ln_val_span(val)) || ln_index_open(ln_val_span(val), &b) != LN_OK)
-            ln_verify_say(w, 0, 0, "a block of the index is damaged");
+            !ln_verify_sound(w, LN_DB_IDX, key, val, &why) ||
+            ln_index_open(ln_val_span(val), &b) != LN_OK)
+            ln_verify_say(w, 0, 0, "a block of the index %s", why);
         else
             rc = check_entries(w, k, &b, &live[k.b[0] - 1]);
         k.b[k.len++] = 0; /* the next possible key */
         if (rc == LN_OK)
             rc = ln_verify_breathe(w, &anew);
     }
-    for (unsigned i = 0; i < LN_INDEX_KINDS && rc == LN_OK && !w->moving; i++)
+    for (unsigned i = 0; i < LN_INDEX_KINDS && rc == LN_OK && !w->moving && !w->blind; i++)
         if (live[i] != w->entries[i])
             ln_verify_say(w, 0, 0, "the index of %ss has %llu entries where there should be %llu",
                           kinds[i], (unsigned long long)live[i], (unsigned long long)w->entries[i]);
@@ -267,16 +279,36 @@ static void check_numbers(struct ln_verify_walk *w, uint32_t id)
     compare(w, id, "bytes", "", s->bytes, c->bytes);
     compare(w, id, "messages that wait for the script", "", s->received - ended, c->pending);
     compare(w, id, "parked messages", "", s->parked, c->parked);
-    for (unsigned i = 0; i < s->ndest; i++) {
+    for (unsigned i = 0; i < s->ndest && !w->blind; i++) {
         compare(w, id, "queue", c->n.dest[i].name, c->n.dest[i].queued, c->dest[i].queued);
         compare(w, id, "parked outputs", c->n.dest[i].name, c->n.dest[i].parked, c->dest[i].parked);
     }
 }
 
+/* Data keys: what stands around them shows damage to whoever has no key, too. */
+static int check_keys(struct ln_verify_walk *w)
+{
+    MDB_cursor *cur;
+    MDB_val key = ln_span_val(ln_span_str("key")), val;
+    int rc = ln_reader_cursor(w->r, LN_DB_META, &cur);
+    if (rc != LN_OK)
+        return rc;
+    int m = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
+    for (; !m && key.mv_size == 7 && memcmp(key.mv_data, "key", 3) == 0;
+         m = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
+        w->out->records++;
+        if (!ln_vault_sound(val))
+            ln_verify_say(w, 0, 0, "data key %u is damaged", ln_get_u32((char *)key.mv_data + 3));
+    }
+    return m == MDB_NOTFOUND || !m ? LN_OK : ln_code_from_mdb(m);
+}
+
 int ln_verify_rest(struct ln_verify_walk *w)
 {
     bool anew;
-    int rc = each(w, LN_DB_PARKED, check_parked);
+    int rc = check_keys(w);
+    if (rc == LN_OK)
+        rc = each(w, LN_DB_PARKED, check_parked);
     if (rc == LN_OK)
         rc = each(w, LN_DB_KV, check_kv);
     if (rc == LN_OK)

@@ -19,7 +19,7 @@ static int get(struct ln_committer *c, struct ln_version_key k, MDB_val *val)
 static int put(struct ln_committer *c, struct ln_version_key k, const char *rec, size_t len)
 {
     MDB_val key = ln_version_val(&k);
-    return ln_part_seal(c->txn, c->env->db[LN_DB_VER], &key, ln_span(rec, len), 0);
+    return ln_part_seal(c->env, c->txn, LN_DB_VER, &key, ln_span(rec, len), 0);
 }
 
 static int del(struct ln_committer *c, struct ln_version_key k)

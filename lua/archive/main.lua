@@ -143,6 +143,9 @@ end
 local function look()
   if not A.history then
     local reader, err = store.open(A.data)
+    if not reader and err:find("is encrypted", 1, true) then
+      return "what an encrypted store holds is not archived in clear: take `archive` out"
+    end
     if not reader then return err end
     A.history = history.of(reader)
   end

@@ -3,7 +3,6 @@
 -- Message states: pending (no result yet), filtered, rejected (not HL7), parked (needs a hand),
 -- queued (an output is not delivered yet), sent (all delivered), done (processed, nothing to
 -- deliver), settled (was parked, has been dealt with).
-local store = require "lunate.store"
 local site = require "lunate.cli.site"
 local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
@@ -24,7 +23,7 @@ function M.open()
   if not sys.kind(data) then
     fail.fail(1, "%s has no store yet: %s is made when its engine first runs", site.path(), data)
   end
-  local reader, err = store.open(data)
+  local reader, err = site.open_store(data)
   if not reader then fail.fail(1, "%s", err) end
   return M.of(reader)
 end

@@ -55,7 +55,8 @@ local function document(folder, v)
   end
   return json.object("folder", folder, "ok", #list == 0, "channels", v.channels, "messages",
     v.messages, "records", v.records, "bytes", v.bytes, "found", math.max(v.found or 0, #list),
-    "channels_not_compared", v.unchecked, "problems", json.list(list))
+    "channels_not_compared", v.unchecked, "encrypted", v.sealed, "authenticated",
+    v.sealed and v.sealed > 0 and v.blind == 0 or nil, "problems", json.list(list))
 end
 
 local function tell(folder, v)
@@ -70,6 +71,13 @@ local function tell(folder, v)
   print(("%s: %s in %s, %s, %s"):format(folder, term.count(v.messages, "message"),
     term.count(v.channels, "channel"), term.bytes(v.bytes),
     found == 0 and "all in order" or term.count(found, "thing") .. " wrong"))
+  if v.blind > 0 then
+    print("encrypted, and no key at hand: damage was looked for, not whether somebody changed what "
+      .. "is sealed")
+  elseif v.sealed > 0 and v.sealed < v.messages then
+    print(("%s of them, from before the store was encrypted, stand in clear")
+      :format(term.number(v.messages - v.sealed)))
+  end
   if v.unchecked > 0 then
     print(("counts of %s were not compared: an engine was writing meanwhile")
       :format(term.count(v.unchecked, "channel")))
@@ -80,6 +88,8 @@ local function verify(args)
   if args.archive then return require("lunate.cli.archived").verify(args.json) end
   local folder = args.folder or own()
   local bar
+  local ok, why = site.unlock(true)
+  if not ok then io.stderr:write("lunate verify: ", why, "\n") end
   local v, err = store.verify(folder, function(done, of)
     bar = bar or progress.start(of, "messages")
     bar:at(math.min(done, of))
@@ -114,7 +124,7 @@ end
 
 -- How many outputs wait in the queues of a store, which go out when its engine runs.
 local function queued(folder)
-  local n, reader = 0, store.open(folder)
+  local n, reader = 0, site.open_store(folder)
   if not reader then return 0 end
   for _, c in ipairs(reader:channels()) do
     for _, d in ipairs(c.destinations) do n = n + d.queued end
@@ -126,6 +136,7 @@ end
 local function restore(args)
   if not sys.kind(site.path()) then fail.fail(1, "there is no folder %s", site.path()) end
   local data = site.data()
+  site.unlock()
   local aside, err = store.restore(args.folder, data, args.force or false)
   if not aside then fail.fail(1, "%s", err) end
   audit.put { action = "restore", object = args.folder, reason = args.reason }

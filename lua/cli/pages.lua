@@ -189,6 +189,15 @@ return {
     about = "Only while no engine runs. What was queued when the copy was made goes out\n" ..
       "(again) when it does; what was received later is not in the copy.",
   },
+  key = {
+    examples = { "lunate key new /etc/lunate/store.key", "lunate -C hospital_a key status",
+      "lunate key new --add /etc/lunate/store.key && lunate -C hospital_a key rotate",
+      "lunate -C hospital_a key encrypt" },
+    about = "lunate.lua names the key: encryption = { key_file = \"store.key\" } or\n" ..
+      "{ key_command = \"...\" }, which writes it to standard output. rotate: the running\n" ..
+      "engine reads the key anew. encrypt: rewrites the whole store under a new data key,\n" ..
+      "while no engine runs; what was in clear is then encrypted, too.",
+  },
   send = {
     examples = { "lunate send 127.0.0.1:6661 samples/adt_a01.hl7",
       "lunate send 127.0.0.1:6661 adt.hl7 --count 100000 --connections 16 --unique-ids",

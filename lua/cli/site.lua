@@ -2,6 +2,7 @@
 local sys = require "lunate.sys"
 local wire = require "lunate.wire"
 local fail = require "lunate.cli.fail"
+local store = require "lunate.store"
 
 local M = {}
 
@@ -45,6 +46,31 @@ end
 function M.data()
   local data = settings().data
   return M.file(type(data) == "string" and data or "data")
+end
+
+--- Where the store's key comes from, as lunate.lua says: file, command (at most one); nil: it is
+--- not encrypted.
+function M.key_source()
+  local e = settings().encryption
+  if type(e) ~= "table" then return nil end
+  return type(e.key_file) == "string" and e.key_file or nil,
+    type(e.key_command) == "string" and e.key_command or nil
+end
+
+--- Reads the site's keys, when it has any: stores are then opened with them. Ends the verb when
+--- they cannot be read, unless `lenient`: then it says so.
+function M.unlock(lenient)
+  local file, command = M.key_source()
+  if not file and not command then return true end
+  local ok, err = store.keys(M.path(), file, command)
+  if not ok and not lenient then fail.fail(1, "%s", err) end
+  return ok, err
+end
+
+--- Opens a store with the site's keys: a reader, or nil and why.
+function M.open_store(folder)
+  M.unlock()
+  return store.open(folder)
 end
 
 --- Names of the site's channels, as its folder has them, sorted.

@@ -46,6 +46,8 @@ return {
   { "verify", "looks at every record and count of a store", lua = "lunate.cli.keep" },
   { "backup", "a consistent copy of the store, while the engine runs", lua = "lunate.cli.keep" },
   { "restore", "puts a copy back, when no engine runs", lua = "lunate.cli.keep" },
+  { "key", "the key that the store is encrypted with: new, status, rotate, encrypt",
+    lua = "lunate.cli.key" },
 
   { "audit", "who did what, and whether the log of it is whole", lua = "lunate.cli.audit_verb" },
   { "token", "tokens for scripts and for the admin address", lua = "lunate.cli.token" },

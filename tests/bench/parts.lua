@@ -197,6 +197,26 @@ function M.tls()
   rig.stop(tls)
 end
 
+--- The relay with an encrypted store against the same in clear.
+function M.seal()
+  local clear, sealed = rig.engine(1), rig.engine(1, nil, true)
+  local list, rows = {}, {}
+  for _, n in ipairs { 1, 64 } do
+    list[#list + 1] = rig.series(n .. " in clear", 4000, { to = clear, connections = n })
+    list[#list + 1] = rig.series(n .. " encrypted", 4000, { to = sealed, connections = n })
+  end
+  rig.rounds(list, report.progress)
+  report.clear()
+  for i, s in ipairs(list) do
+    rows[i] = row(s.name, s, ("%.1f"):format((rig.of(s, "hub"))),
+      i % 2 == 0 and spread("%.2f", rig.ratio(s, list[i - 1])) or "")
+  end
+  report.table("(seal) Durable relay, the store encrypted at rest", { "connections", "messages/s",
+    "ACK p50 ms", "p99 ms", "CPU us/msg", "hub us", "of clear" }, rows)
+  rig.stop(clear)
+  rig.stop(sealed)
+end
+
 --- How small and how soon: the demo site.
 function M.size()
   local files, ready, hub, worker = {}, {}, {}, {}

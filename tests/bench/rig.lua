@@ -100,12 +100,15 @@ local function ports(n)
 end
 
 --- An engine with n relay channels that all deliver to one receiver. tls: a folder of certificates.
-function M.engine(n, tls)
+function M.engine(n, tls, sealed)
   local e = { channels = n, tls = tls, out = net.free_port() }
   local files, targets = {}, {}
   for i, port in ipairs(ports(n)) do
     files[("channels/c%04d.lua"):format(i)] = relay:format(port, tls_text(tls), e.out, tls_text(tls))
     targets[i] = "127.0.0.1:" .. port
+  end
+  if sealed then
+    files["lunate.lua"] = 'return { encryption = { key_command = "echo ' .. ("5a"):rep(32) .. '" } }'
   end
   e.targets = table.concat(targets, ",")
   e.first = targets[1]

@@ -1,6 +1,7 @@
 /* bench [-n messages] [-f in flight] [-s size] [-c channels] [-d data folder] [-r retain bytes]
- *       [-o stage] [-q look-ups]
+ *       [-o stage] [-q look-ups] [-k key]
  *
+ * -k: the store is encrypted with this key (64 hexadecimal digits).
  * -o 3, 2 or 1: only that stage, which also fills a store (`-o 3 -n 10000000 -f 8000`). -q: no
  * messages; look-ups by control id and patient id of what a store holds.
  *
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "crypt/keys.h"
 #include "store/store.h"
 
 enum stage { APPEND, RESULT, OUTCOME };
@@ -177,6 +179,17 @@ static void fill(void)
         memcpy(app, "XYZ", 3);
 }
 
+static void take_key(const char *text)
+{
+    struct ln_keys *keys;
+    struct ln_err err;
+    if (ln_keys_parse(ln_span_str(text), "-k", &keys, &err) != LN_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        exit(2);
+    }
+    ln_store_keys(keys);
+}
+
 int main(int argc, char **argv)
 {
     long n = 100000;
@@ -184,7 +197,7 @@ int main(int argc, char **argv)
     const char *dir = "bench-data";
     uint64_t retain = 0;
     long queries = 0;
-    for (int o; (o = getopt(argc, argv, "n:f:s:c:d:r:o:q:")) > 0;)
+    for (int o; (o = getopt(argc, argv, "n:f:s:c:d:r:o:q:k:")) > 0;)
         switch (o) {
         case 'n': n = atol(optarg); break;
         case 'f': in_flight = (unsigned)atoi(optarg); break;
@@ -193,6 +206,7 @@ int main(int argc, char **argv)
         case 'd': dir = optarg; break;
         case 'r': retain = strtoull(optarg, NULL, 10); break;
         case 'q': queries = atol(optarg); break;
+        case 'k': take_key(optarg); break;
         case 'o': only = (unsigned)atoi(optarg); break;
         default: return 2;
         }

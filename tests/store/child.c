@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "crypt/keys.h"
 #include "store/store.h"
 
 struct flight {
@@ -217,8 +218,21 @@ static int run(const char *dir, unsigned in_flight)
     return 0;
 }
 
+static void take_keys(void)
+{
+    const char *text = getenv("LUNATE_TEST_KEYS");
+    struct ln_keys *keys;
+    struct ln_err err;
+    if (!text || !*text)
+        return;
+    if (ln_keys_parse(ln_span_str(text), "LUNATE_TEST_KEYS", &keys, &err) != LN_OK)
+        fail(err.text, err.code);
+    ln_store_keys(keys);
+}
+
 int main(int argc, char **argv)
 {
+    take_keys();
     if (argc >= 4 && strcmp(argv[1], "run") == 0) {
         todo = atol(argv[3]) ? atol(argv[3]) : -1;
         return run(argv[2], argc > 4 ? (unsigned)atoi(argv[4]) : 64);

@@ -15,7 +15,7 @@ local function feed(s, chan, n, dest, from)
   end
 end
 
-describe("store", function()
+st.both("store", function(encrypted)
   local s, dir
   before_each(function()
     dir = st.folder()
@@ -555,6 +555,7 @@ describe("store", function()
   end)
 
   it("refuses a record or a store from a newer version, and deletes nothing", function()
+    if encrypted then return end -- its records cannot be found by what they hold
     local chan = s:channel "a"
     s:append(chan, { raw = "MARKER" .. ("m"):rep(100), peer = "PEER" })
     s:wait()

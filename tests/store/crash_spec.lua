@@ -65,7 +65,7 @@ local function check(dir, got)
   return c
 end
 
-describe("store, killed", function()
+st.both("store, killed", function()
   after_each(st.clean)
 
   it("loses nothing that it said is durable", function()

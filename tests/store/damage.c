@@ -47,7 +47,7 @@ static void numbers(const char *what)
         must(ln_map_add(&map, n.s.next_seq++, n.last_pos + 100));
     must(ln_numbers_write(&n, ln_buf_span(&map.runs), &out));
     key = ln_key_val(&k);
-    must(ln_part_seal(txn, env->db[LN_DB_CUR], &key, ln_buf_span(&out), 0));
+    must(ln_part_seal(env, txn, LN_DB_CUR, &key, ln_buf_span(&out), 0));
 }
 
 int main(int argc, char **argv)

@@ -3,7 +3,7 @@
 local st = require "support.store"
 local C = st.C
 
-describe("store, full disk", function()
+st.both("store, full disk", function()
   local dir, mounted, s
   before_each(function()
     dir = st.folder()

@@ -7,7 +7,7 @@ describe("the store's index", function()
 
   it("finds each id in whatever state the merging is, trimmed or not", function()
     local exe = st.compile("merging", "-O2 -DLN_INDEX_BLOCK=8u",
-      "core/store/*.c core/base/*.c -llmdb -lzstd -pthread")
+      "core/store/*.c core/crypt/*.c core/base/*.c -llmdb -lzstd -lcrypto -pthread")
     local dir = st.folder()
     local status, text = st.sh(("LD_PRELOAD= timeout 300 %s %s 4500 20000 | head -20"):format(exe, dir))
     assert.equal("", text)

@@ -3,7 +3,7 @@
 local st = require "support.store"
 local C = st.C
 
-describe("a store with many channels", function()
+st.both("a store with many channels", function()
   local s, dir
   before_each(function()
     dir = st.folder()

@@ -1,7 +1,7 @@
 -- Loop, committer and reader side by side under the thread sanitizer.
 local st = require "support.store"
 
-describe("store, threads", function()
+st.both("store, threads", function()
   after_each(st.clean)
 
   it("has no race between the loop, its reader and the committer", function()

@@ -11,6 +11,7 @@ void collect_done(void *arg, int code, uint64_t seq);
 struct pollfd { int fd; short events, revents; };
 int poll(struct pollfd *fds, unsigned long n, int timeout);
 int getpid(void);
+int setenv(const char *name, const char *value, int overwrite);
 ]])
 
 local M = { ln = ln, ffi = ffi, C = C }
@@ -57,7 +58,31 @@ local san = { asan = "-fsanitize=address,undefined -fno-sanitize-recover=all",
 --- Compiles tests/store/NAME.c with the store's own sources (in the mode given, or the run's).
 function M.program(name, mode)
   mode = mode or os.getenv "MODE"
-  return M.compile(name, san[mode] or "-O2", "core/store/*.c core/base/*.c -llmdb -lzstd -pthread")
+  return M.compile(name, san[mode] or "-O2",
+    "core/store/*.c core/crypt/*.c core/base/*.c -llmdb -lzstd -lcrypto -pthread")
+end
+
+--- Stores are opened with these keys from now on (hexadecimal, a line each; nil: with none), by this
+--- process, and by programs of ours through LUNATE_TEST_KEYS.
+function M.keys(text)
+  local out, err = ffi.new "struct ln_keys *[1]", ffi.new "struct ln_err"
+  if text then
+    assert(C.ln_keys_parse(ln.span(text), "test keys", out, err) == 0, ffi.string(err.text))
+  end
+  C.ln_store_keys(out[0])
+  ffi.C.setenv("LUNATE_TEST_KEYS", text or "", 1)
+end
+
+--- Calls describe once for a store in clear and once for an encrypted one.
+function M.both(name, body)
+  local spec = getfenv(2) -- busted gives its words to the specs alone
+  for _, how in ipairs { "in clear", "encrypted" } do
+    spec.describe(name .. " " .. how, function()
+      spec.setup(function() M.keys(how == "encrypted" and ("5a"):rep(32) or nil) end)
+      spec.teardown(function() M.keys(nil) end)
+      body(how == "encrypted")
+    end)
+  end
 end
 
 local function collector()
@@ -385,6 +410,7 @@ function Reader:kv(chan)
   while C.ln_read_kv_next(self.r, chan, key, value) == 0 do
     t[#t + 1] = { str(key), str(value) }
   end
+  table.sort(t, function(a, b) return a[1] < b[1] end)
   return t
 end
 

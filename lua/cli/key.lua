@@ -1,0 +1,139 @@
+-- `lunate key new|status|rotate|encrypt`: the key that the store is encrypted with.
+local term = require "lunate.cli.term"
+local json = require "lunate.cli.json"
+local fail = require "lunate.cli.fail"
+local site = require "lunate.cli.site"
+local store = require "lunate.store"
+local sys = require "lunate.sys"
+local progress = require "lunate.cli.progress"
+
+local M = {}
+
+function M.define(parser)
+  parser:argument("what", "new, status, rotate or encrypt")
+  parser:argument("file", "new: the key file to make"):args "?"
+  parser:flag("--add", "new: put the new key before those in the file, which stay")
+  parser:flag("--json", "one JSON document")
+end
+
+local function make(args)
+  if not args.file then
+    fail.usage "key new FILE: name the file, as in key new /etc/lunate/store.key"
+  end
+  local id, err = store.new_key(args.file, args.add or false)
+  if not id then fail.fail(1, "%s", err) end
+  if args.json then
+    print(json.encode(json.object("file", args.file, "key", id)))
+  elseif args.add then
+    print(("key %s is now the first in %s; lunate key rotate takes it into use"):format(id,
+      args.file))
+  else
+    print(("made key %s in %s (mode 0600)"):format(id, args.file))
+    print(('for lunate.lua: encryption = { key_file = "%s" }'):format(args.file))
+    print "keep a copy where the store's backups are not: without it nothing in them can be read"
+  end
+  return 0
+end
+
+-- The site's keys by id: present, and a set of all. Ends the verb when they cannot be read.
+local function keys()
+  local file, command = site.key_source()
+  if not file and not command then return nil, {} end
+  local list, err = store.key_ids(site.path(), file, command)
+  if not list then fail.fail(1, "%s", err) end
+  local set = {}
+  for _, id in ipairs(list) do set[id] = true end
+  return list[1], set, list
+end
+
+local function tell(s, present, list)
+  if not s.sealed then
+    print(present
+      and "the store is not encrypted yet: it will be from the engine's next start, or lunate key "
+      .. "rotate"
+      or 'the store is not encrypted: lunate.lua names no key (encryption = { key_file = "..." })')
+  else
+    print(("encrypted: AES-256-GCM, %s, wrapped with key %s"):format(
+      term.count(s.generations, "data key"), s.key))
+  end
+  if present and s.sealed and s.key ~= present then
+    print(("the site's key is %s: lunate key rotate, or the next start, takes it into use")
+      :format(present))
+  elseif s.sealed and s.other > 0 then
+    print(("%s still wrapped with another key: lunate key rotate"):format(
+      s.other == 1 and "1 data key is" or term.number(s.other) .. " data keys are"))
+  elseif s.sealed and list and #list > 1 then
+    print(("%s in the key source: this store no longer needs them, backups made before may")
+      :format(#list == 2 and "1 former key" or term.number(#list - 1) .. " former keys"))
+  end
+  if s.clear > 0 then
+    print(("%s of %s, from before, stand in clear: retention trims them, or stop the engine and: "
+      .. "lunate key encrypt"):format(term.number(s.clear), term.count(s.messages, "message")))
+  end
+end
+
+local function status(args)
+  local data = site.data()
+  if not sys.kind(data .. "/data.mdb") then
+    fail.fail(1, "%s has no store yet: %s/data.mdb is made when its engine first runs",
+      site.path(), data)
+  end
+  local present, _, list = keys()
+  local reader, err = site.open_store(data)
+  if not reader then fail.fail(1, "%s", err) end
+  local s = reader:keys()
+  reader:close()
+  if not s.sealed then s.clear = s.messages end
+  if args.json then
+    print(json.encode(json.object("encrypted", s.sealed, "key", s.sealed and s.key or nil,
+      "site_key", present, "data_keys", s.generations, "data_keys_wrapped_otherwise", s.other,
+      "messages", s.messages, "messages_in_clear", s.clear)))
+  else
+    tell(s, present, list)
+  end
+  return 0
+end
+
+local function rotate(args)
+  local answer = require("json").decode(site.request({ "key", "rotate" }, 90))
+  if args.json then
+    print(json.encode(json.object("key", answer.key)))
+  else
+    print(("key %s is in use: all data keys are wrapped with it, new messages have a new data key")
+      :format(answer.key))
+  end
+  return 0
+end
+
+local function encrypt(args)
+  local data = site.data()
+  if not site.key_source() then
+    fail.fail(1, 'lunate.lua names no key: it needs encryption = { key_file = "..." } '
+      .. "(lunate key new FILE makes one)")
+  end
+  site.unlock()
+  local bar
+  local n, err = store.encrypt(data, function(done, of)
+    bar = bar or progress.start(of, "messages")
+    bar:at(math.min(done, of))
+  end)
+  if bar then bar:done() end
+  if not n then fail.fail(1, "%s", err) end
+  if args.json then
+    print(json.encode(json.object("messages", n)))
+  else
+    print(("%s rewritten and encrypted, checked, and put in the old store's place"):format(
+      term.count(n, "message")))
+    print "what stood in clear may still lie on freed blocks of the disk, and in older backups"
+  end
+  return 0
+end
+
+function M.run(args)
+  local verb = ({ new = make, status = status, rotate = rotate, encrypt = encrypt })[args.what]
+  if not verb then fail.usage("key %s: it is new, status, rotate or encrypt", args.what) end
+  if args.file and verb ~= make then fail.usage("key %s takes no file", args.what) end
+  return verb(args)
+end
+
+return M
