@@ -26,7 +26,8 @@ local function write(root, files)
   for _, f in ipairs(files) do
     local path = root .. "/" .. f[1]
     if sys.kind(path) then
-      fail.fail(1, "%s is there already: nothing was written over it, nothing was made", path)
+      fail.fail(1, "%s is there already: nothing was written over it, nothing was made",
+        (path:gsub("^%./", "")))
     end
   end
   for _, f in ipairs(files) do

@@ -1,6 +1,7 @@
 -- What people see: colour when it is wanted, columns, ages and sizes in words.
 local sys = require "lunate.sys"
 local width = require "lunate.cli.width"
+local readable = require "lunate.repl.text"
 
 local M = {}
 
@@ -42,14 +43,10 @@ function M.clip(text, n)
 end
 
 --- Bytes from outside for a terminal: control characters (C1, and those that turn the direction of
---- text, too) become dots, what is no UTF-8 becomes U+FFFD.
+--- text, too) become dots, what is no UTF-8 is taken as ISO 8859-1.
 function M.printable(text)
   if not text:find "[%c\128-\255]" then return text end
-  text = text:gsub("[%z\1-\31\127]", "·")
-  if not text:find "[\128-\255]" then return text end
-  text = sys.quote(text):sub(2, -2):gsub('\\(["\\])', "%1")
-  return (text:gsub("\194[\128-\159]", "·"):gsub("\226\128[\168-\174]", "·")
-    :gsub("\226\129[\166-\169]", "·"))
+  return readable.printable(text)
 end
 
 --- 12345 as 12,345.

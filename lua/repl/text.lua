@@ -47,7 +47,9 @@ M.utf8 = high
 --- Bytes for a terminal: UTF-8, control characters as dots (line feeds and tabs stay with `lines`).
 function M.printable(text, lines)
   text = text:gsub(lines and "[%z\1-\8\11-\31\127]" or "[%z\1-\31\127]", "·")
-  return (text:gsub("[\128-\255]+", high))
+  if not text:find "[\128-\255]" then return text end
+  return (text:gsub("[\128-\255]+", high):gsub("\226\128[\168-\174]", "·")
+    :gsub("\226\129[\166-\169]", "·"))
 end
 
 --- Columns of UTF-8 text.

@@ -63,6 +63,23 @@ describe("the developer's desk", function()
     end)
   end)
 
+  it("content in UTF-8 and Latin-1 is readable, and cannot steer the terminal", function()
+    for name, bytes in pairs { latin = "J\246rg", utf8 = "Jörg", hostile = "J\27[2J\226\128\174x\194\155y" } do
+      s:write("samples/" .. name .. ".hl7", (message:format("M1"):gsub("Anna", bytes)))
+    end
+    s:write("channels/adt.lua", (s:read "channels/adt.lua"):gsub("return channel {", "%0\n  destinations = { a = " ..
+      "mllp.send { host = '127.0.0.1', port = 1 } },"))
+    for _, how in ipairs { "--diff", "--annotate", "--html" } do
+      local _, latin = s:run("eval", "-c", "adt", how, sample "latin")
+      local _, utf8 = s:run("eval", "-c", "adt", how, sample "utf8")
+      assert.truthy(latin:find("SAMPLE^Jörg", 1, true), latin)
+      assert.equal((utf8:gsub("utf8", "latin")), latin)
+      local _, hostile = s:run("eval", "-c", "adt", how, sample "hostile")
+      assert.truthy(hostile:find("J·[2J·x·y", 1, true), hostile)
+      assert.is_nil(hostile:find "\27")
+    end
+  end)
+
   describe("test", function()
     it("finds a spec by its name, and says which there are", function()
       assert.equal(0, (s:run("test", "adt")))
