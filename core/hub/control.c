@@ -102,7 +102,7 @@ static const struct {
     {"settle", 4, 4, ln_verb_settle, 3, true},  {"edit", 4, 4, ln_verb_edit, 0, true},
     {"hold", 2, 2, ln_verb_dest, 0, false},     {"release", 2, 2, ln_verb_dest, 0, false},
     {"step", 2, 2, ln_verb_step, 0, false},     {"skip", 3, 3, ln_verb_skip, 2, false},
-    {"resend", 5, 5, ln_verb_resend, 0, true},  {"reposition", 7, 7, ln_verb_reposition, 6, false},
+    {"resend", 5, 6, ln_verb_resend, 0, true},  {"reposition", 7, 7, ln_verb_reposition, 6, false},
     {"reload", 1, 3, ln_verb_reload, 0, false}, {"rollback", 4, 4, ln_verb_rollback, 3, false},
     {"alerts", 2, 7, ln_verb_alerts, 0, false}, {"view", 4, LN_ASK_WORDS, ln_verb_view, 0, false},
     {"key", 2, 2, ln_verb_key, 0, false},

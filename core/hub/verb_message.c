@@ -4,17 +4,26 @@
 #include "base/clock.h"
 #include "hub/control.h"
 
+enum { PARTS = 256 };
+
 struct resend {
+    LIST_ENTRY(resend) link;
     struct ln_asker *client;
     struct ln_channel *channel;
     struct ln_blob *raw;
     uint8_t kind;
     int64_t time_us;
+    uint64_t origin;
+    uint16_t dest; /* the only one; 0 = all */
 };
+
+/* Not committed yet: what they resend is on its way, though the store still calls it parked. */
+static LIST_HEAD(, resend) on_the_way = LIST_HEAD_INITIALIZER(on_the_way);
 
 static void on_resent(void *arg, int code, uint64_t seq)
 {
     struct resend *r = arg;
+    LIST_REMOVE(r, link);
     struct ln_asker *k = r->client;
     char text[32];
     if (code == LN_OK) {
@@ -85,12 +94,19 @@ static void append_again(struct ln_asker *k, struct ln_channel *c, uint64_t seq,
     r->origin_seq = seq;
     r->time_us = ln_now_us();
     if (arg)
-        *arg = (struct resend){k, c, ln_blob_new(r->raw), r->kind, r->time_us};
+        *arg = (struct resend){.client = k,
+                               .channel = c,
+                               .raw = ln_blob_new(r->raw),
+                               .kind = r->kind,
+                               .time_us = r->time_us,
+                               .origin = seq,
+                               .dest = only ? only->id : 0};
     ln_store_begin(k->hub->store);
     int rc = arg && arg->raw
                  ? ln_store_append(k->hub->store, c->id, r, true, on_resent, arg, &again)
                  : LN_ENOMEM;
     if (rc == LN_OK) {
+        LIST_INSERT_HEAD(&on_the_way, arg, link);
         ln_asker_hold(k);
         snprintf(text, sizeof text, "%s as %s/%llu", verb, c->name, (unsigned long long)again);
         ln_asker_note(c, seq, 0, text);
@@ -104,6 +120,34 @@ static void append_again(struct ln_asker *k, struct ln_channel *c, uint64_t seq,
     ln_store_end(k->hub->store);
 }
 
+/* The parked parts of a message: LN_WHOLE and outputs; at most cap. Within a read
+ * transaction. */
+static unsigned parked_parts(struct ln_channel *c, uint64_t seq, uint32_t *part, unsigned cap)
+{
+    uint64_t at = seq > 0 ? seq - 1 : 0;
+    uint32_t n = LN_WHOLE;
+    unsigned count = 0;
+    while (count < cap && ln_read_next_parked(c->hub->reader, c->id, &at, &n) == LN_OK && at <= seq)
+        if (at == seq)
+            part[count++] = n;
+    return count;
+}
+
+/* Whether seq is parked (at only) and nobody is about to resend it. Within a read transaction. */
+static bool still_parked(struct ln_channel *c, uint64_t seq, const struct ln_dest *only,
+                         const struct ln_processed *p)
+{
+    uint32_t part[PARTS];
+    unsigned count = parked_parts(c, seq, part, PARTS), there = only ? 0 : count;
+    for (unsigned i = 0; only && i < count; i++)
+        there += part[i] < p->nitems && p->items[part[i]].dest == only->id;
+    const struct resend *r;
+    LIST_FOREACH (r, &on_the_way, link)
+        if (r->channel == c && r->origin == seq && (!only || !r->dest || r->dest == only->id))
+            return false;
+    return there > 0;
+}
+
 static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
 {
     struct ln_channel *c = ln_asker_channel(k, name);
@@ -114,7 +158,8 @@ static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
     return c;
 }
 
-/* resend CHANNEL SEQ DEST|"" 0|1 */
+/* resend CHANNEL SEQ DEST|"" 0|1 ["parked"]: with "parked" only what is parked at this moment, so
+ * that two people who do the same send it once */
 void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_channel *c = loaded_channel(k, word[1]);
@@ -122,7 +167,6 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
     bool reprocess = strcmp(word[4], "1") == 0;
     struct ln_receipt r;
     struct ln_processed p;
-    (void)n;
     if (!c)
         return;
     struct ln_dest *only = word[3][0] ? ln_channel_dest(c, word[3]) : NULL;
@@ -134,7 +178,15 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
         ln_asker_fail(k, 1, "the store cannot be read");
         return;
     }
-    if (resend_check(k, c, seq, reprocess, only, &r, &p) == LN_OK) {
+    if (resend_check(k, c, seq, reprocess, only, &r, &p) != LN_OK) {
+        /* it has been told */
+    } else if (n > 5 && !still_parked(c, seq, only, &p)) {
+        ln_asker_fail(k, 1,
+                      "%s/%llu is no longer parked%s%s: somebody was faster (lunate show "
+                      "%s/%llu)",
+                      c->name, (unsigned long long)seq, only ? " at " : "",
+                      only ? only->conf.name : "", c->name, (unsigned long long)seq);
+    } else {
         r.kind = reprocess ? LN_R_REPROCESS : LN_R_RESENT;
         r.only_dest = ln_span_str(word[3]);
         append_again(k, c, seq, &r, only, &p, reprocess ? "reprocessed" : "resent");
@@ -191,25 +243,9 @@ static void on_settled(void *arg, int code, uint64_t seq)
     ln_asker_let_go(k);
 }
 
-/* The parked parts of a message: LN_WHOLE and outputs; at most cap. */
-static unsigned parked_parts(struct ln_channel *c, uint64_t seq, uint32_t *part, unsigned cap)
-{
-    uint64_t at = seq > 0 ? seq - 1 : 0;
-    uint32_t n = LN_WHOLE;
-    unsigned count = 0;
-    if (ln_reader_begin(c->hub->reader) != LN_OK)
-        return 0;
-    while (count < cap && ln_read_next_parked(c->hub->reader, c->id, &at, &n) == LN_OK && at <= seq)
-        if (at == seq)
-            part[count++] = n;
-    ln_reader_end(c->hub->reader);
-    return count;
-}
-
 /* settle CHANNEL SEQ REASON: dealt with by hand, outside of the engine */
 void ln_verb_settle(struct ln_asker *k, char **word, unsigned n)
 {
-    enum { PARTS = 256 };
     uint32_t part[PARTS];
     char text[700];
     struct ln_channel *c = ln_asker_channel(k, word[1]);
@@ -221,7 +257,10 @@ void ln_verb_settle(struct ln_asker *k, char **word, unsigned n)
         ln_asker_fail(k, 2, "settle needs a reason: --reason TEXT");
         return;
     }
-    unsigned count = c->id ? parked_parts(c, seq, part, PARTS) : 0;
+    bool readable = c->id && ln_reader_begin(c->hub->reader) == LN_OK;
+    unsigned count = readable ? parked_parts(c, seq, part, PARTS) : 0;
+    if (readable)
+        ln_reader_end(c->hub->reader);
     if (count == 0) {
         ln_asker_fail(k, 1, "%s/%llu is not parked (lunate messages %s --state parked lists them)",
                       c->name, (unsigned long long)seq, c->name);

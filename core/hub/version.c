@@ -256,6 +256,14 @@ struct ln_pin *ln_version_pin_of(struct ln_channel *c, const char *version, cons
 {
     struct ln_reader *r = c->hub->reader;
     struct ln_pin *is = ln_pin_find(&c->hub->pins, c->name), *p = NULL;
+    if (is && !version[0]) { /* "the one before" is now the one that somebody got rid of */
+        ln_err_set(err, LN_EINVAL,
+                   "%s is rolled back to %.6s already%s%.200s%s: name a version for another one "
+                   "(lunate versions %s)",
+                   c->name, is->version, is->reason[0] ? " (" : "", is->reason,
+                   is->reason[0] ? ")" : "", c->name);
+        return NULL;
+    }
     if (ln_reader_begin(r) != LN_OK) {
         ln_err_set(err, LN_EIO, "the store cannot be read");
         return NULL;

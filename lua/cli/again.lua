@@ -27,11 +27,12 @@ function M.define(parser, verb)
   parser:flag("--json", "print the engine's answer")
 end
 
-local function request(verb, args, channel, seq, dest)
+-- `parked`: only if it still is; somebody else may be at it.
+local function request(verb, args, channel, seq, dest, parked)
   local number = ("%.0f"):format(seq)
   if verb == "settle" then return site.request { "settle", channel, number, args.reason } end
   return site.request { "resend", channel, number, dest or args.dest or "",
-    args.reprocess and "1" or "0" }
+    args.reprocess and "1" or "0", parked and "parked" or nil }
 end
 
 local function say_one(verb, args, text, dest)
@@ -71,7 +72,7 @@ local function find(verb, args)
     local dests, why = { "" }, nil
     if verb == "resend" then dests, why = targets(args, state, result) end
     if dests then
-      found[#found + 1] = { seq = receipt.seq, dests = dests, time_us = receipt.time_us }
+      found[#found + 1] = { seq = receipt.seq, dests = dests, parked = state == "parked" }
     else
       other[#other + 1] = ("%s/%.0f %s"):format(c.name, receipt.seq, why)
     end
@@ -89,7 +90,8 @@ local function do_all(verb, args, found)
   local done, refused, bar = 0, {}, progress.start(#found, "messages")
   for i = #found, 1, -1 do
     for _, dest in ipairs(found[i].dests) do
-      local ok, err = pcall(request, verb, args, args.message, found[i].seq, dest ~= "" and dest)
+      local ok, err = pcall(request, verb, args, args.message, found[i].seq, dest ~= "" and dest,
+        found[i].parked)
       if ok then
         done = done + 1
       elseif fail.is(err) and err.status ~= 3 then

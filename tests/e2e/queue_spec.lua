@@ -362,6 +362,26 @@ describe("e2e/queue", function()
     assert.equal(0, e:stop())
   end)
 
+  it("two who resend the same parked messages at once send each once", function()
+    local refuse = true
+    local out = net.receiver { answer = function(text) return net.ack(text, refuse and "AE" or "AA") end }
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), traffic.ids("D", 8))
+    out:run_until(function() return e:channel("in").dest.out.parked == 8 end, 10, "all parked")
+    refuse = false
+    run(s, "hold", "in/out")
+    local two = {}
+    for i = 1, 2 do two[i] = verb(s, "resend", "in", "--state", "parked", "--yes") end
+    for i = 1, 2 do two[i]:wait(30) end
+    assert.equal(8, e:channel("in").dest.out.queued)
+    run(s, "release", "in/out")
+    out:run_until(function() return e:channel("in").dest.out.sent == 8 end, 10, "all sent")
+    assert.equal(16, #out:ids())
+    assert.equal(0, e:stop())
+  end)
+
   it("reposition: back sends again in order before what is queued; forward passes over; kill -9 in between", function()
     local refuse = {}
     local out = net.receiver { answer = function(text)

@@ -142,6 +142,19 @@ describe("e2e/version", function()
     assert.equal(0, t.e:stop())
   end)
 
+  it("a second rollback without a version does not bring back what was got rid of", function()
+    local t = two()
+    local a = versions(t.s)[2].version
+    run(t.s, "rollback", "in", "--reason", "INC-17")
+    local status, out, err = t.s:run("rollback", "in", "--reason", "INC-17, too")
+    assert.same({ 1, "" }, { status, out })
+    has(err, ("in is rolled back to %s already (INC-17): name a version for another one"):format(a:sub(1, 6)))
+    assert.equal(a:sub(1, 6), t.e:channel("in").script:sub(1, 6))
+    local b = versions(t.s)[2].version
+    has(run(t.s, "rollback", "in", b), "which is what is on disk")
+    assert.equal(0, t.e:stop())
+  end)
+
   it("says what it cannot roll back to", function()
     local t = two()
     for _, case in ipairs { { "in", "123456", "no kept version begins with 123456" },
