@@ -20,8 +20,31 @@ function M.define(parser)
   parser:flag("--json", "one JSON document")
 end
 
+-- The name of this process's user, as /etc/passwd has it; its number otherwise.
+local function account()
+  local uid = (site.read "/proc/self/status" or ""):match "\nUid:%s*(%d+)" or "?"
+  for name, id in (site.read "/etc/passwd" or ""):gmatch "([^:\n]+):[^:\n]*:(%d+):[^\n]*" do
+    if id == uid then return name end
+  end
+  return "uid " .. uid
+end
+
 local function me()
-  return os.getenv "SUDO_USER" or os.getenv "USER" or os.getenv "LOGNAME" or "?"
+  return os.getenv "SUDO_USER" or os.getenv "USER" or os.getenv "LOGNAME" or account()
+end
+
+-- A silence for what is not there would silence nothing.
+local function need_subject(subject)
+  if subject == "" or subject:find("*", 1, true) then return end
+  local channel, dest = subject:match "^([^/]+)/?(.*)$"
+  for _, c in ipairs(require("json").decode(site.request({ "status" }, 10)).channels) do
+    local there = c.name == channel and dest == ""
+    for _, d in ipairs(c.name == channel and c.destinations or {}) do
+      there = there or d.name == dest
+    end
+    if there then return end
+  end
+  fail.fail(1, "there is no %s to silence: lunate status lists what there is", subject)
 end
 
 local function ago(iso)
@@ -93,6 +116,7 @@ local function words(args, action)
     if not s or s <= 0 or s > 366 * 86400 then
       fail.usage("\"%s\" is no time, as in 30m, 2h, 1d", args.span)
     end
+    need_subject(args.subject or "")
     return { "silence", args.what, args.subject or "", ("%.0f"):format(s), args.reason, me() }
   elseif action == "unsilence" then
     need(args, action, "what")
