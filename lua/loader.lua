@@ -304,14 +304,17 @@ local function read_site_file(core, fail)
       text = ""
     end
   end
+  local missing
   local files = secrets.collect(core, { ["lunate.lua"] = text }, function(why)
+    missing = true
     fail("", "%s", why)
   end, function(why) core.emit_warning("", why, "false") end)
   files["lunate.lua"] = text
-  local settings, errors = core.evaluate("site", "lunate.lua", files, {})
+  local settings, errors = {}, {}
+  if not missing then settings, errors = core.evaluate("site", "lunate.lua", files, {}) end
   files["lunate.lua"] = nil
   for _, e in ipairs(errors) do fail("", "%s", secrets.mask(files, of_loading(e))) end
-  if #errors > 0 then
+  if missing or #errors > 0 then
     settings = core.evaluate("site", "lunate.lua", { ["lunate.lua"] = "" }, {})
   end
   require "lunate.access_ids"(core, settings)

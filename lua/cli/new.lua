@@ -72,7 +72,7 @@ local function new_site(path)
   if path == "" then path = "/" end
   local files = channel_files(path, "adt_in")
   table.insert(files, 1, { "lunate.lua", template.site })
-  table.insert(files, 2, { ".gitignore", "data/\nsecrets/\n" })
+  table.insert(files, 2, { ".gitignore", "data/\nsecrets/\n*.key\n" })
   write(path, files)
   print(("\nNext:\n  cd %s\n  lunate check\n  lunate test"):format(path))
   print "  lunate eval -c adt_in --diff samples/adt_in.hl7"
