@@ -14,16 +14,31 @@ struct reload {
     char *report;
 };
 
+/* An error is one line: what was refused comes first, what is unchanged is left out. */
+static void answer_bad(struct ln_asker *k, struct ln_span report)
+{
+    struct ln_buf b = {0};
+    for (int refused = 1; refused >= 0; refused--) {
+        for (size_t at = 0, n; at < report.len; at += n + 1) {
+            const char *line = report.ptr + at, *end = memchr(line, '\n', report.len - at);
+            n = end ? (size_t)(end - line) : report.len - at;
+            bool good = memmem(line, n, ": reloaded", 10) || memmem(line, n, ": unchanged", 11);
+            if (good == refused || memmem(line, n, ": unchanged", 11))
+                continue;
+            ln_buf_addf(&b, "%s%.*s", b.len ? "; " : "", (int)n, line);
+        }
+    }
+    ln_asker_reply(k, 1, b.len ? ln_buf_span(&b) : report);
+    ln_buf_fini(&b);
+}
+
 static void answer(struct ln_asker *k, const struct ln_buf *report, bool bad)
 {
     struct ln_buf b = {0};
     struct ln_span text = ln_span(report->data, report->len ? report->len - 1 : 0);
     unsigned refused = 0;
-    if (bad) { /* an error is one line */
-        for (size_t i = 0; i < text.len; i++)
-            if (text.ptr[i] == '\n')
-                report->data[i] = ';';
-        ln_asker_reply(k, 1, text);
+    if (bad) {
+        answer_bad(k, text);
         return;
     }
     for (size_t i = 0; i + 10 < text.len; i++)

@@ -147,7 +147,9 @@ local function where_to(args, channel, seq)
   local h = history.open()
   local c = h.by_name[channel]
   if not c or not h.reader:receipt(c.id, seq, 0) then return { "" } end
-  return targets(args, h:state(c, seq)) or { "" }
+  local state, result = h:state(c, seq)
+  local list = targets(args, state, result)
+  return list or { "" }, list and state == "parked"
 end
 
 function M.run(args, verb)
@@ -162,8 +164,10 @@ function M.run(args, verb)
   end
   local channel, seq = site.split_message(args.message)
   if args.edit then return require("lunate.cli.edit").run(args, channel, seq) end
-  for _, dest in ipairs(verb == "resend" and where_to(args, channel, seq) or { "" }) do
-    say_one(verb, args, request(verb, args, channel, seq, dest ~= "" and dest), dest)
+  local dests, parked = { "" }, false
+  if verb == "resend" then dests, parked = where_to(args, channel, seq) end
+  for _, dest in ipairs(dests) do
+    say_one(verb, args, request(verb, args, channel, seq, dest ~= "" and dest, parked), dest)
   end
   return 0
 end

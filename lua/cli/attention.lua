@@ -97,7 +97,7 @@ local function look_at_channel(note, doc, c)
   if type(c.rolled_back) == "table" then
     local since = M.since(doc, c.rolled_back.since)
     level = math.max(level, note(1, ("%s: rolled back to %s%s%s, on disk is %s"):format(c.name,
-      c.rolled_back.to, since and " " .. term.age(since) .. " ago" or "",
+      c.rolled_back.to, since and since >= 1 and " " .. term.age(since) .. " ago" or "",
       because(c.rolled_back.reason), c.rolled_back.disk),
       ("mend the files, then lunate reload %s"):format(c.name)))
   end

@@ -57,7 +57,7 @@ local function row(c, receipt, state, result)
     term.fit(("%s/%.0f"):format(c.name, receipt.seq), 20), term.printable(receipt.control_id)))
   local reason = reason_of(state, result)
   if reason and reason ~= "" then
-    for _, line in ipairs(term.wrap(term.printable(reason), math.max(40, sys.width() - 21))) do
+    for _, line in ipairs(term.wrap(term.printable(reason), math.max(30, sys.width() - 21))) do
       print(term.paint("dim", (" "):rep(21) .. line))
     end
   end

@@ -54,6 +54,12 @@ local function count(h, c, d, from, to, n)
   return outputs
 end
 
+-- What is queued before message `to`.
+local function passed_over(h, c, d, to)
+  if to >= c.cursor then return d.queued end
+  return count(h, c, d, d.cursor, to, 0) - count(h, c, d, d.cursor, d.cursor, d.cursor_n)
+end
+
 local function find(h, word)
   local name, dest = site.split(word, "CHANNEL/DEST, as in adt_to_lab/lab")
   local c = h:channel(name)
@@ -70,6 +76,7 @@ function M.run(args)
   local to = target(h, c, args.to)
   local back = to < d.cursor or to == d.cursor and d.cursor_n > 0
   local outputs = back and count(h, c, d, to, d.cursor, d.cursor_n) or 0
+  local passed = not back and not args.yes and passed_over(h, c, d, to)
   if back and outputs == 0 then
     fail.fail(1, "nothing went to %s from %s/%.0f on", args.destination, c.name, to)
   end
@@ -78,8 +85,8 @@ function M.run(args)
       print(("%s, from %s/%.0f on, would go to %s again, before what is queued now (%s)"):format(
         term.count(outputs, "output"), c.name, to, d.name, term.number(d.queued)))
     else
-      print(("what is queued for %s before %s/%.0f would be passed over, and not be sent"):format(
-        d.name, c.name, to))
+      print(("%s for %s, from before %s/%.0f, would be passed over, and not be sent"):format(
+        term.count(passed, "output"), d.name, c.name, to))
     end
     print "nothing is done without --yes"
     return 1

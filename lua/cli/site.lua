@@ -26,19 +26,41 @@ function M.read(path)
   return text, why and ("%s: %s"):format(path, why)
 end
 
+-- Where the store lies although lunate.lua does not load: somebody is editing it, and the engine
+-- must be reached all the same. Its `data` as the text has it, when a store is there; else nil.
+local function data_of_broken(text)
+  local named = text:match "%f[%w_]data%s*=%s*[\"']([^\"'\n]+)[\"']"
+  for _, name in ipairs { named or "data", "data" } do
+    if sys.kind(M.file(name) .. "/data.mdb") then return name end
+  end
+end
+
+local warned
+
+local function broken(text, err)
+  local data = data_of_broken(text)
+  if not data then fail.fail(1, "%s", err) end
+  if not warned then
+    io.stderr:write(("warning: %s (the store is found all the same: %s)\n"):format(err,
+      M.file(data)))
+    warned = true
+  end
+  return { data = data }
+end
+
 -- lunate.lua is plain configuration: it gets `env` and the harmless part of the library, and it may
 -- not be needed at all.
 local function settings()
   local text = M.read(M.file "lunate.lua")
   if not text then return {} end
   local chunk, err = loadstring(text, "@" .. M.file "lunate.lua")
-  if not chunk then fail.fail(1, "%s", err) end
+  if not chunk then return broken(text, err) end
   local ok, value = pcall(setfenv(chunk, {
     env = os.getenv, secret = function() return "" end, tonumber = tonumber, tostring = tostring,
     string = string, table = table,
     math = math, pairs = pairs, ipairs = ipairs, type = type, error = error, assert = assert,
   }))
-  if not ok then fail.fail(1, "%s", tostring(value)) end
+  if not ok then return broken(text, tostring(value)) end
   return type(value) == "table" and value or {}
 end
 

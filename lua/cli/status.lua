@@ -11,20 +11,36 @@ function M.define(parser)
 end
 
 local colours = { [0] = "green", "yellow", "red" }
-local COMMON = 57 -- columns beside the name
+-- Columns beside the name; `leave`: on a narrow screen they go, in this order.
+local beside = { { "state", 10 }, { "peers", 5, leave = 1 }, { "waiting", 7 },
+  { "oldest", 7, leave = 4 }, { "last", 8, leave = 2 }, { "done", 7, leave = 3 }, { "parked", 6 } }
+
+-- Which columns a screen has room for, and how much is left for the name.
+local function layout(width)
+  local shown, room = {}, width
+  for _, col in ipairs(beside) do shown[col[1]], room = true, room - col[2] - 1 end
+  for n = 1, 4 do
+    for _, col in ipairs(beside) do
+      if room < 22 and col.leave == n then shown[col[1]], room = false, room + col[2] + 1 end
+    end
+  end
+  return { shown = shown, name = math.max(22, math.min(48, room)) }
+end
 
 local function some(n)
   return n and n > 0 and term.short(n) or ""
 end
 
 -- One line: name, state, peers, waiting, oldest, last, done, parked.
-local function row(width, level, name, state, ...)
-  local peers, waiting, oldest, last, done, parked = ...
-  local line = ("%s %s %s %s %s %s %s %s"):format(term.fit(name, width),
-    term.paint(level and colours[level], term.fit(state, 10)), term.fit(peers, 5, true),
-    term.fit(waiting, 7, true), term.fit(oldest, 7, true), term.fit(last, 8, true),
-    term.fit(done, 7, true), term.fit(parked, 6, true))
-  return (line:gsub(" +$", ""))
+local function row(plan, level, name, ...)
+  local cells = { term.fit(name, plan.name) }
+  for i, col in ipairs(beside) do
+    if plan.shown[col[1]] then
+      local text = term.fit((select(i, ...)), col[2], i > 1)
+      cells[#cells + 1] = i == 1 and term.paint(level and colours[level], text) or text
+    end
+  end
+  return (table.concat(cells, " "):gsub(" +$", ""))
 end
 
 local function ago(doc, iso)
@@ -50,14 +66,14 @@ function M.urgent_first(doc)
   return channels
 end
 
-local function table_of(doc, width, add)
-  add(term.paint("dim", row(width, nil, "channel, -> destination", "state", "peers", "waiting",
+local function table_of(doc, plan, add)
+  add(term.paint("dim", row(plan, nil, "channel, -> destination", "state", "peers", "waiting",
     "oldest", "last", "done", "parked")))
   for _, c in ipairs(M.urgent_first(doc)) do
-    add(row(width, c.level, c.name, c.state, some(c.connections), some(c.pending), "",
+    add(row(plan, c.level, c.name, c.state, some(c.connections), some(c.pending), "",
       ago(doc, c.last_in), term.short(c.processed or 0), some(c.parked)))
     for _, d in ipairs(c.destinations or {}) do
-      add(row(width, d.level, "  -> " .. d.name, d.state, "", some(d.queued), oldest(d),
+      add(row(plan, d.level, "  -> " .. d.name, d.state, "", some(d.queued), oldest(d),
         ago(doc, d.last_sent), term.short(d.sent or 0), some(d.parked)))
     end
   end
@@ -66,10 +82,11 @@ end
 --- The head of a document for people: lines by add(text).
 function M.head(doc, width, add)
   local kept = doc.store or {}
-  add(("lunate %s, %sup %s, %s, %s kept (%s)"):format(doc.version,
+  local first = ("lunate %s, %sup %s, %s, %s kept (%s)"):format(doc.version,
     doc.state and doc.state ~= "running" and doc.state .. ", " or "", term.age(doc.uptime_s),
     term.count(#doc.channels, "channel"), term.count(kept.messages or 0, "message"),
-    term.bytes(kept.bytes or 0)))
+    term.bytes(kept.bytes or 0))
+  for _, line in ipairs(term.wrap(first, width)) do add(line) end
   if type(kept.failure) == "string" and kept.failure ~= "" then
     add(term.paint("red", "the store: " .. kept.failure))
   end
@@ -93,7 +110,7 @@ function M.lines(doc, width)
   doc.now = sys.now()
   M.head(doc, width, add)
   if #doc.channels > 0 then add "" end
-  table_of(doc, math.max(22, math.min(48, width - COMMON)), add)
+  table_of(doc, layout(width), add)
   return lines
 end
 

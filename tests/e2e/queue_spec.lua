@@ -414,6 +414,8 @@ describe("e2e/queue", function()
     run(s, "verify") -- a queue that was put back is nothing wrong
     e = s:start()
     assert.same({ 6, "held" }, { rest().queued, rest().state })
+    local _, would = move "5"
+    assert.truthy(would:find("2 outputs for out, from before in/5, would be passed over", 1, true), would)
     assert.equal(0, (move("5", "--yes"))) -- Q3 and Q4 are passed over
     assert.equal(4, rest().queued)
     refuse.Q4 = nil

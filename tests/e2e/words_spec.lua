@@ -59,6 +59,55 @@ describe("e2e/words", function()
     assert.equal(0, e:stop())
   end)
 
+  it("the engine is reached while somebody edits lunate.lua", function()
+    local out = net.receiver {}
+    local s = site.new { ["channels/a.lua"] = traffic.channel(net.free_port(), out.port),
+      ["lunate.lua"] = 'return { data = "store" }' }
+    local e = s:start()
+    s:write("lunate.lua", 'return { data = "store", oops oops }')
+    for _, words in ipairs { { "status" }, { "hold", "a/out" }, { "messages" } } do
+      local status, _, err = s:run(unpack(words))
+      assert.equal(0, status, err)
+      has(err, "lunate.lua:1:")
+      has(err, "the store is found all the same")
+    end
+    assert.equal(1, (s:run "reload"))
+    s:write("lunate.lua", 'return { data = "nowhere", oops oops }') -- a store that is not there is not guessed
+    local status, _, err = s:run "status"
+    assert.equal(1, status)
+    has(err, "lunate.lua:1:")
+    e:kill9()
+  end)
+
+  it("a refused reload says first what was refused, in one line", function()
+    local out = net.receiver {}
+    local s = site.new {}
+    for _, name in ipairs { "a", "b", "c" } do
+      s:write("channels/" .. name .. ".lua", traffic.channel(net.free_port(), out.port))
+    end
+    local e = s:start()
+    s:write("channels/c.lua", "oops(")
+    s:write("channels/a.lua", traffic.channel(net.free_port(), out.port))
+    local status, _, err = s:run "reload"
+    assert.equal(1, status)
+    local refused = "^lunate reload: c: not reloaded, the old one goes on: channels/c.lua:1: .*; a: reloaded\n$"
+    assert.truthy(err:find(refused), err)
+    e:kill9()
+  end)
+
+  it("status fits a narrow terminal", function()
+    local out = net.receiver {}
+    local s = site.new { ["channels/adt_from_the_ehr.lua"] = traffic.channel(net.free_port(), out.port) }
+    local e = s:start()
+    for _, columns in ipairs { 40, 60, 80, 120 } do
+      local _, text = s:run("status", { env = { COLUMNS = tostring(columns) } })
+      has(text, "running")
+      has(text, "parked")
+      for line in text:gmatch "[^\n]+" do assert.truthy(#line <= math.max(columns, 50), line) end
+    end
+    e:kill9()
+  end)
+
   it("status advises what helps: against a receiver that is not there, and a spec that fails", function()
     local nobody = net.free_port()
     local port = net.free_port()
