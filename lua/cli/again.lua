@@ -144,6 +144,7 @@ end
 -- What is wrong with the message is for the engine to say.
 local function where_to(args, channel, seq)
   if args.dest or args.all or args.reprocess then return { args.dest or "" } end
+  if not sys.kind(site.data() .. "/data.mdb") then return { "" } end -- no engine: that is said
   local h = history.open()
   local c = h.by_name[channel]
   if not c or not h.reader:receipt(c.id, seq, 0) then return { "" } end
