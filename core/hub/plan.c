@@ -25,8 +25,17 @@ static bool find(const struct ln_blob *settings, struct ln_span key, struct ln_s
     return false;
 }
 
+static bool ends(const char *key, const char *with)
+{
+    size_t n = strlen(key), w = strlen(with);
+    return n >= w && strcmp(key + n - w, with) == 0;
+}
+
+/* Where an alert goes may have a token in it, too. */
 static bool is_secret(const char *key)
 {
+    if (strncmp(key, "alerts.target.", 14) == 0 && (ends(key, ".url") || ends(key, ".command")))
+        return true;
     return strstr(key, "password") || strstr(key, "secret") || strstr(key, "passphrase") ||
            strstr(key, "token");
 }
@@ -35,7 +44,7 @@ static bool is_secret(const char *key)
 static void add_value(struct ln_buf *out, const char *key, struct ln_span v)
 {
     if (is_secret(key)) {
-        ln_buf_addf(out, "(secret)");
+        ln_buf_adds(out, "(not shown)");
         return;
     }
     if (v.len == 0)
@@ -55,10 +64,8 @@ static bool has_dest(const struct ln_conf_channel *ch, const char *name)
 /* Settings that say nothing of their own: the script's files tell of them. */
 static bool is_silent(const char *key)
 {
-    size_t n = strlen(key);
-    return strcmp(key, "script") == 0 || strcmp(key, "destinations") == 0 ||
-           (n >= 6 && strcmp(key + n - 6, "filter") == 0) ||
-           (n >= 9 && strcmp(key + n - 9, "transform") == 0);
+    return strcmp(key, "script") == 0 || strcmp(key, "destinations") == 0 || ends(key, "filter") ||
+           ends(key, "transform");
 }
 
 /* "dest.lab.port" of a destination that both have: "lab: port"; false when only one has it. */

@@ -82,6 +82,17 @@ describe("e2e/reload", function()
     assert.equal(0, e:stop())
   end)
 
+  it("--plan shows nothing of where alerts go: an address may have a token in it", function()
+    local s = site.new { ["lunate.lua"] = "return {}", 
+      ["channels/in.lua"] = traffic.channel(net.free_port(), net.free_port()) }
+    s:start()
+    s:write("lunate.lua", [[return { alerts = { rules = { parked = 1 }, targets = {
+      hook = { url = "http://127.0.0.1:1/t0ken" }, run = { command = { "/bin/echo", "t0ken" } } } } }]])
+    local plan = run(s, "reload", "--plan")
+    assert.matches("hook.url: now %(not shown%)", plan)
+    assert.is_nil(plan:find("t0ken", 1, true), plan)
+  end)
+
   it("--plan says per channel what would change, and changes nothing", function()
     local a, b, c = net.free_port(), net.free_port(), net.free_port()
     local s = site.new { ["channels/one.lua"] = script(a, b), ["channels/two.lua"] = traffic.channel(c, b),
