@@ -394,6 +394,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     }
     if (h->ready && ln_channel_listen_again(h, now) == 0)
         announce(h);
+    if (h->ready)
+        ln_version_tick(h, now);
     if (h->watchdog_us && now - h->watchdog_last_us >= h->watchdog_us) {
         h->watchdog_last_us = now;
         ln_notify("WATCHDOG=1");

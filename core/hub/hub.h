@@ -338,6 +338,7 @@ struct ln_channel {
     uint64_t version_kept; /* of the configuration that the store was last told of */
     unsigned pinning; /* rollbacks, or ends of them, on their way to the disk */
     bool version_all; /* it was given the content of all its files */
+    int64_t version_again_us, version_wait_us; /* it could not be kept: monotonic, 0 = it could */
     bool deaf; /* its listener cannot be opened: tried again and again, all else goes on */
     char deaf_why[300];
     int64_t deaf_until_us; /* monotonic: when to try again */

@@ -185,6 +185,11 @@ static bool rollback_settled(struct ln_asker *k, void *arg, bool late)
         ln_asker_fail(k, 1, "%s: not rolled back, the present one goes on: %s", r->name, c->error);
     else if (!settled(c))
         ln_asker_fail(k, 1, "%s: swapped in as soon as the message in hand is done", r->name);
+    else if (c->pinning)
+        ln_asker_fail(k, 1,
+                      "%s: runs %.6s, but the store cannot write (lunate status): until it can, an "
+                      "engine that is started anew runs the files on disk",
+                      r->name, c->conf->version);
     else
         tell_rollback(k, c, r->pin);
     ln_pin_unref(r->pin);

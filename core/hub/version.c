@@ -12,7 +12,22 @@
 
 /* ---- keeping ------------------------------------------------------------------------------- */
 
+static const int64_t AGAIN_FIRST_US = 2 * 1000000LL, AGAIN_MAX_US = 600 * 1000000LL;
+
 static int keep(struct ln_channel *c, bool all);
+
+/* The store has no room: messages go on, and the version is put again later. */
+static void not_kept(struct ln_channel *c, int code)
+{
+    if (!c->version_wait_us)
+        ln_log(LN_ERROR, "version", "not_kept", "channel=%s script=%.6s why=\"%s\"", c->name,
+               c->conf->version, ln_strerror(code));
+    c->version_wait_us = c->version_wait_us ? 2 * c->version_wait_us : AGAIN_FIRST_US;
+    if (c->version_wait_us > AGAIN_MAX_US)
+        c->version_wait_us = AGAIN_MAX_US;
+    c->version_again_us = ln_mono_us() + c->version_wait_us;
+    c->version_kept = 0;
+}
 
 static void on_kept(void *arg, int code, uint64_t seq)
 {
@@ -20,9 +35,21 @@ static void on_kept(void *arg, int code, uint64_t seq)
     (void)seq;
     if (code == LN_ENOTFOUND && !c->version_all)
         (void)!keep(c, true);
-    else if (code != LN_OK && code != LN_ECLOSED)
-        ln_log(LN_ERROR, "version", "not_kept", "channel=%s why=\"%s\"", c->name,
-               ln_strerror(code));
+    else if (code == LN_OK)
+        c->version_wait_us = c->version_again_us = 0;
+    else if (code != LN_ECLOSED)
+        not_kept(c, code);
+}
+
+void ln_version_tick(struct ln_hub *h, int64_t mono_us)
+{
+    struct ln_channel *c;
+    LIST_FOREACH (c, &h->channels, link) {
+        if (!c->version_again_us || mono_us < c->version_again_us || !c->conf || c->prev)
+            continue;
+        c->version_again_us = 0;
+        ln_version_runs(c);
+    }
 }
 
 static int hash_files(const struct ln_conf_channel *conf, struct ln_version_file *f)
@@ -79,7 +106,7 @@ static int keep(struct ln_channel *c, bool all)
     }
     free(f);
     if (rc != LN_OK)
-        ln_log(LN_ERROR, "version", "not_kept", "channel=%s why=\"%s\"", c->name, ln_strerror(rc));
+        not_kept(c, rc);
     return rc;
 }
 

@@ -9,6 +9,8 @@
 /* c->conf runs (its worker is ready), or is to when the channel is started: it is kept, and what it
  * was rolled back to, or no longer is, is noted. */
 void ln_version_runs(struct ln_channel *c);
+/* Puts again what the store had no room for. */
+void ln_version_tick(struct ln_hub *h, int64_t mono_us);
 /* Reads the pins that the store has into h->pins; how many there are. */
 int ln_version_pins_read(struct ln_hub *h);
 /* A pin of c to the kept version that `version` (hex) begins, "" for the one that ran before. NULL:

@@ -7,7 +7,7 @@
 
 #include "store/engine.h"
 
-enum { BLOCK = 256 * 1024, SPARE_BLOCKS = 8 };
+enum { BLOCK = 256 * 1024, SPARE_BLOCKS = 8, VERSION_SMALL = 64 * 1024 };
 
 static struct ln_block *block_new(struct ln_store *s, size_t need)
 {
@@ -163,13 +163,24 @@ static void compact(struct ln_store *s, struct ln_batch *b)
     }
 }
 
+/* What may be refused: messages, whose senders have them, unless they may be in the store all the
+ * same (the sender would send again); and a version's files, which may be larger than all the room
+ * that is left, and would keep out results and outcomes. */
+static bool refusable(const struct ln_op *op)
+{
+    if (op->settled)
+        return false;
+    if (op->kind == LN_OP_VERSION)
+        return op->len > VERSION_SMALL;
+    return op->kind == LN_OP_APPEND && !op->must && !op->in_doubt;
+}
+
 struct ln_batch *ln_batch_refuse(struct ln_store *s, struct ln_batch *b, int code)
 {
     struct ln_batch *r = NULL;
     struct ln_op **at = &b->first, *op;
     while ((op = *at)) {
-        /* What may be in the store all the same is not refused: its sender would send it again. */
-        if (op->kind != LN_OP_APPEND || op->must || op->settled || op->in_doubt) {
+        if (!refusable(op)) {
             at = &op->next;
             continue;
         }

@@ -152,6 +152,30 @@ describe("e2e/disk: full", function()
     site.wait_until(function() return e:channel("in").dest.out.queued == 0 end, 20, "outcomes on the disk")
     assert.equal(0, e:stop())
   end)
+
+  it("a reload on a full disk stops nothing; its version is kept when there is room", function()
+    local port_out = net.free_port()
+    local e, port, disk = begin({ port = port_out }, 24)
+    if not e then
+      pending("needs the right to mount a tmpfs")
+      return
+    end
+    local conn, acked, s = net.connect(port), {}, e.site
+    assert(sh(("head -c 8M /dev/zero > %s/ballast"):format(disk)))
+    fill(conn, "V", acked, 5, "OBX|1|TX|N^N||" .. ("x"):rep(5000) .. "\r")
+    assert(sh(("mkdir %s/tables; (echo k,v; head -c 6M /dev/urandom | base64 | nl -s,) > %s/tables/t.csv")
+      :format(s.path, s.path))) -- no room for that
+    local status, report, err = s:run "reload"
+    assert.equal(0, status, err)
+    assert.matches("in: reloaded", report)
+    local out = net.receiver { port = port_out }
+    out:run_until(function() return #out.frames >= #acked end, 30, "delivery on the full disk")
+    check(out, acked)
+    site.wait_until(function() return e:channel("in").dest.out.queued == 0 end, 20, "outcomes on the disk")
+    sh("rm " .. disk .. "/ballast")
+    site.wait_until(function() return #s:json_lines("versions", "in") == 2 end, 40, "the version kept")
+    assert.equal(0, e:stop())
+  end)
 end)
 
 describe("e2e/disk: slow", function()

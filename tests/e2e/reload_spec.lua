@@ -83,7 +83,7 @@ describe("e2e/reload", function()
   end)
 
   it("--plan shows nothing of where alerts go: an address may have a token in it", function()
-    local s = site.new { ["lunate.lua"] = "return {}", 
+    local s = site.new { ["lunate.lua"] = "return {}",
       ["channels/in.lua"] = traffic.channel(net.free_port(), net.free_port()) }
     s:start()
     s:write("lunate.lua", [[return { alerts = { rules = { parked = 1 }, targets = {
