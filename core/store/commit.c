@@ -127,6 +127,18 @@ static int attempt(struct ln_committer *c, int64_t now, bool trim)
     return rc;
 }
 
+/* Finds out what became of the transaction whose commit failed, and writes nothing. */
+static void resolve(struct ln_committer *c)
+{
+    int rc = c->env->mdb ? mdb_txn_begin(c->env->mdb, NULL, 0, &c->txn) : MDB_PANIC;
+    if (rc == MDB_PANIC) {
+        (void)!revive(c);
+    } else if (!rc) {
+        settle(c, false); /* it failed before its meta page was written */
+        mdb_txn_abort(c->txn);
+    }
+}
+
 /* ---- telling ------------------------------------------------------------------------------- */
 
 /* Copies of the numbers that changed go to the loop with the batch. */
@@ -301,6 +313,8 @@ static void cycle(struct ln_store *s, bool trim)
             rc = attempt(c, start, false);
     }
     if (rc) {
+        if (c->pending_txn) /* what is in doubt cannot be refused */
+            resolve(c);
         c->space_at_us = 0;
         check_space(s, start);
         bool full = ln_code_from_mdb(rc) == LN_EFULL || ln_space_gone(c);
