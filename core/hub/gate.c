@@ -10,7 +10,7 @@
 #include "hub/audit.h"
 #include "hub/control.h"
 
-enum { DENIED_MS = 300 };
+enum { DENIED_MS = 300, PATIENCE_MS = 500 };
 
 /* ---- who ---- */
 
@@ -53,16 +53,22 @@ bool ln_gate_context(struct ln_asker *k, struct ln_wire_in *in)
 
 /* ---- entries ---- */
 
+static struct ln_audit_entry entry(struct ln_asker *k, const char *action, const char *outcome,
+                                   const char *text)
+{
+    struct ln_gate *g = &k->gate;
+    return (struct ln_audit_entry){.who = &g->who,
+                                   .action = action,
+                                   .object = g->object,
+                                   .reason = g->reason,
+                                   .outcome = outcome,
+                                   .text = text};
+}
+
 static void put(struct ln_asker *k, const char *action, const char *outcome, const char *text,
                 bool keep, ln_hub_audited *done)
 {
-    struct ln_gate *g = &k->gate;
-    struct ln_audit_entry e = {.who = &g->who,
-                               .action = action,
-                               .object = g->object,
-                               .reason = g->reason,
-                               .outcome = outcome,
-                               .text = text};
+    struct ln_audit_entry e = entry(k, action, outcome, text);
     ln_hub_audit_put(k->hub, &e, keep, done, k);
 }
 
@@ -83,6 +89,65 @@ static void on_recorded(void *arg, int code, const char *why)
     g->recorded = true;
     g->go(k);
     ln_asker_let_go(k);
+}
+
+/* A deed that goes on without its entry when it must (hold, stop) does not wait long for a slow
+ * disk either: the entry is on its way. */
+struct soft {
+    LIST_ENTRY(soft) link;
+    struct ln_asker *k; /* NULL: gone on already */
+    struct event timer;
+};
+static LIST_HEAD(, soft) softs = LIST_HEAD_INITIALIZER(softs);
+
+static void go_on(struct soft *s)
+{
+    struct ln_asker *k = s->k;
+    s->k = NULL;
+    k->gate.recorded = true;
+    k->gate.go(k);
+    ln_asker_let_go(k);
+}
+
+static void on_patience(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    go_on(arg);
+}
+
+static void soft_free(struct soft *s)
+{
+    evtimer_del(&s->timer);
+    LIST_REMOVE(s, link);
+    free(s);
+}
+
+static void on_recorded_or_not(void *arg, int code, const char *why)
+{
+    struct soft *s = arg;
+    (void)code;
+    (void)why;
+    if (s->k)
+        go_on(s);
+    soft_free(s);
+}
+
+static void put_and_go(struct ln_asker *k)
+{
+    struct ln_gate *g = &k->gate;
+    struct timeval tv = {0, PATIENCE_MS * 1000};
+    struct soft *s = calloc(1, sizeof *s);
+    if (!s) {
+        put(k, g->action, "ok", g->text, true, on_recorded);
+        return;
+    }
+    s->k = k;
+    LIST_INSERT_HEAD(&softs, s, link);
+    evtimer_assign(&s->timer, k->hub->base, on_patience, s);
+    evtimer_add(&s->timer, &tv);
+    struct ln_audit_entry e = entry(k, g->action, "ok", g->text);
+    ln_hub_audit_put(k->hub, &e, true, on_recorded_or_not, s);
 }
 
 void ln_gate_failed(struct ln_asker *k, struct ln_span why)
@@ -216,7 +281,10 @@ static void decide(struct ln_asker *k)
         return;
     }
     if (g->right->flags & LN_RIGHT_RECORDED) {
-        put(k, g->action, "ok", g->text, !(g->right->flags & LN_RIGHT_STRICT), on_recorded);
+        if (g->right->flags & LN_RIGHT_STRICT)
+            put(k, g->action, "ok", g->text, false, on_recorded);
+        else
+            put_and_go(k);
         return;
     }
     g->go(k);
@@ -380,6 +448,8 @@ void ln_gate_token(struct ln_hub *h, const char *text, const char *from, ln_gate
 
 void ln_gate_fini(struct ln_hub *h)
 {
+    while (!LIST_EMPTY(&softs))
+        soft_free(LIST_FIRST(&softs));
     while (h->glass) {
         struct ln_glass *one = h->glass;
         h->glass = one->next;

@@ -254,6 +254,32 @@ describe("e2e/disk: slow", function()
     assert.equal(0, e:stop())
   end)
 
+  it("hold and stop do not wait for it, recorded or not; their entries are written all the same", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, net.free_port()) }
+    local knob = tmp.file("0")
+    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    local conn = assert(net.connect(port))
+    assert.equal("AA", traffic.exchange(conn, "S1"))
+    tmp.write(knob, "60000") -- no sync ends before we say so
+    conn:send(net.frame(traffic.adt "S2"))
+    assert.equal(0, (s:run("hold", "in/out", { timeout = 20 })))
+    assert.equal("held", e:channel("in").dest.out.state)
+    assert.equal(0, (s:run("stop", "in", "--grace", "0.5", { timeout = 20 })))
+    assert.equal("stopped", e:channel("in").state)
+    e:kill9()
+    e = s:start()
+    assert.equal(0, (s:run("release", "in/out", "--reason", "disk is well")))
+    assert.equal(0, e:stop(20))
+    local _, log = s:run("audit", "list")
+    assert.matches("release%s+in/out", log)
+    assert.equal(0, (s:run("audit", "verify")))
+  end)
+
   it("a sync that hangs for seconds: read on from where it was", function()
     if (os.getenv "MODE" or "release") ~= "release" then
       pending("the sanitizer must be preloaded first")
