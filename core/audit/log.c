@@ -255,15 +255,17 @@ uint64_t ln_audit_head(const struct ln_audit *a, char hash[LN_AUDIT_HEX])
 
 const char *ln_audit_head_text(struct ln_audit *a, char *out, size_t cap)
 {
-    char slot[AUDIT_SLOT], hex[LN_AUDIT_HEX], *sig;
+    char slot[AUDIT_SLOT], hex[LN_AUDIT_HEX], when[40] = "", sig[89] = "";
     out[0] = '\0';
     if (a->seq == 0 || !ln_audit_slot_write(a->key, a->seq, a->hash, slot))
         return out;
     slot[AUDIT_SLOT - 1] = '\0';
     ln_audit_hex(a->hash, hex);
-    sig = strstr(slot, "\"sig\":\"");
-    snprintf(out, cap, "seq=%llu hash=%s sig=%.88s", (unsigned long long)a->seq, hex,
-             sig ? sig + 7 : "");
+    const char *rest = strstr(slot, "\"time\":\"");
+    if (!rest || sscanf(rest, "\"time\":\"%39[^\"]\",\"sig\":\"%88[^\"]\"", when, sig) != 2)
+        return out;
+    snprintf(out, cap, "seq=%llu hash=%s time=%s sig=%s", (unsigned long long)a->seq, hex, when,
+             sig);
     return out;
 }
 

@@ -3,6 +3,7 @@
 local core = require "lunate.audit_core"
 local site = require "lunate.cli.site"
 local fail = require "lunate.cli.fail"
+local sys = require "lunate.sys"
 
 local M = {}
 
@@ -27,7 +28,7 @@ end
 
 --- At the end of a verb: the head goes to syslog.
 function M.done()
-  if opened then core.done(site.path()) end
+  if opened then core.done(sys.realpath(site.path()) or site.path()) end
   opened = nil
 end
 

@@ -130,18 +130,22 @@ end
 
 -- ---- verify -------------------------------------------------------------------------------------
 
--- Heads that a log file names: those of this site's log alone, when lines say which.
+-- Heads that a log file names: those of this site alone, when lines say which (syslog's do, since
+-- several engines write there; the engine's own log does not).
 local function heads(paths)
-  local known = {}
+  local known, here = {}, sys.realpath(site.path()) or site.path()
   for _, path in ipairs(paths or {}) do
     local f, err = io.open(path, "rb")
     if not f then fail.fail(1, "%s: %s", path, err) end
     for line in f:lines() do
-      local seq, hash = line:match "audit head .*seq=(%d+) hash=(%x+)"
-      if seq and #hash == 64 then known[#known + 1] = { tonumber(seq), hash } end
+      local whose, seq, hash = line:match "audit head (.*)seq=(%d+) hash=(%x+)"
+      local name = whose and whose:match "^site=(.*) $"
+      if seq and #hash == 64 and (not name or name == here) then
+        known[#known + 1] = { tonumber(seq), hash }
+      end
     end
     f:close()
-    if #known == 0 then fail.fail(1, "%s names no head of an audit log", path) end
+    if #known == 0 then fail.fail(1, "%s names no head of the audit log of %s", path, here) end
   end
   return known
 end
