@@ -16,7 +16,7 @@
 static const int64_t SILENT_US = 120 * 1000000LL; /* it says something every 10 s */
 static const double BACKOFF_FIRST_S = 0.2, BACKOFF_MAX_S = 60;
 static const int ASK_LIMIT_S = 180; /* a test waits for slow mail servers */
-enum { RECORD_MAX = 1 << 20, FIRING_MAX = 500, ASKS_MAX = 16, TICK_S = 5 };
+enum { RECORD_MAX = 1 << 20, FIRING_MAX = 500, ASKS_MAX = 16, TICK_S = 5, START_LIMIT_S = 10 };
 
 struct firing {
     char *rule, *subject, *text, *state;
@@ -350,20 +350,19 @@ void ln_alerter_apply(struct ln_hub *h)
  * ------------------------------------------------------------------------------------------------
  */
 
-void ln_verb_alerts(struct ln_asker *k, char **word, unsigned n)
+static bool answers(const struct ln_alerter *a)
 {
-    struct ln_alerter *a = k->hub->alerter;
+    return a->pid && a->hello;
+}
+
+static void ask(struct ln_asker *k, struct ln_alerter *a, char **word, unsigned n)
+{
     struct ask *free_one = NULL;
-    if (!a) {
-        ln_asker_fail(k, 1,
-                      "this site has no alerts: set alerts = { ... } in lunate.lua, then "
-                      "lunate reload");
-        return;
-    }
     for (unsigned i = 0; i < ASKS_MAX && !free_one; i++)
         free_one = a->ask[i].asker ? NULL : &a->ask[i];
-    if (!a->pid || !a->hello || !free_one) {
-        ln_asker_fail(k, 1, "the alerter is being started: try again in a few seconds");
+    if (!answers(a) || !free_one) {
+        ln_asker_fail(k, 1, "the alerter %s: try again in a few seconds",
+                      free_one ? "is being started" : "is asked by too many");
         return;
     }
     struct ln_buf *b = &a->stream.out;
@@ -379,6 +378,59 @@ void ln_verb_alerts(struct ln_asker *k, char **word, unsigned n)
     *free_one = (struct ask){k, a->next_ask, ln_mono_us() + ASK_LIMIT_S * 1000000LL};
     ln_asker_hold(k);
     ln_stream_flush(&a->stream);
+}
+
+/* What was asked while the alerter was being started. */
+struct early {
+    unsigned n;
+    char *word[LN_ASK_WORDS];
+    char text[];
+};
+
+static bool ask_when_there(struct ln_asker *k, void *arg, bool over)
+{
+    struct early *e = arg;
+    struct ln_alerter *a = k->hub->alerter;
+    if (a && !answers(a) && !over)
+        return false;
+    if (a)
+        ask(k, a, e->word, e->n);
+    else
+        ln_asker_fail(k, 1, "this site has no alerts any more");
+    return true;
+}
+
+static struct early *early_new(char **word, unsigned n)
+{
+    size_t room = 0;
+    for (unsigned i = 0; i < n; i++)
+        room += strlen(word[i]) + 1;
+    struct early *e = n <= LN_ASK_WORDS ? calloc(1, sizeof *e + room) : NULL;
+    if (!e)
+        return NULL;
+    char *p = e->text;
+    for (e->n = 0; e->n < n; e->n++) {
+        size_t len = strlen(word[e->n]) + 1;
+        e->word[e->n] = memcpy(p, word[e->n], len);
+        p += len;
+    }
+    return e;
+}
+
+void ln_verb_alerts(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_alerter *a = k->hub->alerter;
+    if (!a) {
+        ln_asker_fail(k, 1,
+                      "this site has no alerts: set alerts = { ... } in lunate.lua, then "
+                      "lunate reload");
+        return;
+    }
+    struct early *e = answers(a) ? NULL : early_new(word, n);
+    if (e)
+        ln_asker_wait(k, START_LIMIT_S, ask_when_there, e);
+    else
+        ask(k, a, word, n);
 }
 
 static void pair(struct ln_buf *b, const char *key, const char *value)

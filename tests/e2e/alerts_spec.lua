@@ -134,6 +134,19 @@ describe("alerts", function()
     assert.equal(0, e:stop())
   end)
 
+  it("asked while the alerter is being started: answered when it is there", function()
+    local s = new_site(hook(mailbox.open "http"))
+    local e = s:start()
+    assert.same({}, alerts(s).firing or {})
+    for _ = 1, 3 do
+      local pid = e:status().alerts.pid
+      proc.kill(pid, proc.KILL)
+      sys.wait_until(function() return e:status().alerts.pid ~= pid end, 10, "noticed")
+      assert.equal(1, #alerts(s).targets)
+    end
+    e:stop()
+  end)
+
   it("a mail server without STARTTLS gets neither password nor mail", function()
     local mail = mailbox.open("smtp", { auth = "x" })
     local s = new_site(('duty = { smtp = "smtp://127.0.0.1:%d", from = "l@h.example", '
