@@ -127,7 +127,7 @@ describe("TLS listener", function()
       sys.sleep(1.05) -- such lines come once a second
     end
     assert.falsy(accepted(port))
-    logged(e, 'the peer sent no certificate, and client = "require" wants one')
+    logged(e, [[the peer sent no certificate, and client = \"require\" wants one]])
     assert.falsy(e:log():find("Muster", 1, true))
     assert.truthy(with "lab")
     assert.equal(3, e:channel("in").received)
