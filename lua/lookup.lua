@@ -36,6 +36,8 @@ local function count_lines(text, from, to)
   return n
 end
 
+local function value_of(place) return place.value end
+
 --- parse(text, path) -> { names = {...} or nil, rows = { key -> { cells } } }, or nil and
 --- "path:line: what".
 function M.parse(text, path)
@@ -104,6 +106,10 @@ function M.new(file, paths)
   local function row(name, key)
     local t = tables[name] or get(name)
     local kind = type(key)
+    if kind == "userdata" then -- a place in a message: what stands there
+      local ok, text = pcall(value_of, key)
+      if ok then key, kind = text, type(text) end
+    end
     if kind == "number" then key = tostring(key) elseif kind ~= "string" then return nil, t end
     return t.rows[key], t
   end

@@ -19,6 +19,8 @@ describe("script/lookup", function()
       "log.info('%s %s %s', tostring(lookup('t', 'C')), lookup('t', 'C', 'd'), "
       .. "lookup('t', nil, 'd'))"))
     assert.equal("one", run("1,one\n", "log.info(lookup('t', 1))"))
+    assert.equal("Apple Apple d", run(csv, "local a = msg.MSH[3] log.info('%s %s %s', lookup('t', a), "
+      .. "lookup('t', a[1]), lookup('t', msg.MSH[30], 'd'))"))
   end)
 
   it("gives a row by column name when the first line starts with #, else by number", function()
