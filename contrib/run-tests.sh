@@ -31,7 +31,7 @@ trap 'rm -f "$out"' EXIT
 passed=0 failed=0 skipped=0
 for spec in "$@"; do
   status=0
-  env ${preload:+LD_PRELOAD="$preload"} timeout "${SPEC_TIMEOUT:-600}" busted --lua=luajit -o TAP "$spec" >"$out" 2>&1 || status=$?
+  env ${preload:+LD_PRELOAD="$preload"} timeout "${SPEC_TIMEOUT:-900}" busted --lua=luajit -o TAP "$spec" >"$out" 2>&1 || status=$?
   p=$(grep -ac '^ok ' "$out" || true)
   s=$(grep -ac '^ok .*# SKIP' "$out" || true)
   f=$(grep -ac '^not ok ' "$out" || true)
