@@ -9,10 +9,11 @@
  * 0 seals nothing: ids in the index and names in kv are hashed with it (HMAC-SHA256).
  *
  * What is sealed. Receipts (but for kind, time, channel and number, which trimming and checking
- * need), results, outcomes, events, kv with its names: AES-256-GCM. Numbers, maps, the index and
- * the notes of what is parked hold nothing of a patient: they stay readable and are authenticated.
- * Authenticated with each record are its table and key, its flags, length and clear part: it opens
- * at its place alone. The CRC-32C stands around all that: damage is found without a key.
+ * need), results, outcomes, events, kv with its names: AES-256-GCM. Numbers, maps, the index,
+ * script versions and the notes of what is parked hold nothing of a patient: they stay readable and
+ * are authenticated, which readers of versions and verify look at. Authenticated with each record
+ * are its table and key, its flags, length and clear part: it opens at its place alone. The CRC-32C
+ * stands around all that: damage is found without a key.
  *
  * meta: "key" and u32 generation: {u64 first place it may be used at, wrapped key, CRC-32C} */
 #ifndef LN_STORE_SEAL_H

@@ -61,9 +61,8 @@ struct ln_version_kept {
     uint64_t refs, len, parts;
 };
 
-/* Bodies of records that are sound. LN_EPARSE, LN_EVERSION. */
-int ln_version_open(MDB_val val, struct ln_span *body) LN_MUST;
-int ln_version_kept_read(MDB_val val, struct ln_version_kept *out) LN_MUST;
+/* What stands in bodies, as ln_part_open gives them. LN_EPARSE. */
+int ln_version_kept_read(struct ln_span body, struct ln_version_kept *out) LN_MUST;
 size_t ln_version_kept_write(char *at, const struct ln_version_kept *k);
 enum { LN_VERSION_KEPT_MAX = 40, LN_VERSION_RUN_MAX = 80, LN_VERSION_NOW_MAX = 80 };
 /* Without the files, which stand behind in *d: path, hash; v->nfile of them. */
@@ -71,9 +70,9 @@ int ln_version_head_read(struct ln_span body, struct ln_version *v, struct ln_de
 int ln_version_file_read(struct ln_dec *d, struct ln_version_file *f) LN_MUST;
 size_t ln_version_bound(const struct ln_version *v);
 size_t ln_version_write(char *at, const struct ln_version *v);
-int ln_version_run_read(MDB_val val, struct ln_version_run *out) LN_MUST;
+int ln_version_run_read(struct ln_span body, struct ln_version_run *out) LN_MUST;
 size_t ln_version_run_write(char *at, const struct ln_version_run *r);
-int ln_version_now_read(MDB_val val, struct ln_version_now *out) LN_MUST;
+int ln_version_now_read(struct ln_span body, struct ln_version_now *out) LN_MUST;
 size_t ln_version_now_write(char *at, const struct ln_version_now *n);
 #endif
 #endif

@@ -3,13 +3,6 @@
 
 #include "store/version_key.h"
 
-int ln_version_open(MDB_val val, struct ln_span *body)
-{
-    uint64_t total;
-    int rc = ln_record_open(ln_val_span(val), body, &total);
-    return rc == LN_OK && !ln_record_sound(ln_val_span(val)) ? LN_EPARSE : rc;
-}
-
 static size_t numbers_write(char *at, const uint64_t *v, size_t n)
 {
     struct ln_enc e = {at};
@@ -19,12 +12,8 @@ static size_t numbers_write(char *at, const uint64_t *v, size_t n)
     return (size_t)(e.p - at);
 }
 
-int ln_version_kept_read(MDB_val val, struct ln_version_kept *out)
+int ln_version_kept_read(struct ln_span body, struct ln_version_kept *out)
 {
-    struct ln_span body;
-    int rc = ln_version_open(val, &body);
-    if (rc != LN_OK)
-        return rc;
     struct ln_dec d = ln_dec_of(body);
     out->refs = ln_dec_num(&d);
     out->len = ln_dec_num(&d);
@@ -38,12 +27,8 @@ size_t ln_version_kept_write(char *at, const struct ln_version_kept *k)
     return numbers_write(at, v, 3);
 }
 
-int ln_version_run_read(MDB_val val, struct ln_version_run *out)
+int ln_version_run_read(struct ln_span body, struct ln_version_run *out)
 {
-    struct ln_span body;
-    int rc = ln_version_open(val, &body);
-    if (rc != LN_OK)
-        return rc;
     struct ln_dec d = ln_dec_of(body);
     out->id = ln_dec_num(&d);
     out->first_seq = ln_dec_num(&d);
@@ -61,12 +46,8 @@ size_t ln_version_run_write(char *at, const struct ln_version_run *r)
     return numbers_write(at, v, 6);
 }
 
-int ln_version_now_read(MDB_val val, struct ln_version_now *out)
+int ln_version_now_read(struct ln_span body, struct ln_version_now *out)
 {
-    struct ln_span body;
-    int rc = ln_version_open(val, &body);
-    if (rc != LN_OK)
-        return rc;
     struct ln_dec d = ln_dec_of(body);
     out->id = ln_dec_num(&d);
     out->pin = ln_dec_num(&d);

@@ -10,10 +10,21 @@ enum {
     PART = LN_CHUNK - LN_RECORD_HEAD - LN_RECORD_SUM,
 };
 
-static int get(struct ln_committer *c, struct ln_version_key k, MDB_val *val)
+/* The body of a record, until the next is opened; empty when it is not what was put there. */
+static int body_of(struct ln_committer *c, MDB_val key, MDB_val val, struct ln_span *body)
 {
-    MDB_val key = ln_version_val(&k);
-    return mdb_get(c->txn, c->env->db[LN_DB_VER], &key, val);
+    uint64_t total;
+    int rc = ln_part_open(c->txn, &c->plain, LN_DB_VER, key, val, body, &total);
+    if (rc != LN_OK)
+        *body = ln_span("", 0);
+    return rc == LN_ENOMEM ? ENOMEM : 0;
+}
+
+static int get(struct ln_committer *c, struct ln_version_key k, struct ln_span *body)
+{
+    MDB_val key = ln_version_val(&k), val;
+    int rc = mdb_get(c->txn, c->env->db[LN_DB_VER], &key, &val);
+    return rc ? rc : body_of(c, key, val, body);
 }
 
 static int put(struct ln_committer *c, struct ln_version_key k, const char *rec, size_t len)
@@ -60,9 +71,9 @@ static int ref(struct ln_committer *c, struct ln_op *op, const uint8_t *hash, st
                uint64_t len)
 {
     struct ln_version_kept k;
-    MDB_val val;
-    int rc = get(c, ln_version_key_hash('n', hash), &val);
-    if (!rc && ln_version_kept_read(val, &k) == LN_OK) {
+    struct ln_span body;
+    int rc = get(c, ln_version_key_hash('n', hash), &body);
+    if (!rc && ln_version_kept_read(body, &k) == LN_OK) {
         k.refs++;
         return put_kept(c, hash, &k);
     }
@@ -78,9 +89,9 @@ static int ref(struct ln_committer *c, struct ln_op *op, const uint8_t *hash, st
 static int unref(struct ln_committer *c, const uint8_t *hash)
 {
     struct ln_version_kept k;
-    MDB_val val;
-    int rc = get(c, ln_version_key_hash('n', hash), &val);
-    if (rc || ln_version_kept_read(val, &k) != LN_OK)
+    struct ln_span body;
+    int rc = get(c, ln_version_key_hash('n', hash), &body);
+    if (rc || ln_version_kept_read(body, &k) != LN_OK)
         return rc == MDB_NOTFOUND ? 0 : rc; /* damaged: it stays */
     if (k.refs > 1) {
         k.refs--;
@@ -106,24 +117,27 @@ struct list {
 
 /* Calls fn for every record of that kind of the channel. */
 static int each(struct ln_committer *c, char kind, uint32_t chan, struct list *list,
-                int (*fn)(struct list *, MDB_val key, MDB_val val))
+                int (*fn)(struct list *, MDB_val key, struct ln_span body))
 {
     MDB_cursor *cur;
+    struct ln_span body;
     struct ln_version_key k = ln_version_key_chan(kind, chan);
     MDB_val key = ln_version_val(&k), val;
     int rc = ln_write_cursor(c, LN_DB_VER, &cur);
     if (!rc)
         rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
     while (!rc && ln_version_is(key, &k, 13)) {
-        if ((rc = fn(list, key, val)) == 0)
+        rc = body_of(c, key, val, &body);
+        if (!rc)
+            rc = fn(list, key, body);
+        if (!rc)
             rc = mdb_cursor_get(cur, &key, &val, MDB_NEXT);
     }
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-static int add(struct list *l, MDB_val key, MDB_val val)
+static int add(struct list *l, MDB_val key, struct ln_span body)
 {
-    struct ln_span body;
     struct ln_version v = {0};
     struct ln_dec d;
     if (l->n == l->cap) {
@@ -134,7 +148,7 @@ static int add(struct list *l, MDB_val key, MDB_val val)
         l->at = p;
         l->cap = cap;
     }
-    bool bad = ln_version_open(val, &body) != LN_OK || ln_version_head_read(body, &v, &d) != LN_OK;
+    bool bad = ln_version_head_read(body, &v, &d) != LN_OK;
     /* What cannot be read is not dropped, either: verify names it. */
     l->at[l->n++] = (struct known){ln_get_u64((char *)key.mv_data + 5), v.last_us, bad};
     return 0;
@@ -146,11 +160,11 @@ static void name(struct list *l, uint64_t id)
         l->at[i].named |= l->at[i].id == id;
 }
 
-static int name_run(struct list *l, MDB_val key, MDB_val val)
+static int name_run(struct list *l, MDB_val key, struct ln_span body)
 {
     struct ln_version_run r;
     (void)key;
-    if (ln_version_run_read(val, &r) == LN_OK)
+    if (ln_version_run_read(body, &r) == LN_OK)
         name(l, r.id);
     return 0;
 }
@@ -161,13 +175,10 @@ static int drop(struct ln_committer *c, uint32_t chan, uint64_t id)
     struct ln_version_file f;
     struct ln_span body;
     struct ln_dec d;
-    MDB_val val;
     struct ln_version_key k = ln_version_key_of('v', chan, id);
-    int rc = get(c, k, &val);
-    if (rc)
+    int rc = get(c, k, &body);
+    if (rc || !body.len) /* not there, or damaged: then it stays */
         return rc == MDB_NOTFOUND ? 0 : rc;
-    if (ln_version_open(val, &body) != LN_OK)
-        return 0;
     /* Its record moves when others are written. */
     char *own = malloc(body.len + 1);
     if (!own)
@@ -190,13 +201,13 @@ static int sweep(struct ln_committer *c, const struct ln_numbers *n)
 {
     struct list l = {0};
     struct ln_version_now now = {0};
-    MDB_val val;
+    struct ln_span body;
     unsigned spare = 0;
     int rc = each(c, 'v', n->s.id, &l, add);
     if (!rc)
         rc = each(c, 'r', n->s.id, &l, name_run);
-    if (!rc && get(c, ln_version_key_chan('c', n->s.id), &val) == 0 &&
-        ln_version_now_read(val, &now) == LN_OK) {
+    if (!rc && get(c, ln_version_key_chan('c', n->s.id), &body) == 0 &&
+        ln_version_now_read(body, &now) == LN_OK) {
         name(&l, now.id);
         name(&l, now.pin);
         name(&l, now.pin_from);
@@ -233,13 +244,13 @@ static bool complete(struct ln_committer *c, struct ln_op *op, struct ln_dec fil
 {
     struct ln_dec packed = ln_dec_of(ln_span(op->data + op->data_len, op->len - op->data_len));
     struct ln_version_file f;
-    MDB_val val;
+    struct ln_span body;
     for (uint32_t i = 0; i < n; i++) {
         if (ln_version_file_read(&files, &f) != LN_OK)
             return false;
         struct ln_span z = ln_dec_bytes(&packed);
         (void)ln_dec_num(&packed);
-        if (z.len == 0 && get(c, ln_version_key_hash('n', f.hash), &val) != 0)
+        if (z.len == 0 && get(c, ln_version_key_hash('n', f.hash), &body) != 0)
             return false;
     }
     return true;
@@ -248,14 +259,12 @@ static bool complete(struct ln_committer *c, struct ln_op *op, struct ln_dec fil
 /* The head of a version that is there already, or LN_ENOTFOUND. */
 static int former(struct ln_committer *c, uint32_t chan, uint64_t id, struct ln_version *v)
 {
-    MDB_val val;
     struct ln_span body;
     struct ln_dec d;
-    int rc = get(c, ln_version_key_of('v', chan, id), &val);
+    int rc = get(c, ln_version_key_of('v', chan, id), &body);
     if (rc)
         return rc == MDB_NOTFOUND ? LN_ENOTFOUND : ln_code_from_mdb(rc);
-    rc = ln_version_open(val, &body);
-    return rc == LN_OK ? ln_version_head_read(body, v, &d) : rc;
+    return ln_version_head_read(body, v, &d);
 }
 
 static int put_now(struct ln_committer *c, uint32_t chan, const struct ln_version_now *now)
@@ -270,11 +279,11 @@ static int put_now(struct ln_committer *c, uint32_t chan, const struct ln_versio
 static int set_now(struct ln_committer *c, uint32_t chan, uint64_t id)
 {
     struct ln_version_now now = {0};
-    MDB_val val;
-    int rc = get(c, ln_version_key_chan('c', chan), &val);
+    struct ln_span body;
+    int rc = get(c, ln_version_key_chan('c', chan), &body);
     if (rc && rc != MDB_NOTFOUND)
         return rc;
-    if (rc || ln_version_now_read(val, &now) != LN_OK)
+    if (rc || ln_version_now_read(body, &now) != LN_OK)
         now = (struct ln_version_now){0};
     char *reason = malloc(now.reason.len + 1); /* the record moves as it is written */
     if (!reason)
@@ -335,14 +344,14 @@ int ln_version_pin(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_version_now now = {0}, pin = {0};
     struct ln_dec d = ln_dec_of(ln_span(op->data + LN_RECORD_HEAD, op->len - LN_RECORD_HEAD));
-    MDB_val val;
+    struct ln_span body;
     (void)ln_dec_num(&d);
     pin.pin = ln_dec_num(&d);
     pin.pin_from = ln_dec_num(&d);
     pin.pin_us = (int64_t)ln_dec_num(&d);
     pin.reason = ln_dec_bytes(&d);
-    int rc = get(c, ln_version_key_chan('c', op->chan), &val);
-    if (!rc && ln_version_now_read(val, &now) == LN_OK)
+    int rc = get(c, ln_version_key_chan('c', op->chan), &body);
+    if (!rc && ln_version_now_read(body, &now) == LN_OK)
         pin.id = now.id;
     return rc && rc != MDB_NOTFOUND ? rc : put_now(c, op->chan, &pin);
 }
@@ -376,9 +385,10 @@ int ln_version_trim(struct ln_committer *c, const struct ln_numbers *n)
     int rc = ln_write_cursor(c, LN_DB_VER, &cur);
     for (;;) {
         MDB_val key = ln_version_val(&k), val;
+        struct ln_span body;
         if (rc || (rc = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE)) != 0 ||
-            !ln_version_is(key, &k, 13) || ln_version_run_read(val, &r) != LN_OK ||
-            r.last_seq >= n->s.first_seq)
+            !ln_version_is(key, &k, 13) || (rc = body_of(c, key, val, &body)) != 0 ||
+            ln_version_run_read(body, &r) != LN_OK || r.last_seq >= n->s.first_seq)
             break;
         rc = mdb_cursor_del(cur, 0);
         gone = true;

@@ -32,6 +32,21 @@ local function live(dir, n, from)
   return s, a, b
 end
 
+-- Keeps a script version of one file, as what the channel runs.
+local function keep_version(s, chan)
+  local file = ffi.new "struct ln_version_file[1]"
+  local path, text = "channels/a.lua", ("return channel {} -- "):rep(20)
+  file[0].path, file[0].content = ln.span(path), ln.span(text)
+  ffi.fill(file[0].hash, 32, 7)
+  local v = ffi.new("struct ln_version", { first_us = 1, last_us = 1, nfile = 1, file = file })
+  ffi.fill(v.hash, 32, 9)
+  v.id = 0x0909090909090909ull
+  local slot, i = s:slot()
+  assert.equal(0, C.ln_store_version(s.s, chan, v, s.so.collect_done, slot))
+  assert.is_true(s:wait())
+  assert.equal(0, s:code(i))
+end
+
 local function marks_in(dir)
   local found, all = {}, st.content(dir .. "/data.mdb")
   for _, m in ipairs(MARKS) do
@@ -247,7 +262,9 @@ describe("an encrypted store", function()
   end)
 
   it("opens nothing that was changed, and verify names it", function()
-    live(dir, 60):close()
+    local store, a = live(dir, 60)
+    keep_version(store, a)
+    store:close()
     local tamper = st.program "tamper"
     for what, pattern in pairs {
       receipt = "a/2: what was received was changed",
@@ -259,6 +276,10 @@ describe("an encrypted store", function()
       swap = "a/%d+: what was received was changed",
       clear = "a/2: what was received was changed",
       part = "b/1: what was received cannot be put together",
+      version = "a: a script version was changed",
+      file = "a script's file was changed",
+      count = "the count of a script's file was changed",
+      now = "a: the note of which script version runs was changed",
     } do
       local copy = dir .. "-" .. what
       st.sh(("mkdir %s; cp %s/data.mdb %s/"):format(copy, dir, copy))

@@ -1,6 +1,8 @@
 /* tamper WHAT DIR: changes an encrypted store as somebody would who knows its format, but has no
  * key: sums are made right again.
  *   receipt, result, outcome, event, kv, numbers, part   a byte of it
+ *   version, file, count, now   of a script version: its record, its text, how many have that, what
+ *            runs: a byte of it
  *   swap     two receipts change places
  *   clear    a receipt in clear takes the place of an encrypted one */
 #include <stdio.h>
@@ -48,6 +50,14 @@ static void change(enum ln_db db, struct ln_key k, size_t from_end)
     put(db, key, val);
 }
 
+/* The first record of that kind in the table of script versions. */
+static void change_version(char kind)
+{
+    MDB_val key = {1, &kind}, val = get(LN_DB_VER, &key);
+    ((char *)val.mv_data)[val.mv_size - 22] ^= 1;
+    put(LN_DB_VER, key, val);
+}
+
 static void swap(void)
 {
     struct ln_key a = ln_key_pos(4), b = ln_key_pos(5);
@@ -89,6 +99,14 @@ int main(int argc, char **argv)
         change(LN_DB_CUR, ln_key_chan(1), 30);
     else if (strcmp(what, "part") == 0)
         change(LN_DB_PART, ln_key_pos(61), 1000);
+    else if (strcmp(what, "version") == 0)
+        change_version('v');
+    else if (strcmp(what, "file") == 0)
+        change_version('f');
+    else if (strcmp(what, "count") == 0)
+        change_version('n');
+    else if (strcmp(what, "now") == 0)
+        change_version('c');
     else if (strcmp(what, "swap") == 0)
         swap();
     else if (strcmp(what, "clear") == 0)
