@@ -95,6 +95,11 @@ function M.open_store(folder)
   return store.open(folder)
 end
 
+--- True when the folder is a site: it has lunate.lua, or channels/.
+function M.is_site()
+  return sys.kind(M.file "lunate.lua") == "file" or sys.kind(M.file "channels") == "folder"
+end
+
 --- Names of the site's channels, as its folder has them, sorted.
 function M.channels()
   local names = {}

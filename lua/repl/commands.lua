@@ -4,7 +4,6 @@ local site = require "lunate.cli.site"
 local nearest = require "lunate.nearest"
 local text = require "lunate.repl.text"
 local messages = require "lunate.repl.messages"
-local watch = require "lunate.repl.watch"
 local outcome = require "lunate.repl.outcome"
 local record = require "lunate.repl.record"
 local effects = require "lunate.repl.effects"
@@ -105,7 +104,7 @@ local list = {
   { "save", "NAME", "writes samples/NAME.hl7: msg without what identifies the patient",
     function(s, rest)
       if rest == "" then return s:wrong "which name? .save NAME" end
-      if not watch.is_site() then return s:wrong "there is no site here: lunate new site NAME" end
+      if not site.is_site() then return s:wrong "there is no site here: lunate new site NAME" end
       local bytes = s:message_bytes()
       if not bytes then return end
       local path, what = save.save(s, rest, bytes)

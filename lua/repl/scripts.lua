@@ -88,7 +88,7 @@ return function(Session)
 
   --- Reads the site anew and starts the script at hand. True, or nil and why not.
   function Session:load_site()
-    if not watch.is_site() then return self:start() end
+    if not site.is_site() then return self:start() end
     local ok, result = pcall(loader.load, self.loading)
     self.loading = nil
     if not ok then

@@ -8,7 +8,6 @@ local text = require "lunate.repl.text"
 local loader = require "lunate.cli.loader"
 local child = require "lunate.repl.child"
 local editor = require "lunate.repl.editor"
-local watch = require "lunate.repl.watch"
 local messages = require "lunate.repl.messages"
 local commands = require "lunate.repl.commands"
 
@@ -162,7 +161,7 @@ end
 
 -- The file of this site's history: not in the site, which is in git.
 local function history_path()
-  local folder = watch.is_site() and sys.realpath(site.path()) or nil
+  local folder = site.is_site() and sys.realpath(site.path()) or nil
   return M.state("history/" .. (folder and folder:gsub("[^%w%-_]", "_"):sub(-150) or "no-site"))
 end
 
@@ -210,12 +209,12 @@ end
 function M.open(o)
   local s = setmetatable({ status = 0, channel = o.channel, live = o.live,
     person = sys.isatty(0) }, Session)
-  if watch.is_site() and not o.no_channel then s.loading = loader.spawn() end
+  if site.is_site() and not o.no_channel then s.loading = loader.spawn() end
   s.started, s.spare = editor.start(), child.spawn()
   s.colour = colour_wanted()
   s:look()
   if s.person then person.catch_interrupts() end
-  if not s.channel and watch.is_site() and not o.no_channel then
+  if not s.channel and site.is_site() and not o.no_channel then
     local names = site.channels()
     if #names == 1 then s.channel = names[1] end
   end

@@ -1,16 +1,10 @@
--- The site's files as the REPL sees them: whether there is a site, which files a channel is made of
+-- The site's files as the REPL sees them: which files a channel is made of
 -- and whether one was saved meanwhile, the lines around a mistake.
-local sys = require "lunate.sys"
 local person = require "lunate.person"
 local site = require "lunate.cli.site"
 local text = require "lunate.repl.text"
 
 local M = {}
-
---- True when the folder at hand is a site.
-function M.is_site()
-  return sys.kind(site.file "lunate.lua") == "file" or sys.kind(site.file "channels") == "folder"
-end
 
 --- A mistake "file:line: what" with the lines around it.
 function M.with_excerpt(mistake)

@@ -238,11 +238,20 @@ describe("command line", function()
 
     it("never writes over anything, and then makes nothing", function()
       s:write("samples/x.hl7", "mine")
+      s:write("lunate.lua", "return {}")
       local status, _, err = s:run("new", "channel", "x")
       assert.equal(1, status)
       assert.truthy(err:find("samples/x.hl7 is there already", 1, true))
       assert.is_false(tmp.exists(s.path .. "/channels/x.lua"))
       assert.equal("mine", s:read "samples/x.hl7")
+    end)
+
+    it("makes no channel in a folder that is no site", function()
+      local status, out, err = s:run("new", "channel", "x")
+      assert.same({ 1, "" }, { status, out })
+      assert.equal(("lunate new: %s is no site (it has neither lunate.lua nor channels/): lunate new site DIR "
+        .. "makes one\n"):format(s.path), err)
+      assert.is_false(tmp.exists(s.path .. "/channels/x.lua"))
     end)
 
     it("refuses names that are no channel names", function()
