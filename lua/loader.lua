@@ -2,6 +2,7 @@
 -- (core/ipc/proto.h). Runs in the loader's trusted state; the site's own Lua runs in sandboxed
 -- states of its own (core.evaluate). Each file is read once: what was checked is handed over.
 local channel = require "lunate.channel"
+local lexer = require "lunate.lexer"
 local lookup = require "lunate.lookup"
 local locate = require "lunate.locate"
 local nearest = require "lunate.nearest"
@@ -97,6 +98,17 @@ local function read_files(core, c, fail)
   return files
 end
 
+-- Look-ups of tables that are not there: a mistake, but the message that needs it may never come.
+local function check_lookups(core, name, texts, shared)
+  for _, path in ipairs(sorted_keys(texts)) do
+    local calls = path:match "%.lua$" and lexer.calls(texts[path], "lookup", "row") or {}
+    for _, call in ipairs(calls) do
+      local why = lookup.missing(call.name, shared)
+      if why then core.emit_warning(name, format("%s:%d: %s", path, call.line, why), "true") end
+    end
+  end
+end
+
 -- The files of a version that the engine has kept, path -> text, and which one is the script.
 local function kept_files(c, kept)
   local files = {}
@@ -117,6 +129,7 @@ local function read_channel(core, c, shared, defaults, fail)
   if kept then
     files, c.path = kept_files(c, kept)
   else
+    check_lookups(core, c.name, files, shared)
     for path, content in pairs(shared) do files[path] = content end
   end
   c.text = files[c.path]
@@ -269,13 +282,14 @@ local function check_links(channels, fail)
   check_cycles(channels, by_name, fail)
 end
 
-local function check_tables(shared, fail)
+local function check_tables(core, shared, fail)
   for _, path in ipairs(sorted_keys(shared)) do
     if path:match "%.csv$" then
       local t, err = lookup.parse(shared[path], path)
       if not t then fail("", "%s", err) end
     end
   end
+  check_lookups(core, "", shared, shared)
 end
 
 -- Files that alert targets name: a mistake, but none that keeps the engine from running.
@@ -354,7 +368,7 @@ return function(core)
   check_archives(channels, site, fail)
   check_ports(channels, fail)
   check_links(channels, fail)
-  check_tables(shared, fail)
+  check_tables(core, shared, fail)
   for _, path in ipairs(sorted_keys(shared)) do core.emit_shared(path, shared[path]) end
   core.emit_done()
 end

@@ -71,14 +71,26 @@ function M.parse(text, path)
   return t
 end
 
-local function table_names(paths)
+local function path_of(name) return "tables/" .. name .. ".csv" end
+
+-- What is wrong with a table's name when the site has these paths.
+local function no_table(name, paths)
   local names = {}
-  for _, path in ipairs(paths) do
-    local name = path:match "^tables/(.+)%.csv$"
-    if name then names[#names + 1] = name end
-  end
+  for _, path in ipairs(paths) do names[#names + 1] = path:match "^tables/(.+)%.csv$" end
   table.sort(names)
-  return names
+  local near = nearest(name, names)
+  return ("lookup: no table '%s' (no %s%s); tables there are: %s"):format(name, path_of(name),
+    near and (", did you mean '%s'?"):format(near) or "",
+    #names > 0 and table.concat(names, ", ") or "none")
+end
+
+--- missing(name, files): why a look-up in that table will fail; nil when files (path -> text) has
+-- it.
+function M.missing(name, files)
+  if files[path_of(name)] then return nil end
+  local paths = {}
+  for path in pairs(files) do paths[#paths + 1] = path end
+  return no_table(name, paths)
 end
 
 --- new(file, paths) -> the lookup object: file(path) gives a file's text or nil, paths() the list
@@ -88,15 +100,9 @@ function M.new(file, paths)
 
   local function get(name)
     if type(name) ~= "string" then error("lookup: the table's name is a string", 4) end
-    local path = "tables/" .. name .. ".csv"
+    local path = path_of(name)
     local text = file(path)
-    if not text then
-      local names = table_names(paths())
-      local near = nearest(name, names)
-      error(("lookup: no table '%s' (no %s%s); tables there are: %s"):format(name, path,
-        near and (", did you mean '%s'?"):format(near) or "",
-        #names > 0 and table.concat(names, ", ") or "none"), 4)
-    end
+    if not text then error(no_table(name, paths()), 4) end
     local t, err = M.parse(text, path)
     if not t then error("lookup: " .. err, 4) end
     tables[name] = t

@@ -2,25 +2,14 @@
 -- repository, but in a file of that name: in the folder that systemd gives the service
 -- ($CREDENTIALS_DIRECTORY), or in the site's secrets/. The name is written out where it is asked
 -- for, so a channel is handed what its own text names and nothing else.
-local format, gmatch, match = string.format, string.gmatch, string.match
-local ASKED = "%f[%w_]secret%s*%(?%s*([\"'])([^\"'\n]+)%1"
+local lexer = require "lunate.lexer"
+local format, match = string.format, string.match
 
 local M = { folder = "secrets/" }
 
 --- name(text) -> true when it can be a secret's: letters, digits, _, - and . (not in front).
 function M.name(text)
   return #text <= 64 and match(text, "^[%w_-][%w_.-]*$") ~= nil
-end
-
---- asked(text) -> list of { name, line } that a Lua text asks for; comments are not looked into.
-function M.asked(text)
-  local list, line, from = {}, 1, 1
-  for at in gmatch(text .. "\n", "()\n") do
-    local code = text:sub(from, at - 1):gsub("%-%-.*$", "")
-    for _, name in gmatch(code, ASKED) do list[#list + 1] = { name = name, line = line } end
-    line, from = line + 1, at + 1
-  end
-  return list
 end
 
 -- Where it may be: the path and whether it is the site's.
@@ -54,7 +43,7 @@ function M.collect(core, texts, fail, warn)
   end
   table.sort(paths)
   for _, path in ipairs(paths) do
-    for _, s in ipairs(M.asked(texts[path])) do
+    for _, s in ipairs(lexer.calls(texts[path], "secret")) do
       local key, where = M.folder .. s.name, format("%s:%d: secret %q", path, s.line, s.name)
       if not M.name(s.name) then
         fail(format("%s: a name has up to 64 letters, digits, _, - and .", where))

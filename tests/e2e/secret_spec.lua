@@ -90,7 +90,7 @@ describe("e2e/secret", function()
   it("missing, empty, badly named: refused at the line; no script reads the folder", function()
     local port = net.free_port()
     local s = site.new { ["secrets/empty"] = "\n", ["tls/hub.key"] = "KEY",
-      ["channels/a.lua"] = '-- secret "in_a_comment"\nlocal a = secret "lost"\nlocal b = secret("empty")\n'
+      ["channels/a.lua"] = '-- secret "in_a_comment"\nlocal x, a = "--", secret "lost"\nlocal b = secret("empty")\n'
         .. "local c = secret '../etc/passwd'\nreturn channel { source = mllp.listen { port = 1 } }\n" }
     local status, out, err = s:run "check"
     out = out .. err

@@ -273,6 +273,36 @@ describe("command line", function()
       assert.same({ 1, false, "bad" }, { status, doc.ok, doc.errors[1].channel })
       assert.matches("channels/bad%.lua:2:", doc.errors[1].text)
     end)
+
+    it("sees look-ups of tables that are not there, where their names are written out", function()
+      s:write("tables/wards.csv", "A,1\n")
+      s:write("lib/places.lua", 'return { at = function(k) return lookup.row("palces", k) end }')
+      s:write("channels/a.lua", [=[
+-- lookup("in_a_comment", 1)
+--[[ lookup("in_a_block", 1)
+]]
+local text = 'lookup("in_a_string", 1)'
+return channel { source = mllp.listen { port = 6661 },
+  filter = function(msg) return "x"..lookup("warsd", msg["PV1-3"], "") end,
+  transform = function(msg)
+    local mine = { lookup = function(k) return k end }
+    return lookup("wards", 1) .. mine.lookup("mine") .. lookup("wa" .. text, 1) .. lookup "floors"
+  end }]=])
+      s:write("channels/b.lua", [=[
+local function lookup(name) return name end
+return channel { source = mllp.listen { port = 6671 }, filter = function() return lookup("own") end }]=])
+      local status, _, err = s:run "check"
+      assert.equal(1, status)
+      assert.equal(table.concat({
+        "channels/a.lua:6: lookup: no table 'warsd' (no tables/warsd.csv, did you mean 'wards'?); "
+          .. "tables there are: wards",
+        "channels/a.lua:9: lookup: no table 'floors' (no tables/floors.csv); tables there are: wards",
+        "lib/places.lua:1: lookup: no table 'palces' (no tables/palces.csv); tables there are: wards",
+        "lunate check: 3 mistakes in 2 channels", "" }, "\n"), err)
+      local e = s:start() -- a message that needs them may never come
+      assert.equal("running", e:channel("a").state)
+      assert.equal(0, e:stop())
+    end)
   end)
 
   local adt = "MSH|^~\\&|EHR|A|LAB|B|20260105||ADT^A01|M1|P|2.5.1\rPID|1||1^^^A~2^^^B||Doe^J\r"
