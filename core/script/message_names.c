@@ -172,6 +172,11 @@ static int unknown(lua_State *L, char kind, const char *owner, unsigned version,
         lua_insert(L, -2); /* the table stays on top */
         name = ln_span(lua_tostring(L, -2), SHOWN);
     }
+    size_t own = strlen(owner);
+    if (kind == '=' && own && name.len > own && memcmp(name.ptr, owner, own) == 0 &&
+        name.ptr[own] == '-')
+        return luaL_error(L, "a segment is asked by its own fields: ['%s'], not ['%s']",
+                          name.ptr + own + 1, name.ptr);
     unsigned least = (unsigned)name.len * 2, nearest = LN_NAMES_VERSIONS;
     struct ln_span best = nearest_known(L, name, &least);
     struct ln_names walk;
