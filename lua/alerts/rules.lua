@@ -218,6 +218,12 @@ function kinds.store(x, rule, add)
   end
 end
 
+-- on_error = "stop": paused like a channel that somebody paused, but nobody did (core/hub/work.c).
+local function stopped_itself(c)
+  return c.state == "paused" and type(c.error) == "string"
+    and c.error:find('(on_error = "stop")', 1, true) ~= nil
+end
+
 local calm = { running = true, paused = true, stopping = true, draining = true }
 
 --- look(x, settings): events. x: now, doc, usual, rates, disk_free, disk_size; doc nil: the engine
@@ -228,7 +234,7 @@ function M.look(x, settings)
   if x.doc then
     x.store_ill = x.doc.state == "store failing" or x.doc.state == "store full"
     for _, c in ipairs(x.doc.channels) do
-      x.down[c.name] = not calm[c.state]
+      x.down[c.name] = not calm[c.state] or stopped_itself(c)
         or c.state == "running" and c.listen ~= "" and c.listening == false
     end
   end

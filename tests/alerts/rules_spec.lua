@@ -112,6 +112,11 @@ describe("rules", function()
       assert.equal(n, #look("channel_down", {}, { channel { state = state } }), state)
     end
     assert.equal(1, #look("channel_down", {}, { channel { listening = false } }))
+    -- It has stopped itself: nobody has decided that.
+    local text = 'message 3 failed at channels/adt.lua:2 (on_error = "stop"): mend it, then lunate resume adt'
+    local e = look("channel_down", {}, { channel { state = "paused", error = text, pending = 1 } })
+    assert.equal("adt: paused: " .. text, e[1] and e[1].text)
+    assert.equal(0, #look("channel_down", {}, { channel { state = "paused", error = "channels/adt.lua:1: oops" } }))
     assert.equal(0, #look("channel_down", {}, { channel { listening = false, listen = "" } }))
   end)
 
