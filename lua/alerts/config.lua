@@ -4,13 +4,8 @@ local schema = require "lunate.schema"
 local nearest = require "lunate.nearest"
 local units = require "lunate.alerts.units"
 local kinds = require "lunate.alerts.kinds"
+local span = units.check
 local extend, sorted, format = schema.extend, schema.sorted, string.format
-
-local function span(v)
-  local n = units.seconds(v)
-  if not n then return nil, 'must be a time, as in "30s", "10m" or "2h"' end
-  return ("%.14g"):format(n)
-end
 
 local function address(v)
   if type(v) ~= "string" or not v:find "^[^%s<>,;@]+@[^%s<>,;@]+$" then
@@ -174,18 +169,16 @@ local top = {
 
 -- Without rules all kinds apply with their defaults; with rules those that are named change that.
 local function check_rules(ctx, rules, names)
-  local list, off = {}, {}
+  local list = {}
   for _, name in ipairs(sorted(rules)) do
     if type(name) ~= "string" then
       ctx.fail({ "alerts", "rules" }, 'rules takes names, as in rules = { queue_age = "10m" }')
     elseif check_rule(ctx, name, rules[name], names) then
       list[#list + 1] = name
-    else
-      off[name] = true
     end
   end
   for _, kind in ipairs(sorted(kinds)) do
-    if rules[kind] == nil and not off[kind] then
+    if rules[kind] == nil then
       check_rule(ctx, kind, true, names)
       list[#list + 1] = kind
     end

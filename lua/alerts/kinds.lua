@@ -2,11 +2,7 @@
 -- that kind; under another name it says so: kind = "queue_age".
 local units = require "lunate.alerts.units"
 
-local function span(v)
-  local n = units.seconds(v)
-  if not n then return nil, 'must be a time, as in "10m", "2h" or "1d"' end
-  return ("%.14g"):format(n)
-end
+local span = units.check
 
 local function count(v)
   local n = tonumber(v)

@@ -133,7 +133,7 @@ local function look()
   if doc then
     A.usual:take(doc, now)
     A.rates:take(doc, now, A.window)
-    if now - (A.usual_kept or 0) >= USUAL_EVERY or now < A.usual_kept then
+    if now - A.usual_kept >= USUAL_EVERY or now < A.usual_kept then
       A.usual_kept = now
       keep(USUAL, A.usual:write())
     end

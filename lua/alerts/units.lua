@@ -12,6 +12,13 @@ function M.seconds(v)
   return n * (seconds[unit] or 1)
 end
 
+--- The same as a setting's check: seconds as text, or nil and why not.
+function M.check(v)
+  local n = M.seconds(v)
+  if not n then return nil, 'must be a time, as in "30s", "10m", "2h" or "1d"' end
+  return ("%.14g"):format(n)
+end
+
 --- Bytes of "500MB", "5 GB".
 function M.bytes(v)
   local n, unit = tostring(v):match "^(%d+%.?%d*)%s*(%a+)$"
