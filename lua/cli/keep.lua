@@ -23,17 +23,6 @@ function M.define(parser, verb)
   parser:flag("--json", "one JSON document")
 end
 
--- The site's data folder; ends the verb when there is no store in it.
-local function own()
-  local data = site.data()
-  if not sys.kind(site.path()) then fail.fail(1, "there is no folder %s", site.path()) end
-  if not sys.kind(data .. "/data.mdb") then
-    fail.fail(1, "%s has no store yet: %s/data.mdb is made when its engine first runs", site.path(),
-      data)
-  end
-  return data
-end
-
 local function size(folder)
   local f = io.open(folder .. "/data.mdb", "rb")
   local n = f and f:seek "end" or 0
@@ -86,15 +75,12 @@ end
 
 local function verify(args)
   if args.archive then return require("lunate.cli.archived").verify(args.json) end
-  local folder = args.folder or own()
-  local bar
+  local folder = args.folder or site.own_store()
   local ok, why = site.unlock(true)
   if not ok then io.stderr:write("lunate verify: ", why, "\n") end
-  local v, err = store.verify(folder, function(done, of)
-    bar = bar or progress.start(of, "messages")
-    bar:at(math.min(done, of))
-  end)
-  if bar then bar:done() end
+  local step, finish = progress.follow "messages"
+  local v, err = store.verify(folder, step)
+  finish()
   if not v then fail.fail(1, "%s", err) end
   if args.json then
     print(json.encode(document(folder, v)))
@@ -105,7 +91,7 @@ local function verify(args)
 end
 
 local function backup(args)
-  local from = own()
+  local from = site.own_store()
   audit.put { action = "backup", object = args.folder, reason = args.reason }
   local ok, err = store.backup(from, args.folder)
   if not ok then

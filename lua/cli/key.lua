@@ -4,7 +4,6 @@ local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local store = require "lunate.store"
-local sys = require "lunate.sys"
 local progress = require "lunate.cli.progress"
 
 local M = {}
@@ -35,18 +34,18 @@ local function make(args)
   return 0
 end
 
--- The site's keys by id: present, and a set of all. Ends the verb when they cannot be read.
+-- Ids of the site's keys, the present one first; none without a key. Ends the verb when they cannot
+-- be read.
 local function keys()
   local file, command = site.key_source()
-  if not file and not command then return nil, {} end
+  if not file and not command then return {} end
   local list, err = store.key_ids(site.path(), file, command)
   if not list then fail.fail(1, "%s", err) end
-  local set = {}
-  for _, id in ipairs(list) do set[id] = true end
-  return list[1], set, list
+  return list
 end
 
-local function tell(s, present, list)
+local function tell(s, list)
+  local present = list[1]
   if not s.sealed then
     print(present
       and "the store is not encrypted yet: it will be from the engine's next start, or lunate key "
@@ -62,7 +61,7 @@ local function tell(s, present, list)
   elseif s.sealed and s.other > 0 then
     print(("%s still wrapped with another key: lunate key rotate"):format(
       s.other == 1 and "1 data key is" or term.number(s.other) .. " data keys are"))
-  elseif s.sealed and list and #list > 1 then
+  elseif s.sealed and #list > 1 then
     print(("%s in the key source: this store no longer needs them, backups made before may")
       :format(#list == 2 and "1 former key" or term.number(#list - 1) .. " former keys"))
   end
@@ -73,12 +72,8 @@ local function tell(s, present, list)
 end
 
 local function status(args)
-  local data = site.data()
-  if not sys.kind(data .. "/data.mdb") then
-    fail.fail(1, "%s has no store yet: %s/data.mdb is made when its engine first runs",
-      site.path(), data)
-  end
-  local present, _, list = keys()
+  local data = site.own_store()
+  local list = keys()
   local reader, err = site.open_store(data)
   if not reader then fail.fail(1, "%s", err) end
   local s = reader:keys()
@@ -86,10 +81,10 @@ local function status(args)
   if not s.sealed then s.clear = s.messages end
   if args.json then
     print(json.encode(json.object("encrypted", s.sealed, "key", s.sealed and s.key or nil,
-      "site_key", present, "data_keys", s.generations, "data_keys_wrapped_otherwise", s.other,
+      "site_key", list[1], "data_keys", s.generations, "data_keys_wrapped_otherwise", s.other,
       "messages", s.messages, "messages_in_clear", s.clear)))
   else
-    tell(s, present, list)
+    tell(s, list)
   end
   return 0
 end
@@ -112,12 +107,9 @@ local function encrypt(args)
       .. "(lunate key new FILE makes one)")
   end
   site.unlock()
-  local bar
-  local n, err = store.encrypt(data, function(done, of)
-    bar = bar or progress.start(of, "messages")
-    bar:at(math.min(done, of))
-  end)
-  if bar then bar:done() end
+  local step, finish = progress.follow "messages"
+  local n, err = store.encrypt(data, step)
+  finish()
   if not n then fail.fail(1, "%s", err) end
   if args.json then
     print(json.encode(json.object("messages", n)))

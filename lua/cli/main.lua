@@ -83,10 +83,9 @@ local function run(words)
   local module = require(entry.lua)
   local given = { verb, unpack(words) }
   local args = parse(module, verb, words)
-  local context = require("lunate.cli.site").context
-  context.break_glass = args.break_glass
-  if not require("lunate.cli.why").own[verb] then context.reason = args.reason end
   local site = require "lunate.cli.site"
+  site.context.break_glass = args.break_glass
+  if not require("lunate.cli.why").own[verb] then site.context.reason = args.reason end
   if not package.loaded["lunate.cli.viewer"] and require("lunate.audit_core").is_view(verb)
     and site.is_foreign() then
     return site.view(given)

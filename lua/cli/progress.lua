@@ -44,4 +44,16 @@ function Bar:done()
   return sys.now() - self.began
 end
 
+--- For work that says itself how far it is: step(done, of), and finish() for its end.
+function M.follow(word)
+  local bar
+  local function step(done, of)
+    bar = bar or M.start(of, word)
+    bar:at(math.min(done, of))
+  end
+  return step, function()
+    if bar then bar:done() end
+  end
+end
+
 return M

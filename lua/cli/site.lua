@@ -70,6 +70,17 @@ function M.data()
   return M.file(type(data) == "string" and data or "data")
 end
 
+--- The same; ends the verb when there is no store in it.
+function M.own_store()
+  local data = M.data()
+  if not sys.kind(M.path()) then fail.fail(1, "there is no folder %s", M.path()) end
+  if not sys.kind(data .. "/data.mdb") then
+    fail.fail(1, "%s has no store yet: %s/data.mdb is made when its engine first runs", M.path(),
+      data)
+  end
+  return data
+end
+
 --- Where the store's key comes from, as lunate.lua says: file, command (at most one); nil: it is
 --- not encrypted.
 function M.key_source()

@@ -3,6 +3,7 @@
 local tls = require "lunate.tls_core"
 local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
+local site = require "lunate.cli.site"
 local term = require "lunate.cli.term"
 
 local M = {}
@@ -21,8 +22,7 @@ end
 
 -- The folder that certificates go to: the site's tls/, where channels look for what they name.
 local function folder(args)
-  if args.out then return args.out end
-  return sys.site() == "." and "tls" or sys.site() .. "/tls"
+  return args.out or site.file "tls"
 end
 
 local function read(path)

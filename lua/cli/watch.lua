@@ -1,5 +1,6 @@
 -- Runs a command again whenever a file of the site changes, until Ctrl-C.
 local sys = require "lunate.sys"
+local shell = require "lunate.cli.shell"
 local site = require "lunate.cli.site"
 local term = require "lunate.cli.term"
 
@@ -38,7 +39,7 @@ end
 --- loop(words): runs `lunate words...` now and after each change.
 function M.loop(words)
   local quoted = {}
-  for i, word in ipairs(words) do quoted[i] = "'" .. word:gsub("'", "'\\''") .. "'" end
+  for i, word in ipairs(words) do quoted[i] = shell.quote(word) end
   local command = ("'%s' "):format(sys.realpath "/proc/self/exe") .. table.concat(quoted, " ")
   sys.interrupted()
   local why

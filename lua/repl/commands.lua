@@ -1,5 +1,6 @@
 -- The commands of the REPL, those that begin with a dot.
 local person = require "lunate.person"
+local shell = require "lunate.cli.shell"
 local site = require "lunate.cli.site"
 local nearest = require "lunate.nearest"
 local text = require "lunate.repl.text"
@@ -120,8 +121,7 @@ local list = {
     if not c then return s:wrong "no channel is at hand: .channel NAME" end
     local program = os.getenv "VISUAL" or os.getenv "EDITOR" or "vi"
     io.stdout:flush()
-    local path = "'" .. site.file(c.script):gsub("'", "'\\''") .. "'"
-    local status = os.execute(("%s %s"):format(program, path))
+    local status = os.execute(("%s %s"):format(program, shell.quote(site.file(c.script))))
     person.interrupted()
     if status ~= 0 then return s:wrong("%s ended with status %s", program, tostring(status)) end
     s:reload(c.script)

@@ -7,11 +7,10 @@
 -- elsewhere.
 local sys = require "lunate.sys"
 local json = require "json"
+local shell = require "lunate.cli.shell"
 local text = require "lunate.repl.text"
 
 local M = {}
-
-local function quote(word) return "'" .. word:gsub("'", "'\\''") .. "'" end
 
 -- Options of `lunate send` for a destination's settings; nil, why when it has none for them.
 local function tls_words(settings, prefix)
@@ -38,7 +37,7 @@ local function send(bytes, to, timeout, words)
   f:close()
   local argv = { sys.realpath "/proc/self/exe", "send", to, path, "--whole", "--raw-bytes",
     "--json", "--timeout", timeout, unpack(words) }
-  for i, word in ipairs(argv) do argv[i] = quote(word) end
+  for i, word in ipairs(argv) do argv[i] = shell.quote(word) end
   local pipe = io.popen(table.concat(argv, " ") .. " 2>&1")
   local said = pipe:read "*a"
   pipe:close()
