@@ -158,7 +158,6 @@ end
 local function verify(args)
   local from = args.from and tonumber(args.from)
   if args.from and (not from or from < 1) then fail.usage "--from is the number of an entry" end
-  folder()
   local r, err = core.verify(site.data(), args.public_key, from or 0, heads(args.syslog))
   if not r then fail.fail(1, "%s", err) end
   if args.json then
@@ -192,6 +191,7 @@ local function export(args)
 end
 
 function M.run(args)
+  folder()
   local status = ({ list = list, export = export, verify = verify })[args.what]
   local query = audit.query { since = args.since, ["until"] = args["until"], limit = args.limit,
     patient = args.patient }

@@ -145,10 +145,7 @@ end
 function M.run(args)
   local s = loader.load()
   local channel = s.by_name[args.channel]
-  if not channel then
-    fail.fail(1, "the site has no channel \"%s\" (it has: %s)", args.channel,
-      table.concat(site.channels(), ", "))
-  end
+  if not channel then fail.fail(1, "%s", site.no_channel(args.channel)) end
   if channel.failed then
     for _, e in ipairs(s.errors) do
       if e.channel == args.channel then fail.fail(1, "%s", e.text) end

@@ -86,10 +86,7 @@ local function new_channel(name)
   if sys.kind(root) ~= "folder" then
     fail.fail(1, "there is no site %s (make one with: lunate new site %s)", root, root)
   end
-  if not site.is_site() then
-    fail.fail(1, "%s is no site (it has neither lunate.lua nor channels/): lunate new site DIR "
-      .. "makes one", root)
-  end
+  if not site.is_site() then fail.fail(1, "%s", site.no_site()) end
   if sys.kind(("%s/channels/%s"):format(root, name)) then
     fail.fail(1, "%s/channels/%s is there already", root, name)
   end

@@ -36,10 +36,7 @@ end
 local function candidate(args)
   local s = loader.load()
   local channel = s.by_name[args.channel]
-  if not channel then
-    fail.fail(1, "the site has no channel \"%s\" (it has: %s)", args.channel,
-      table.concat(site.channels(), ", "))
-  end
+  if not channel then fail.fail(1, "%s", site.no_channel(args.channel)) end
   if not args.script then
     for _, e in ipairs(s.errors) do
       if e.channel == args.channel then fail.fail(1, "%s", e.text) end

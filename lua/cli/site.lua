@@ -125,6 +125,21 @@ function M.channels()
   return names
 end
 
+--- What to say of a folder that is no site.
+function M.no_site()
+  return ("%s is no site (it has neither lunate.lua nor channels/): lunate new site DIR makes one")
+    :format(M.path())
+end
+
+--- What to say of a channel that is not there.
+function M.no_channel(name)
+  if not M.is_site() then return M.no_site() end
+  local names = M.channels()
+  return ("the site has no channel \"%s\"%s"):format(name, #names > 0
+    and (" (it has: %s)"):format(table.concat(names, ", "))
+    or (": lunate new channel %s makes one"):format(name))
+end
+
 -- Reads PARTs up to the REPLY: status, text, list of parts.
 local function reply(stream, seconds)
   local parts = {}

@@ -103,8 +103,7 @@ return function(Session)
     end
     if self.channel then
       if not result.by_name[self.channel] then
-        return back(("the site has no channel \"%s\" (it has: %s)"):format(self.channel,
-          table.concat(site.channels(), ", ")))
+        return back(site.no_channel(self.channel))
       end
       for _, e in ipairs(result.errors) do
         if e.channel == self.channel then return back(watch.with_excerpt(e.text)) end

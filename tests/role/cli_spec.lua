@@ -261,6 +261,23 @@ describe("command line", function()
     end)
   end)
 
+  it("says what there is instead of a channel, a site, an audit log", function()
+    local function why(...)
+      local status, out, err = s:run(...)
+      assert.same({ 1, "" }, { status, out })
+      return err
+    end
+    assert.equal(("lunate eval: %s is no site (it has neither lunate.lua nor channels/): lunate new site DIR "
+      .. "makes one\n"):format(s.path), why("eval", "-c", "x", s.path .. "/m.hl7"))
+    s:write("lunate.lua", "return {}")
+    assert.equal("lunate eval: the site has no channel \"x\": lunate new channel x makes one\n",
+      why("eval", "-c", "x", s.path .. "/m.hl7"))
+    for _, what in ipairs { "list", "export", "verify" } do
+      assert.equal(("lunate audit: there is no audit log yet: %s/data/audit is made with the first entry\n")
+        :format(s.path), why("audit", what))
+    end
+  end)
+
   describe("check", function()
     it("says what is wrong with file:line, 1", function()
       s:write("channels/bad.lua", "return channel {\n  source = = 1,\n}\n")
