@@ -8,6 +8,7 @@ local sys = require "support.sys"
 local tmp = require "support.tmp"
 local certs = require "support.certs"
 local traffic = require "support.traffic"
+local commands = require("support.transcript").commands
 
 local text = assert(tmp.read "docs/runbooks.md")
 local show = os.getenv "RUNBOOKS" == "show"
@@ -276,22 +277,6 @@ scenes["To another machine"] = {
 }
 
 -- ---- the document -------------------------------------------------------------------------------
-
-local function commands(block)
-  local list = {}
-  for line in block:gmatch "[^\n]*\n" do
-    local command = line:match "^%$ (.*)\n$"
-    local last = list[#list]
-    if command then
-      list[#list + 1] = { command, "" }
-    elseif last and last[1]:sub(-1) == "\\" then
-      last[1] = last[1] .. "\n" .. line:sub(1, -2)
-    elseif last then
-      last[2] = last[2] .. line
-    end
-  end
-  return list
-end
 
 -- Whether out is what is wanted, with ... in it.
 local function is(wanted, out)

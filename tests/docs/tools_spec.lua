@@ -1,26 +1,10 @@
 -- Runs every command of docs/tools.md: what it prints must be what stands below it.
 local site = require "support.site"
 local tmp = require "support.tmp"
+local commands = require("support.transcript").commands
 local proc = require "support.proc"
 
 local text = assert(tmp.read "docs/tools.md")
-
--- Commands of a block and what they should print: { { "command", "output" }, ... }.
-local function commands(block)
-  local list = {}
-  for line in block:gmatch "[^\n]*\n" do
-    local command = line:match "^%$ (.*)\n$"
-    local last = list[#list]
-    if command then
-      list[#list + 1] = { command, "" }
-    elseif last and last[1]:sub(-1) == "\\" then
-      last[1] = last[1] .. "\n" .. line:sub(1, -2)
-    elseif last then
-      last[2] = last[2] .. line
-    end
-  end
-  return list
-end
 
 describe("docs/tools", function()
   local folder

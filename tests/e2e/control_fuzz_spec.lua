@@ -8,6 +8,7 @@ local net = require "support.net"
 local proc = require "support.proc"
 local sys = require "support.sys"
 local traffic = require "support.traffic"
+local control = require "support.control_fake"
 local C = sys.C
 
 if not pcall(ffi.typeof, "struct fuzz_un") then
@@ -19,17 +20,6 @@ local seed = tonumber(os.getenv "SEED") or 7
 
 local random = math.random
 local function one_of(list) return list[random(#list)] end
-
-local function u32(n)
-  return string.char(bit.band(n, 255), bit.band(bit.rshift(n, 8), 255), bit.band(bit.rshift(n, 16), 255),
-    bit.band(bit.rshift(n, 24), 255))
-end
-local function record(words, kind)
-  local list = { u32(#words) }
-  for _, w in ipairs(words) do list[#list + 1] = u32(#w) .. w end
-  local payload = table.concat(list)
-  return u32(#payload + 1) .. string.char(kind) .. payload
-end
 
 local channels = { "adt", "orders", "nosuch", "", ("x"):rep(300), "adt/out", "../adt", "adt\n" }
 local queues = { "adt/out", "orders/out", "adt/", "/out", "adt", "adt/nosuch", "adt/out/out", "\255/\254", "" }
@@ -63,15 +53,15 @@ local mutations = {
   function(s) return s:sub(1, random(#s)) end,
   function(s) local i = random(#s) return s:sub(1, i) .. s:sub(i - random(0, i - 1), i) .. s:sub(i + 1) end,
   function(s) local i, n = random(#s), one_of { 0, 1, 0x7fffffff, -1, 65536 }
-    return s:sub(1, i - 1) .. u32(n) .. s:sub(i + 4) end,
+    return s:sub(1, i - 1) .. control.u32(n) .. s:sub(i + 4) end,
   function(s) return s .. s:sub(random(#s)) end,
   function() local t = {}
     for i = 1, random(60) do t[i] = string.char(random(0, 255)) end
     return table.concat(t) end,
 }
 
-local function frame(kind)
-  local request = record(words_of(random(3000) == 1 and one_of(rare) or one_of(verbs)), kind)
+local function frame()
+  local request = control.request(words_of(random(3000) == 1 and one_of(rare) or one_of(verbs)))
   return random(2) == 1 and request or one_of(mutations)(request)
 end
 
@@ -89,10 +79,10 @@ local function connect(path)
 end
 
 -- Sends a burst in pieces, reads what comes or does not; how many requests it held.
-local function burst(path, kind)
+local function burst(path)
   local fd = assert(connect(path))
   local n, parts = random(40), {}
-  for i = 1, n do parts[i] = frame(kind) end
+  for i = 1, n do parts[i] = frame() end
   local data, at, read = table.concat(parts), 1, random(4) > 1
   while at <= #data do
     local size = random(3) == 1 and random(50) or 65536
@@ -135,11 +125,10 @@ describe("e2e/control socket", function()
     local conn = assert(net.connect(port))
     traffic.send_all(assert(net.connect(adt)), traffic.ids("A", 20))
     receiver:run_for(0.2)
-    local kind = require("support.ln").C.LN_P_REQUEST
     local path, done, kept = s.path .. "/data/control.sock", 0, 0
     local first_fds, first_kb
     while done < total do
-      for _ = 1, 50 do done = done + burst(path, kind) end
+      for _ = 1, 50 do done = done + burst(path) end
       kept = kept + 1
       assert.equal("AA", (traffic.exchange(conn, "K" .. kept)), e:log())
       assert.is_true(e:running())

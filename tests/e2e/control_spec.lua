@@ -7,6 +7,7 @@ local proc = require "support.proc"
 local tmp = require "support.tmp"
 local traffic = require "support.traffic"
 local load_ = require "crash.load"
+local run = site.must
 
 local UPPER = 'transform = function(msg) msg["PID-5.1"] = "%s" end,'
 
@@ -24,12 +25,6 @@ local function idle(e, name, receiver)
 end
 
 -- Runs a verb that must succeed.
-local function run(s, ...)
-  local status, out, err = s:run(...)
-  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
-  return out
-end
-
 -- The log's lines of an event.
 local function events(e, name)
   local n = 0

@@ -5,15 +5,10 @@ local net = require "support.net"
 local sys = require "support.sys"
 local proc = require "support.proc"
 local traffic = require "support.traffic"
+local run = site.must
 
 local function verb(s, ...)
   return proc.spawn { site.binary(), "-C", s.path, ... }
-end
-
-local function run(s, ...)
-  local status, out, err = s:run(...)
-  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
-  return out
 end
 
 local function ids(s, ...)

@@ -5,16 +5,7 @@ local net = require "support.net"
 local proc = require "support.proc"
 local traffic = require "support.traffic"
 local load_ = require "crash.load"
-
-local function run(s, ...)
-  local status, out, err = s:run(...)
-  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
-  return out
-end
-
-local function has(text, part)
-  assert.truthy(text:find(part, 1, true), ("%q in:\n%s"):format(part, text))
-end
+local run, has = site.must, site.has
 
 -- A channel that upper-cases by a module and a table, to a receiver and, when o.copy, to a second.
 local function script(port, out, o)

@@ -4,16 +4,7 @@ local net = require "support.net"
 local proc = require "support.proc"
 local json = require "support.json"
 local traffic = require "support.traffic"
-
-local function run(s, ...)
-  local status, out, err = s:run(...)
-  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
-  return out
-end
-
-local function has(text, part)
-  assert.truthy(text:find(part, 1, true), ("%q in:\n%s"):format(part, text))
-end
+local run, has = site.must, site.has
 
 local function script(port, out, mark)
   return 'local m = require "m"\n' .. traffic.channel(port, out,

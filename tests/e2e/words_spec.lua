@@ -2,16 +2,7 @@
 local site = require "support.site"
 local net = require "support.net"
 local traffic = require "support.traffic"
-
-local function run(s, ...)
-  local status, out, err = s:run(...)
-  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
-  return out
-end
-
-local function has(text, part)
-  assert.truthy(text:find(part, 1, true), ("%q in:\n%s"):format(part, text))
-end
+local run, has = site.must, site.has
 
 describe("e2e/words", function()
   after_each(site.cleanup)

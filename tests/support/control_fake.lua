@@ -15,8 +15,9 @@ M.__index = M
 
 local function u32(n)
   return string.char(n % 256, math.floor(n / 256) % 256, math.floor(n / 65536) % 256,
-    math.floor(n / 16777216))
+    math.floor(n / 16777216) % 256)
 end
+M.u32 = u32
 
 local function bytes(s)
   return u32(#s) .. s
@@ -33,6 +34,13 @@ end
 
 function M.part(text)
   return record(M.PART, bytes(text))
+end
+
+--- LN_P_REQUEST with its words.
+function M.request(words)
+  local list = { u32(#words) }
+  for _, word in ipairs(words) do list[#list + 1] = bytes(word) end
+  return record(M.REQUEST, table.concat(list))
 end
 
 --- Listens at folder/control.sock (the folder may be deep).

@@ -41,6 +41,18 @@ function Site:run(...)
   return proc.run(argv)
 end
 
+--- Runs a verb that must end with 0: its stdout; raises with its stderr otherwise.
+function M.must(s, ...)
+  local status, out, err = s:run(...)
+  if status ~= 0 then error(("lunate %s: %s %s"):format(table.concat({ ... }, " "), status, err), 2) end
+  return out
+end
+
+--- Raises, with all of the text, when it does not hold these very words.
+function M.has(text, part)
+  if not text:find(part, 1, true) then error(("%q is not in:\n%s"):format(part, text), 2) end
+end
+
 --- Runs a verb with --json and decodes its document; raises with stderr when it fails.
 function Site:json(...)
   local args = { ... }

@@ -154,14 +154,17 @@ end
 
 -- ---- documents ---------------------------------------------------------------------------------
 
--- Commands of a block and what they should print: { { "command", "output" }, ... }.
-local function commands(block)
+--- Commands of a block and what they should print: { { "command", "output" }, ... }.
+-- A command that ends in \ goes on in the next line.
+function M.commands(block)
   local list = {}
   for line in block:gmatch "[^\n]*\n" do
     local command = line:match "^%$ (.*)\n$"
     local last = list[#list]
     if command then
       list[#list + 1] = { command, "" }
+    elseif last and last[1]:sub(-1) == "\\" then
+      last[1] = last[1] .. "\n" .. line:sub(1, -2)
     elseif last then
       last[2] = last[2] .. line
     end
@@ -171,7 +174,7 @@ end
 
 local function run_sh(w, block, same)
   local out = {}
-  for _, c in ipairs(commands(block)) do
+  for _, c in ipairs(M.commands(block)) do
     if M.update and looks(c[1]) then sys.sleep(1) end
     local got = w:until_same(c[1], c[2])
     if not M.update then same(c[2], got, c[1]) end
@@ -218,7 +221,7 @@ function M.define(path, it)
   end
   for section in ("\n## " .. text):gsub("\n## ", "\0## "):gmatch "%z([^%z]*)" do
     local title = section:match "^## ([^\n]*)"
-    for block in section:gmatch "\n```sh\n(.-)```" do count = count + #commands(block) end
+    for block in section:gmatch "\n```sh\n(.-)```" do count = count + #M.commands(block) end
     it(title:gsub("^# ", ""), function()
       w = w or M.world()
       out[#out + 1] = section:gsub("(\n```(%l%w*) ?([^\n]*)\n)(.-)```", function(head, kind, file, body)
