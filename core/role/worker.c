@@ -62,7 +62,7 @@ static struct {
     struct ln_trace *trace;
     uint64_t seq; /* at hand, for log lines; 0 while loading */
     unsigned log_lines;
-    struct ln_buf masked[3]; /* texts without the secrets they held */
+    struct ln_buf masked[2]; /* texts without the secrets they held */
     size_t since_gc;
 } w;
 
@@ -273,12 +273,19 @@ static int write_result(const struct ln_result *r)
     struct ln_result said = *r;
     said.reason = ln_mask(&w.files, r->reason, &w.masked[0]);
     said.trace = ln_mask(&w.files, r->trace, &w.masked[1]);
+    struct ln_buf *masked = calloc(r->noutputs + 1u, sizeof *masked); /* all are needed at once */
+    if (!masked)
+        return LN_ENOMEM;
     for (uint32_t i = 0; i < r->noutputs; i++) {
         struct ln_output *o = &r->outputs[i];
         if (o->kind == LN_O_FILTERED || o->kind == LN_O_ERROR)
-            o->data = ln_mask(&w.files, o->data, &w.masked[2]);
+            o->data = ln_mask(&w.files, o->data, &masked[i]);
     }
-    return ln_result_write(&w.out, &said);
+    int rc = ln_result_write(&w.out, &said);
+    for (uint32_t i = 0; i < r->noutputs; i++)
+        ln_buf_fini(&masked[i]);
+    free(masked);
+    return rc;
 }
 
 static void take_message(struct ln_wire_in *in)

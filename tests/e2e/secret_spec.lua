@@ -74,6 +74,23 @@ describe("e2e/secret", function()
     assert.matches("cannot log in with (secret lab_token) or (secret lab_token)", text, 1, true)
   end)
 
+  it("is masked in each destination's reason, whatever the others say", function()
+    local port = net.free_port()
+    local dest = '%s = mllp.send { host = "127.0.0.1", port = 9, filter = function() return false, '
+      .. '"%s " .. token .. (" %s"):rep(%d) end },\n'
+    local s = site.new { ["secrets/lab_token"] = VALUE, ["channels/a.lua"] =
+      ('local token = secret "lab_token"\nreturn channel { source = mllp.listen { port = %d },\n'
+        .. 'ack = "transform", destinations = {\n%s%s} }\n'):format(port,
+        dest:format("d1", "first", "one", 20), dest:format("d2", "second", "two", 3000)) }
+    local e = s:start()
+    assert.equal("AA", (traffic.exchange(net.connect(port), "M1")))
+    local _, out = s:run("show", "a/1", "--json")
+    assert.equal(0, e:stop())
+    assert.matches("first (secret lab_token) one one", out, 1, true)
+    assert.matches("second (secret lab_token) two two", out, 1, true)
+    assert.is_nil(out:find("ZQSECRET", 1, true))
+  end)
+
   it("comes from systemd's credentials first; eval and the site file have it, too", function()
     local dir = tmp.dir()
     tmp.write(dir .. "/lab_token", "from systemd")
