@@ -97,12 +97,29 @@ int ln_token_each(const char *data, void (*take)(void *arg, const struct ln_toke
     return LN_OK;
 }
 
+/* All lines but that of `drop`; *found: it was there. False: not all could be read, see errno. */
+static bool read_others(const char *data, const char *drop, struct ln_buf *b, bool *found)
+{
+    char line[LINE];
+    struct kept k;
+    FILE *f = open_file(data);
+    if (!f)
+        return errno == ENOENT;
+    while (fgets(line, sizeof line, f)) {
+        bool is = drop && read_line(line, &k) && strcmp(k.t.id, drop) == 0;
+        *found |= is;
+        if (!is)
+            ln_buf_adds(b, line);
+    }
+    bool whole = !ferror(f);
+    fclose(f);
+    return whole;
+}
+
 /* The whole file anew: without `drop`, with `add`. *found: drop was there. */
 static int rewrite(const char *data, const char *drop, const struct kept *add, bool *found,
                    struct ln_err *err)
 {
-    char line[LINE];
-    struct kept k;
     struct ln_buf b = {0};
     int dir = open(data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int lock = dir < 0 ? -1 : ln_audit_file(dir, "tokens.lock", O_RDWR);
@@ -114,19 +131,13 @@ static int rewrite(const char *data, const char *drop, const struct kept *add, b
             close(dir);
         return rc;
     }
-    FILE *f = open_file(data);
-    while (f && fgets(line, sizeof line, f)) {
-        bool is = drop && read_line(line, &k) && strcmp(k.t.id, drop) == 0;
-        *found |= is;
-        if (!is)
-            ln_buf_adds(&b, line);
+    int fd = -1, rc = LN_OK;
+    if (read_others(data, drop, &b, found)) { /* else they would be lost */
+        if (add)
+            write_line(&b, add);
+        unlinkat(dir, "tokens.new", 0);
+        fd = ln_audit_file(dir, "tokens.new", O_RDWR);
     }
-    if (f)
-        fclose(f);
-    if (add)
-        write_line(&b, add);
-    unlinkat(dir, "tokens.new", 0);
-    int fd = ln_audit_file(dir, "tokens.new", O_RDWR), rc = LN_OK;
     if (fd < 0 || b.failed || !ln_audit_write_all(fd, b.data, b.len) || fsync(fd) != 0 ||
         renameat(dir, "tokens.new", dir, "tokens") != 0 || fsync(dir) != 0)
         rc = failed(err, data, "written");

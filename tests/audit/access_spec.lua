@@ -324,6 +324,23 @@ describe("audit/access", function()
       assert.equal(0, e:stop())
     end)
 
+    it("a token is kept when the file of tokens cannot be read as another is made", function()
+      if skip() then return end
+      local s, e = start "{}"
+      assert.equal(0, (s:run("token", "new", "first")))
+      local file = s.path .. "/data/tokens"
+      assert.equal(0, os.execute(("mv %s %s.kept && ln -s tokens %s"):format(file, file, file)))
+      for _, words in ipairs { { "token", "new", "second" }, { "token", "revoke", "0123456789abcdef" } } do
+        local status, _, err = s:run(unpack(words))
+        assert.equal(1, status)
+        assert.matches("/tokens cannot be ", err, 1, true)
+      end
+      assert.equal(0, os.execute("mv " .. file .. ".kept " .. file))
+      assert.equal("first", s:json_lines("token", "list")[1].name)
+      assert.equal(0, os.execute("test ! -L " .. file))
+      assert.equal(0, e:stop())
+    end)
+
     it("one of them cannot keep the others out", function()
       if skip() then return end
       local s, e = start '{ users = { [12345] = "operator" } }'
