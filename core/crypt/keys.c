@@ -232,6 +232,8 @@ int ln_keys_unwrap(const struct ln_keys *k, struct ln_span with, struct ln_span 
     if (rc == LN_OK)
         rc = ln_aead_open(a, (const unsigned char *)nonce, all,
                           ln_span(nonce + LN_AEAD_NONCE, LN_AEAD_KEY + LN_AEAD_TAG), (char *)key);
+    if (rc != LN_OK)
+        ln_secret_wipe(key, LN_AEAD_KEY); /* it may hold the right one under a wrong tag */
     ln_aead_free(a);
     return rc;
 }

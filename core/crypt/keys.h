@@ -35,8 +35,8 @@ int ln_keys_run(const char *command, struct ln_keys **out, struct ln_err *err) L
 int ln_keys_get(const char *site, const char *file, const char *command, struct ln_keys **out,
                 struct ln_err *err) LN_MUST;
 /* Makes a file with one new key, mode 0600; the file must not be there (LN_EEXIST), unless `add`:
- * then the new key is put before those in it, and the file is replaced in one step. id: of the new
- * one. */
+ * then the new key is put before those in it, and the file is replaced in one step, with the owner
+ * and mode it had. id: of the new one. */
 int ln_keys_make(const char *path, bool add, char id[LN_KEYS_ID_TEXT], struct ln_err *err) LN_MUST;
 struct ln_keys *ln_keys_ref(struct ln_keys *k);
 void ln_keys_unref(struct ln_keys *k); /* wipes with the last one; k may be NULL */

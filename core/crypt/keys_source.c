@@ -181,8 +181,16 @@ int ln_keys_get(const char *site, const char *file, const char *command, struct 
 
 /* ---- making one ---------------------------------------------------------------------------- */
 
-/* Writes the file under another name; all or nothing. */
-static int write_file(const char *path, const char *text, size_t len, bool replace)
+/* The engine must go on reading the file when root has added a key. */
+static bool keep_owner(int fd, const struct stat *as)
+{
+    bool same = fchown(fd, as->st_uid, as->st_gid) == 0;
+    return fchmod(fd, same ? as->st_mode & 0777 : 0600) == 0;
+}
+
+/* Writes the file under another name; all or nothing. as: the file whose place it takes; NULL:
+ * there must be none. */
+static int write_file(const char *path, const char *text, size_t len, const struct stat *as)
 {
     char tmp[4096], folder[4096];
     snprintf(tmp, sizeof tmp, "%.4000s.new-%ld", path, (long)getpid());
@@ -193,12 +201,13 @@ static int write_file(const char *path, const char *text, size_t len, bool repla
     int e = 0, fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return errno;
-    if (write(fd, text, len) != (ssize_t)len || fsync(fd))
+    errno = 0;
+    if ((as && !keep_owner(fd, as)) || write(fd, text, len) != (ssize_t)len || fsync(fd))
         e = errno ? errno : EIO;
     close(fd);
-    if (!e && (replace ? rename(tmp, path) : link(tmp, path)))
+    if (!e && (as ? rename(tmp, path) : link(tmp, path)))
         e = errno;
-    if (e || !replace)
+    if (e || !as)
         unlink(tmp);
     int dir = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (!e && (dir < 0 || fsync(dir)))
@@ -235,12 +244,12 @@ int ln_keys_make(const char *path, bool add, char id[LN_KEYS_ID_TEXT], struct ln
     struct ln_keys *old = NULL;
     char *text = ln_secret_new(TEXT_MAX);
     size_t len = 0;
+    struct stat st;
     if (!text)
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     int rc = new_line(text, 200, id, &len, err);
     if (rc == LN_OK && add && (rc = ln_keys_read(path, &old, err)) == LN_OK) {
         int fd = open(path, O_RDONLY | O_CLOEXEC);
-        struct stat st;
         ssize_t n = fd < 0 ? -1 : read(fd, text + len, TEXT_MAX - len);
         if (n < 0 || fstat(fd, &st))
             rc = wrong(err, path, errno);
@@ -256,7 +265,7 @@ int ln_keys_make(const char *path, bool add, char id[LN_KEYS_ID_TEXT], struct ln
             close(fd);
     }
     ln_keys_unref(old);
-    int e = rc == LN_OK ? write_file(path, text, len, add) : 0;
+    int e = rc == LN_OK ? write_file(path, text, len, add ? &st : NULL) : 0;
     if (e == EEXIST)
         rc =
             ln_err_set(err, LN_EEXIST,

@@ -167,6 +167,22 @@ describe("keys", function()
     p:close()
   end)
 
+  it("stay the engine's to read when somebody else adds one", function()
+    local dir = tmp.dir()
+    local path, text, err = dir .. "/k", ffi.new "char[17]", ffi.new "struct ln_err"
+    local function owner()
+      local p = io.popen("stat -c '%a %u %g' " .. path)
+      local all = p:read "*l"
+      p:close()
+      return all
+    end
+    write(path, one, "640")
+    os.execute("chown 1:1 " .. path .. " 2>/dev/null") -- root alone can
+    local before = owner()
+    assert.equal(0, C.ln_keys_make(path, true, text, err), ffi.string(err.text))
+    assert.equal(before, owner())
+  end)
+
   it("wrap data keys for one use", function()
     local a, b = assert(parse(one)), assert(parse(two))
     local both = assert(parse(two .. "\n" .. one))
