@@ -120,8 +120,10 @@ static int scan_tail(struct search *s)
     MDB_val key, val;
     uint64_t from = s->st.end;
     int m, rc = ln_reader_cursor(s->r, LN_DB_LOG, &c);
-    if (rc == LN_OK && s->r->env->recent && (rc = scan_recent(s, &from)) == LN_EAGAIN)
+    if (rc == LN_OK && s->r->env->recent && (rc = scan_recent(s, &from)) == LN_EAGAIN) {
+        s->nhits = 0; /* of the first hash, before a commit made it useless: read all */
         rc = LN_OK;
+    }
     if (rc != LN_OK)
         return rc;
     struct ln_key k = ln_key_pos(from);

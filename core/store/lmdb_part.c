@@ -182,6 +182,8 @@ int ln_part_put(const struct ln_env *e, MDB_txn *txn, struct ln_at at, struct ln
 /* Nobody can put a record in clear where one must be sealed. */
 static bool may_be_clear(const struct ln_plain *m, enum ln_db db, MDB_val key)
 {
+    if (db == LN_DB_KV && key.mv_size > 4)
+        return (ln_get_u32(key.mv_data) & LN_KV_SEALED) == 0;
     if (!m->seal || (db != LN_DB_LOG && db != LN_DB_RES && db != LN_DB_OUT && db != LN_DB_EV) ||
         key.mv_size < 8)
         return true;

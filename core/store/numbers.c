@@ -1,4 +1,5 @@
 #include "store/numbers.h"
+#include "store/version_key.h"
 
 #include <stdlib.h>
 
@@ -43,11 +44,7 @@ int ln_numbers_write(const struct ln_numbers *n, struct ln_span runs, struct ln_
         for (size_t j = 0; j < sizeof each / sizeof each[0]; j++)
             ln_enc_num(&e, each[j]);
     }
-    const struct ln_version_run *r = &n->run;
-    const uint64_t run[] = {r->id,       r->first_seq,          r->last_seq,
-                            r->messages, (uint64_t)r->first_us, (uint64_t)r->last_us};
-    for (size_t i = 0; i < sizeof run / sizeof run[0]; i++)
-        ln_enc_num(&e, run[i]);
+    ln_version_run_put(&e, &n->run);
     out->len += (size_t)(e.p - at);
     return LN_OK;
 }
@@ -81,15 +78,7 @@ static int read_dest(struct ln_dec *d, struct ln_dest_state *t)
 static int read_run(struct ln_dec *d, struct ln_version_run *r)
 {
     *r = (struct ln_version_run){0};
-    if (d->p == d->end)
-        return LN_OK;
-    r->id = ln_dec_num(d);
-    r->first_seq = ln_dec_num(d);
-    r->last_seq = ln_dec_num(d);
-    r->messages = ln_dec_num(d);
-    r->first_us = (int64_t)ln_dec_num(d);
-    r->last_us = (int64_t)ln_dec_num(d);
-    return d->bad ? LN_EPARSE : LN_OK;
+    return d->p == d->end ? LN_OK : ln_version_run_take(d, r);
 }
 
 int ln_numbers_runs(struct ln_span rec, struct ln_span *runs)

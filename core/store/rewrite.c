@@ -29,24 +29,25 @@ struct rewrite {
 
 /* ---- one record ---------------------------------------------------------------------------- */
 
-/* A record of the old store, as it was encoded, in w->rec. Lunate's codes. */
-static int take(struct rewrite *w, struct ln_at at)
+/* A record with that body, as it was encoded, in w->rec. */
+static int encode(struct rewrite *w, struct ln_span body)
 {
-    struct ln_span body;
     char head[LN_RECORD_HEAD];
     struct ln_enc e = {head};
-    int rc = ln_reader_body(w->r, at, &body);
     ln_enc_head(&e, 0);
     w->rec.len = 0;
-    if (rc == LN_OK && (ln_buf_add(&w->rec, head, sizeof head) != LN_OK ||
-                        ln_buf_add_span(&w->rec, body) != LN_OK))
-        rc = LN_ENOMEM;
-    return rc;
+    return ln_buf_add(&w->rec, head, sizeof head) == LN_OK &&
+                   ln_buf_add_span(&w->rec, body) == LN_OK
+               ? LN_OK
+               : LN_ENOMEM;
 }
 
 static int copy(struct rewrite *w, struct ln_at at, uint64_t *bytes)
 {
-    int rc = take(w, at);
+    struct ln_span body;
+    int rc = ln_reader_body(w->r, at, &body);
+    if (rc == LN_OK)
+        rc = encode(w, body);
     return rc == LN_OK
                ? ln_code_from_mdb(ln_part_put(w->to, w->txn, at, ln_buf_span(&w->rec), bytes))
                : rc;
@@ -163,14 +164,9 @@ static int copy_table(struct rewrite *w, enum ln_db db)
     for (; rc == LN_OK && !m; m = mdb_cursor_get(c, &key, &val, MDB_NEXT)) {
         struct ln_span body;
         uint64_t total;
-        char head[LN_RECORD_HEAD];
-        struct ln_enc e = {head};
         rc = ln_part_open(w->r->txn, &w->r->plain, db, key, val, &body, &total);
-        ln_enc_head(&e, 0);
-        w->rec.len = 0;
-        if (rc == LN_OK && (ln_buf_add(&w->rec, head, sizeof head) != LN_OK ||
-                            ln_buf_add_span(&w->rec, body) != LN_OK))
-            rc = LN_ENOMEM;
+        if (rc == LN_OK)
+            rc = encode(w, body);
         if (rc == LN_OK)
             rc = ln_code_from_mdb(ln_part_seal(w->to, w->txn, db, &key, ln_buf_span(&w->rec), 0));
         ln_reader_forget(w->r);
@@ -183,15 +179,10 @@ static int copy_kv(struct rewrite *w, uint32_t chan)
     struct ln_span key = ln_span("", 0), value;
     int rc;
     while ((rc = ln_read_kv_next(w->r, chan, &key, &value)) == LN_OK) {
-        char head[LN_RECORD_HEAD];
-        struct ln_enc e = {head};
-        ln_enc_head(&e, 0);
-        w->rec.len = 0;
-        if (ln_buf_add(&w->rec, head, sizeof head) != LN_OK ||
-            ln_buf_add_span(&w->rec, value) != LN_OK)
-            return LN_ENOMEM;
-        rc = ln_code_from_mdb(
-            ln_seal_put_kv(w->seal, w->txn, chan, key, ln_buf_span(&w->rec), &w->scratch));
+        rc = encode(w, value);
+        if (rc == LN_OK)
+            rc = ln_code_from_mdb(
+                ln_seal_put_kv(w->seal, w->txn, chan, key, ln_buf_span(&w->rec), &w->scratch));
         if (rc != LN_OK)
             return rc;
     }

@@ -70,6 +70,9 @@ int ln_version_head_read(struct ln_span body, struct ln_version *v, struct ln_de
 int ln_version_file_read(struct ln_dec *d, struct ln_version_file *f) LN_MUST;
 size_t ln_version_bound(const struct ln_version *v);
 size_t ln_version_write(char *at, const struct ln_version *v);
+/* A run's numbers, which also end a channel's own (numbers.h). */
+void ln_version_run_put(struct ln_enc *e, const struct ln_version_run *r);
+int ln_version_run_take(struct ln_dec *d, struct ln_version_run *out) LN_MUST;
 int ln_version_run_read(struct ln_span body, struct ln_version_run *out) LN_MUST;
 size_t ln_version_run_write(char *at, const struct ln_version_run *r);
 int ln_version_now_read(struct ln_span body, struct ln_version_now *out) LN_MUST;

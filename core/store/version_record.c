@@ -27,23 +27,37 @@ size_t ln_version_kept_write(char *at, const struct ln_version_kept *k)
     return numbers_write(at, v, 3);
 }
 
+int ln_version_run_take(struct ln_dec *d, struct ln_version_run *out)
+{
+    out->id = ln_dec_num(d);
+    out->first_seq = ln_dec_num(d);
+    out->last_seq = ln_dec_num(d);
+    out->messages = ln_dec_num(d);
+    out->first_us = (int64_t)ln_dec_num(d);
+    out->last_us = (int64_t)ln_dec_num(d);
+    return d->bad ? LN_EPARSE : LN_OK;
+}
+
+void ln_version_run_put(struct ln_enc *e, const struct ln_version_run *r)
+{
+    const uint64_t v[] = {r->id,       r->first_seq,          r->last_seq,
+                          r->messages, (uint64_t)r->first_us, (uint64_t)r->last_us};
+    for (size_t i = 0; i < sizeof v / sizeof *v; i++)
+        ln_enc_num(e, v[i]);
+}
+
 int ln_version_run_read(struct ln_span body, struct ln_version_run *out)
 {
     struct ln_dec d = ln_dec_of(body);
-    out->id = ln_dec_num(&d);
-    out->first_seq = ln_dec_num(&d);
-    out->last_seq = ln_dec_num(&d);
-    out->messages = ln_dec_num(&d);
-    out->first_us = (int64_t)ln_dec_num(&d);
-    out->last_us = (int64_t)ln_dec_num(&d);
-    return d.bad ? LN_EPARSE : LN_OK;
+    return ln_version_run_take(&d, out);
 }
 
 size_t ln_version_run_write(char *at, const struct ln_version_run *r)
 {
-    const uint64_t v[] = {r->id,       r->first_seq,          r->last_seq,
-                          r->messages, (uint64_t)r->first_us, (uint64_t)r->last_us};
-    return numbers_write(at, v, 6);
+    struct ln_enc e = {at};
+    ln_enc_head(&e, 0);
+    ln_version_run_put(&e, r);
+    return (size_t)(e.p - at);
 }
 
 int ln_version_now_read(struct ln_span body, struct ln_version_now *out)

@@ -275,6 +275,7 @@ describe("an encrypted store", function()
       numbers = "a: the channel's record of numbers was changed",
       swap = "a/%d+: what was received was changed",
       clear = "a/2: what was received was changed",
+      clearkv = "a: a kv pair was changed",
       part = "b/1: what was received cannot be put together",
       version = "a: a script version was changed",
       file = "a script's file was changed",

@@ -4,7 +4,7 @@
  *   version, file, count, now   of a script version: its record, its text, how many have that, what
  *            runs: a byte of it
  *   swap     two receipts change places
- *   clear    a receipt in clear takes the place of an encrypted one */
+ *   clear, clearkv   a receipt, a pair of kv in clear takes the place of an encrypted one */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -77,6 +77,19 @@ static void plain(void)
     put(LN_DB_LOG, ln_key_val(&k), (MDB_val){len + LN_RECORD_SUM, b});
 }
 
+static void plain_kv(void)
+{
+    char b[64];
+    struct ln_enc e = {b};
+    struct ln_key k = ln_key_chan(1);
+    MDB_val key = ln_key_val(&k);
+    (void)get(LN_DB_KV, &key);
+    ln_enc_head(&e, LN_RECORD_SUMMED);
+    ln_enc_bytes(&e, ln_span_str("KVNAMEMARK1"));
+    ln_enc_raw(&e, ln_span_str("forged"));
+    put(LN_DB_KV, key, (MDB_val){(size_t)(e.p - b) + LN_RECORD_SUM, b});
+}
+
 int main(int argc, char **argv)
 {
     struct ln_err err;
@@ -111,6 +124,8 @@ int main(int argc, char **argv)
         swap();
     else if (strcmp(what, "clear") == 0)
         plain();
+    else if (strcmp(what, "clearkv") == 0)
+        plain_kv();
     else
         return 2;
     must(mdb_txn_commit(txn));
