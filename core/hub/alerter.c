@@ -4,19 +4,15 @@
  * not been heard of for SILENT_US. Whatever becomes of it, no message waits for it.
  *
  * What it says is read as hostile: bounded, and nothing but text for people. */
-#include "hub/hub.h"
-
-#include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "hub/child.h"
 #include "hub/control.h"
 
-static const int64_t SILENT_US = 120 * 1000000LL; /* it says something every 10 s */
-static const double BACKOFF_FIRST_S = 0.2, BACKOFF_MAX_S = 60;
 static const int ASK_LIMIT_S = 180; /* a test waits for slow mail servers */
-enum { RECORD_MAX = 1 << 20, FIRING_MAX = 500, ASKS_MAX = 16, TICK_S = 5, START_LIMIT_S = 10 };
+enum { FIRING_MAX = 500, ASKS_MAX = 16, START_LIMIT_S = 10 };
 
 struct firing {
     char *rule, *subject, *text, *state;
@@ -30,29 +26,14 @@ struct ask {
 };
 
 struct ln_alerter {
-    struct ln_hub *hub;
-    struct ln_blob *settings; /* pairs alerts.* */
-    struct ln_stream stream;
-    struct ln_buf in;
-    struct event timer; /* alive: looks after it; otherwise: start it again */
-    pid_t pid; /* 0: not running */
-    bool hello, reported;
-    int64_t heard_us, spawned_us;
-    double backoff_s;
-    uint64_t restarts, sent, failed, next_ask;
+    struct ln_child child; /* its settings: pairs alerts.* */
+    bool reported;
+    uint64_t sent, failed, next_ask;
     char trouble[500]; /* why alerts do not reach people; "" */
     struct firing *firing;
     unsigned nfiring;
     struct ask ask[ASKS_MAX];
 };
-
-static void start(struct ln_alerter *a);
-
-static void arm(struct ln_alerter *a, double s)
-{
-    struct timeval tv = {(time_t)s, (suseconds_t)((s - (double)(time_t)s) * 1e6)};
-    evtimer_add(&a->timer, &tv);
-}
 
 static void drop_firing(struct ln_alerter *a)
 {
@@ -81,26 +62,6 @@ static void end_asks(struct ln_alerter *a, int64_t before_us, const char *why)
     for (unsigned i = 0; i < ASKS_MAX; i++)
         if (a->ask[i].asker && a->ask[i].until_us < before_us)
             end_ask(&a->ask[i], 1, ln_span_str(why));
-}
-
-/* It is gone, or is made to go; it is started again after a back-off. */
-static void lost(struct ln_alerter *a, const char *why)
-{
-    kill(a->pid, SIGKILL);
-    ln_stream_fini(&a->stream);
-    ln_buf_fini(&a->in);
-    a->in = (struct ln_buf){0};
-    a->restarts++;
-    if (ln_mono_us() - a->spawned_us > 60 * 1000000LL)
-        a->backoff_s = 0;
-    a->backoff_s = a->backoff_s > 0 ? a->backoff_s * 2 : BACKOFF_FIRST_S;
-    if (a->backoff_s > BACKOFF_MAX_S)
-        a->backoff_s = BACKOFF_MAX_S;
-    ln_log(LN_ERROR, "alerter", "lost", "pid=%d why=\"%s\" again_in_s=%.1f", (int)a->pid, why,
-           a->backoff_s);
-    a->pid = 0;
-    end_asks(a, INT64_MAX, "the alerter ended meanwhile; it is being started again");
-    arm(a, a->backoff_s);
 }
 
 /* ---- what it says
@@ -174,107 +135,40 @@ static int take_log(struct ln_wire_in *in)
     return LN_OK;
 }
 
-static int send_settings(struct ln_alerter *a)
+static int on_record(void *owner, uint8_t type, struct ln_wire_in *in)
 {
-    struct ln_buf *b = &a->stream.out;
-    size_t rec = ln_wire_begin(b, LN_P_SITE);
-    ln_buf_add(b, a->settings->data, a->settings->len);
-    int rc = ln_wire_end(b, rec);
-    ln_stream_flush(&a->stream);
-    return rc;
-}
-
-static int take_hello(struct ln_alerter *a, struct ln_wire_in *in)
-{
-    struct ln_buf *b = &a->stream.out;
-    if (!ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
-        return LN_EVERSION;
-    a->hello = true;
-    size_t rec = ln_wire_begin(b, LN_P_START);
-    ln_wire_bytes(b, ln_span_str(a->hub->site));
-    ln_wire_bytes(b, ln_span_str(a->hub->data));
-    int rc = ln_wire_end(b, rec);
-    return rc == LN_OK ? send_settings(a) : rc;
-}
-
-static int on_record(struct ln_alerter *a, uint8_t type, struct ln_wire_in *in)
-{
-    if (!a->hello)
-        return type == LN_P_HELLO ? take_hello(a, in) : LN_EPARSE;
     switch (type) {
-    case LN_P_ALERTS: return take_alerts(a, in);
-    case LN_P_ALERTS_ANSWER: return take_answer(a, in);
+    case LN_P_ALERTS: return take_alerts(owner, in);
+    case LN_P_ALERTS_ANSWER: return take_answer(owner, in);
     case LN_P_LOG: return take_log(in);
     default: return LN_EPARSE;
     }
 }
 
-static void on_data(void *owner, const char *data, size_t len)
+static void on_lost(void *owner, const char *why)
 {
     struct ln_alerter *a = owner;
-    size_t at = 0, used;
-    int rc = ln_buf_add(&a->in, data, len);
-    a->heard_us = ln_mono_us();
-    while (rc == LN_OK) {
-        struct ln_wire_in in;
-        uint8_t type;
-        rc = ln_wire_next(a->in.data + at, a->in.len - at, RECORD_MAX, &type, &in, &used);
-        if (rc != LN_OK)
-            break;
-        rc = on_record(a, type, &in);
-        at += used;
-    }
-    ln_buf_drop(&a->in, at);
-    if (rc != LN_EAGAIN && rc != LN_OK)
-        lost(a, rc == LN_EVERSION ? "it is of another build" : "it said what no alerter says");
-}
-
-static void on_closed(void *owner, int code, const char *why)
-{
-    (void)code;
     (void)why;
-    lost(owner, "it ended");
+    a->reported = false;
+    end_asks(a, INT64_MAX, "the alerter ended meanwhile; it is being started again");
 }
 
-static const struct ln_stream_ops alerter_ops = {.data = on_data, .closed = on_closed};
+static void on_tick(void *owner)
+{
+    end_asks(owner, ln_mono_us(), "the alerter gave no answer in time");
+}
+
+static const struct ln_child_ops ops = {
+    .role = "alerter",
+    .silent_us = 120 * 1000000LL, /* it says something every 10 s */
+    .record = on_record,
+    .lost = on_lost,
+    .tick = on_tick,
+};
 
 /* ---- its life
  * ------------------------------------------------------------------------------------------------
  */
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct ln_alerter *a = arg;
-    int64_t now = ln_mono_us();
-    (void)fd;
-    (void)what;
-    if (a->pid == 0) {
-        start(a);
-        return;
-    }
-    end_asks(a, now, "the alerter gave no answer in time");
-    if (now - a->heard_us > SILENT_US)
-        lost(a, "it was silent for 2 minutes");
-    else
-        arm(a, TICK_S);
-}
-
-static void start(struct ln_alerter *a)
-{
-    int fd;
-    int rc = ln_worker_spawn("alerter", NULL, &a->pid, &fd);
-    a->spawned_us = a->heard_us = ln_mono_us();
-    a->hello = a->reported = false;
-    if (rc == LN_OK)
-        rc = ln_stream_init(&a->stream, a->hub->base, fd, &alerter_ops, a);
-    if (rc != LN_OK) {
-        a->pid = 0;
-        ln_log(LN_ERROR, "alerter", "not_started", "why=\"%s\"", ln_strerror(rc));
-        arm(a, BACKOFF_MAX_S);
-        return;
-    }
-    arm(a, TICK_S);
-}
 
 static bool is_ours(struct ln_span key)
 {
@@ -306,14 +200,8 @@ void ln_alerter_stop(struct ln_hub *h)
     if (!a)
         return;
     h->alerter = NULL;
-    evtimer_del(&a->timer);
-    if (a->pid) {
-        kill(a->pid, SIGKILL); /* what it knows is on disk */
-        ln_stream_fini(&a->stream);
-    }
+    ln_child_stop(&a->child);
     end_asks(a, INT64_MAX, "alerts were taken out of lunate.lua");
-    ln_buf_fini(&a->in);
-    ln_blob_unref(a->settings);
     drop_firing(a);
     free(a);
 }
@@ -327,45 +215,32 @@ void ln_alerter_apply(struct ln_hub *h)
         return;
     }
     if (a) {
-        bool same = a->settings->len == settings->len &&
-                    memcmp(a->settings->data, settings->data, settings->len) == 0;
-        ln_blob_unref(a->settings);
-        a->settings = settings;
-        if (!same && a->pid && a->hello && send_settings(a) != LN_OK)
-            lost(a, "out of memory");
+        ln_child_change(&a->child, settings);
         return;
     }
     if (!(a = calloc(1, sizeof *a))) {
         ln_blob_unref(settings);
         return;
     }
-    a->hub = h;
-    a->settings = settings;
     h->alerter = a;
-    evtimer_assign(&a->timer, h->base, on_timer, a);
-    start(a);
+    ln_child_start(&a->child, h, &ops, a, settings);
 }
 
 /* ---- asked about
  * ------------------------------------------------------------------------------------------------
  */
 
-static bool answers(const struct ln_alerter *a)
-{
-    return a->pid && a->hello;
-}
-
 static void ask(struct ln_asker *k, struct ln_alerter *a, char **word, unsigned n)
 {
     struct ask *free_one = NULL;
     for (unsigned i = 0; i < ASKS_MAX && !free_one; i++)
         free_one = a->ask[i].asker ? NULL : &a->ask[i];
-    if (!answers(a) || !free_one) {
+    if (!ln_child_answers(&a->child) || !free_one) {
         ln_asker_fail(k, 1, "the alerter %s: try again in a few seconds",
                       free_one ? "is being started" : "is asked by too many");
         return;
     }
-    struct ln_buf *b = &a->stream.out;
+    struct ln_buf *b = &a->child.stream.out;
     size_t rec = ln_wire_begin(b, LN_P_ALERTS_ASK);
     ln_wire_u64(b, ++a->next_ask);
     ln_wire_u32(b, n - 1);
@@ -377,7 +252,7 @@ static void ask(struct ln_asker *k, struct ln_alerter *a, char **word, unsigned 
     }
     *free_one = (struct ask){k, a->next_ask, ln_mono_us() + ASK_LIMIT_S * 1000000LL};
     ln_asker_hold(k);
-    ln_stream_flush(&a->stream);
+    ln_stream_flush(&a->child.stream);
 }
 
 /* What was asked while the alerter was being started. */
@@ -391,7 +266,7 @@ static bool ask_when_there(struct ln_asker *k, void *arg, bool over)
 {
     struct early *e = arg;
     struct ln_alerter *a = k->hub->alerter;
-    if (a && !answers(a) && !over)
+    if (a && !ln_child_answers(&a->child) && !over)
         return false;
     if (a)
         ask(k, a, e->word, e->n);
@@ -426,7 +301,7 @@ void ln_verb_alerts(struct ln_asker *k, char **word, unsigned n)
                       "lunate reload");
         return;
     }
-    struct early *e = answers(a) ? NULL : early_new(word, n);
+    struct early *e = ln_child_answers(&a->child) ? NULL : early_new(word, n);
     if (e)
         ln_asker_wait(k, START_LIMIT_S, ask_when_there, e);
     else
@@ -448,12 +323,12 @@ void ln_alerter_status(const struct ln_hub *h, struct ln_buf *b)
         return;
     }
     ln_json_open(b, '{');
-    pair(b, "state", !a->pid ? "down" : a->reported ? "running" : "starting");
+    pair(b, "state", !a->child.pid ? "down" : a->reported ? "running" : "starting");
     pair(b, "trouble", a->trouble);
     ln_json_key(b, "pid");
-    ln_json_int(b, a->pid);
+    ln_json_int(b, a->child.pid);
     ln_json_key(b, "restarts");
-    ln_json_int(b, (int64_t)a->restarts);
+    ln_json_int(b, (int64_t)a->child.restarts);
     ln_json_key(b, "firing");
     ln_json_open(b, '[');
     for (unsigned i = 0; i < a->nfiring; i++) {
@@ -477,10 +352,10 @@ void ln_alerter_numbers(const struct ln_hub *h, struct ln_alerter_numbers *out)
     *out = (struct ln_alerter_numbers){.configured = a != NULL};
     if (!a)
         return;
-    out->up = a->pid && a->reported;
+    out->up = a->child.pid && a->reported;
     out->sent = a->sent;
     out->failed = a->failed;
     for (unsigned i = 0; i < a->nfiring; i++)
         out->firing += strcmp(a->firing[i].state, "firing") == 0;
-    out->restarts = a->restarts;
+    out->restarts = a->child.restarts;
 }

@@ -1,0 +1,159 @@
+#include "hub/child.h"
+
+#include <signal.h>
+
+#include "base/clock.h"
+
+static const double BACKOFF_FIRST_S = 0.2, BACKOFF_MAX_S = 60;
+enum { RECORD_MAX = 1 << 20, TICK_S = 5, WELL_S = 60 };
+
+static void arm(struct ln_child *c, double s)
+{
+    struct timeval tv = {(time_t)s, (suseconds_t)((s - (double)(time_t)s) * 1e6)};
+    evtimer_add(&c->timer, &tv);
+}
+
+/* Whatever there is of it goes; it is started again after a back-off. */
+static void lost(struct ln_child *c, const char *why)
+{
+    if (c->pid)
+        kill(c->pid, SIGKILL);
+    ln_stream_fini(&c->stream);
+    ln_buf_fini(&c->in);
+    c->in = (struct ln_buf){0};
+    c->restarts++;
+    if (ln_mono_us() - c->spawned_us > WELL_S * 1000000LL)
+        c->backoff_s = 0;
+    c->backoff_s = c->backoff_s > 0 ? c->backoff_s * 2 : BACKOFF_FIRST_S;
+    if (c->backoff_s > BACKOFF_MAX_S)
+        c->backoff_s = BACKOFF_MAX_S;
+    ln_log(LN_ERROR, c->ops->role, "lost", "pid=%d why=\"%s\" again_in_s=%.1f", (int)c->pid, why,
+           c->backoff_s);
+    c->pid = 0;
+    c->hello = false;
+    arm(c, c->backoff_s);
+    c->ops->lost(c->owner, why);
+}
+
+static int send_settings(struct ln_child *c)
+{
+    struct ln_buf *b = &c->stream.out;
+    size_t rec = ln_wire_begin(b, LN_P_SITE);
+    ln_buf_add(b, c->settings->data, c->settings->len);
+    int rc = ln_wire_end(b, rec);
+    ln_stream_flush(&c->stream);
+    return rc;
+}
+
+static int take_hello(struct ln_child *c, struct ln_wire_in *in)
+{
+    struct ln_buf *b = &c->stream.out;
+    if (!ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
+        return LN_EVERSION;
+    c->hello = true;
+    size_t rec = ln_wire_begin(b, LN_P_START);
+    ln_wire_bytes(b, ln_span_str(c->hub->site));
+    ln_wire_bytes(b, ln_span_str(c->hub->data));
+    int rc = ln_wire_end(b, rec);
+    return rc == LN_OK ? send_settings(c) : rc;
+}
+
+static void on_data(void *owner, const char *data, size_t len)
+{
+    struct ln_child *c = owner;
+    size_t at = 0, used;
+    int rc = ln_buf_add(&c->in, data, len);
+    c->heard_us = ln_mono_us();
+    while (rc == LN_OK) {
+        struct ln_wire_in in;
+        uint8_t type;
+        rc = ln_wire_next(c->in.data + at, c->in.len - at, RECORD_MAX, &type, &in, &used);
+        if (rc != LN_OK)
+            break;
+        if (c->hello)
+            rc = c->ops->record(c->owner, type, &in);
+        else
+            rc = type == LN_P_HELLO ? take_hello(c, &in) : LN_EPARSE;
+        at += used;
+    }
+    ln_buf_drop(&c->in, at);
+    if (rc != LN_EAGAIN && rc != LN_OK)
+        lost(c, rc == LN_EVERSION ? "it is of another build"
+                : rc == LN_ENOMEM ? "out of memory"
+                                  : "it said what it should not");
+}
+
+static void on_closed(void *owner, int code, const char *why)
+{
+    (void)code;
+    (void)why;
+    lost(owner, "it ended");
+}
+
+static const struct ln_stream_ops stream_ops = {.data = on_data, .closed = on_closed};
+
+static void spawn(struct ln_child *c)
+{
+    int fd;
+    int rc = ln_worker_spawn(c->ops->role, NULL, &c->pid, &fd);
+    c->spawned_us = c->heard_us = ln_mono_us();
+    if (rc != LN_OK)
+        c->pid = 0;
+    else
+        rc = ln_stream_init(&c->stream, c->hub->base, fd, &stream_ops, c);
+    if (rc == LN_OK)
+        arm(c, TICK_S);
+    else
+        lost(c, ln_strerror(rc));
+}
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_child *c = arg;
+    (void)fd;
+    (void)what;
+    if (c->pid == 0) {
+        spawn(c);
+        return;
+    }
+    if (c->ops->tick)
+        c->ops->tick(c->owner);
+    if (c->ops->silent_us && ln_mono_us() - c->heard_us > c->ops->silent_us)
+        lost(c, "it was silent for too long");
+    else
+        arm(c, TICK_S);
+}
+
+void ln_child_start(struct ln_child *c, struct ln_hub *h, const struct ln_child_ops *ops,
+                    void *owner, struct ln_blob *settings)
+{
+    *c = (struct ln_child){.hub = h, .ops = ops, .owner = owner, .settings = settings};
+    c->stream.fd = -1;
+    evtimer_assign(&c->timer, h->base, on_timer, c);
+    spawn(c);
+}
+
+void ln_child_change(struct ln_child *c, struct ln_blob *settings)
+{
+    bool same = c->settings->len == settings->len &&
+                memcmp(c->settings->data, settings->data, settings->len) == 0;
+    ln_blob_unref(c->settings);
+    c->settings = settings;
+    if (!same && ln_child_answers(c) && send_settings(c) != LN_OK)
+        lost(c, "out of memory");
+}
+
+void ln_child_stop(struct ln_child *c)
+{
+    evtimer_del(&c->timer);
+    if (c->pid)
+        kill(c->pid, SIGKILL); /* what it knows is on disk */
+    ln_stream_fini(&c->stream);
+    ln_buf_fini(&c->in);
+    ln_blob_unref(c->settings);
+}
+
+bool ln_child_answers(const struct ln_child *c)
+{
+    return c->pid && c->hello;
+}

@@ -1,0 +1,47 @@
+/* A process of its own beside the hub (alerter, archiver): it is started, says HELLO, is told the
+ * site and its settings, and is started again with back-off when it ends, is silent, or says what
+ * it should not. No message waits for it. What it says is read as hostile. */
+#ifndef LN_HUB_CHILD_H
+#define LN_HUB_CHILD_H
+
+#ifndef LN_CDEF
+#include "hub/hub.h"
+
+struct ln_child_ops {
+    const char *role; /* of the binary, and its name in the log */
+    int64_t silent_us; /* ended when nothing was heard of it for so long; 0: it may be silent */
+    /* A record; anything but LN_OK ends it. */
+    int (*record)(void *owner, uint8_t type, struct ln_wire_in *in);
+    /* It is gone (or could not be started), and will be started again. */
+    void (*lost)(void *owner, const char *why);
+    /* Every few seconds while it runs. May be NULL. */
+    void (*tick)(void *owner);
+};
+
+struct ln_child {
+    struct ln_hub *hub;
+    const struct ln_child_ops *ops;
+    void *owner;
+    struct ln_blob *settings; /* a SITE record's payload */
+    struct ln_stream stream;
+    struct ln_buf in;
+    struct event timer; /* while it runs: looks after it; otherwise: starts it again */
+    pid_t pid; /* 0: not running */
+    bool hello;
+    int64_t heard_us, spawned_us;
+    double backoff_s;
+    uint64_t restarts;
+};
+
+/* Takes over settings. Starting never fails: it is tried again. */
+void ln_child_start(struct ln_child *c, struct ln_hub *h, const struct ln_child_ops *ops,
+                    void *owner, struct ln_blob *settings);
+/* Takes over other settings and tells it of them when they differ. */
+void ln_child_change(struct ln_child *c, struct ln_blob *settings);
+/* Ends it and frees what c holds; lost is not called. */
+void ln_child_stop(struct ln_child *c);
+/* It runs and has said HELLO: records may be added to c->stream.out. */
+bool ln_child_answers(const struct ln_child *c);
+#endif
+
+#endif
