@@ -166,13 +166,29 @@ void *ln_commit_thread(void *store);
 /* Reads channels and the part of the log that is not indexed. */
 int ln_write_load(struct ln_committer *c);
 int ln_write_apply(struct ln_committer *c, struct ln_batch *b);
-/* Sees to it that what this transaction puts is sealed, where it is to be. */
-int ln_write_keys(struct ln_committer *c);
 /* Numbers that changed, and what belongs to them. */
 int ln_write_numbers(struct ln_committer *c);
 struct ln_numbers *ln_write_chan(struct ln_committer *c, uint32_t id);
 /* A cursor of the transaction. */
 int ln_write_cursor(struct ln_committer *c, enum ln_db db, MDB_cursor **cur);
+/* The operation's channel, which will be written; NULL: there is none, as op->code says. */
+struct ln_numbers *ln_write_touch(struct ln_committer *c, struct ln_op *op);
+/* The place of an operation's message; when it has none that is op->code. */
+int ln_write_place(struct ln_committer *c, struct ln_op *op, uint64_t *pos);
+/* Lists output n (LN_WHOLE: all) of a message as parked. */
+int ln_write_park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n, uint16_t dest);
+
+/* ---- lmdb_queue.c: the same ---------------------------------------------------------------- */
+
+int ln_write_outcome(struct ln_committer *c, struct ln_op *op);
+int ln_write_unpark(struct ln_committer *c, struct ln_op *op);
+int ln_write_move(struct ln_committer *c, struct ln_op *op);
+
+/* ---- lmdb_keys.c: the same ----------------------------------------------------------------- */
+
+/* Sees to it that what this transaction puts is sealed, where it is to be. */
+int ln_write_keys(struct ln_committer *c);
+int ln_write_rekey(struct ln_committer *c, struct ln_op *op);
 
 /* ---- trim.c, space.c ----------------------------------------------------------------------- */
 

@@ -40,7 +40,7 @@ static struct ln_numbers *make_chan(struct ln_committer *c, uint32_t id)
     return &c->chans[id - 1];
 }
 
-static struct ln_numbers *touch(struct ln_committer *c, struct ln_op *op)
+struct ln_numbers *ln_write_touch(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_numbers *n = ln_write_chan(c, op->chan);
     if (!n)
@@ -57,8 +57,7 @@ int ln_write_cursor(struct ln_committer *c, enum ln_db db, MDB_cursor **cur)
     return rc;
 }
 
-/* The place of an operation's message. LMDB's codes; when it has none that is op->code. */
-static int place(struct ln_committer *c, struct ln_op *op, uint64_t *pos)
+int ln_write_place(struct ln_committer *c, struct ln_op *op, uint64_t *pos)
 {
     MDB_cursor *cur;
     int rc = ln_write_cursor(c, LN_DB_MAP, &cur);
@@ -152,7 +151,7 @@ static int put(struct ln_committer *c, enum ln_db db, struct ln_key k, struct ln
     return ln_part_seal(c->env, c->txn, db, &key, rec, 0);
 }
 
-static int park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n, uint16_t dest)
+int ln_write_park(struct ln_committer *c, uint32_t chan, uint64_t seq, uint32_t n, uint16_t dest)
 {
     char rec[16];
     struct ln_enc e = {rec};
@@ -174,7 +173,7 @@ static int name_chan(struct ln_committer *c, struct ln_op *op)
 
 static int name_dest(struct ln_committer *c, struct ln_op *op)
 {
-    struct ln_numbers *n = touch(c, op);
+    struct ln_numbers *n = ln_write_touch(c, op);
     struct ln_dest_state *d = n ? ln_numbers_dest(n, op->dest) : NULL;
     if (!d)
         return n ? ENOMEM : 0;
@@ -187,7 +186,7 @@ static int name_dest(struct ln_committer *c, struct ln_op *op)
 static int append(struct ln_committer *c, struct ln_op *op)
 {
     struct ln_receipt r;
-    struct ln_numbers *n = touch(c, op);
+    struct ln_numbers *n = ln_write_touch(c, op);
     if (!n)
         return 0;
     struct ln_at at = {LN_DB_LOG, c->next_pos, 0, true};
@@ -254,75 +253,13 @@ static int count_item(struct ln_committer *c, struct ln_op *op, struct ln_number
     switch (it->kind) {
     case LN_I_FILTERED: d->filtered++; return 0;
     case LN_I_FORWARDED: d->sent++; return 0;
-    case LN_I_PARKED: d->parked++; return park(c, op->chan, op->seq, i, it->dest);
+    case LN_I_PARKED: d->parked++; return ln_write_park(c, op->chan, op->seq, i, it->dest);
     default:
         /* A queue that was empty begins here: what lies between need not be looked at again. */
         if (d->queued++ == 0)
             d->cursor = (struct ln_pos){op->seq, i};
         return 0;
     }
-}
-
-/* Pairs that stand in clear are sealed, all at once, when the store begins to be encrypted. */
-static int seal_kv(struct ln_committer *c)
-{
-    MDB_cursor *cur;
-    MDB_val key, val;
-    int rc = ln_write_cursor(c, LN_DB_KV, &cur);
-    while (!rc && (rc = mdb_cursor_get(cur, &key, &val, MDB_FIRST)) == 0) {
-        struct ln_buf copy = {0};
-        uint32_t chan = ln_get_u32(key.mv_data);
-        size_t name = key.mv_size - 4, sum = val.mv_size < LN_RECORD_SUM ? 0 : LN_RECORD_SUM;
-        if (chan & LN_KV_SEALED)
-            return 0;
-        if (ln_buf_add(&copy, (char *)key.mv_data + 4, name) != LN_OK ||
-            ln_buf_add(&copy, val.mv_data, val.mv_size - sum) != LN_OK)
-            rc = ENOMEM;
-        if (!rc && !ln_record_sound(ln_val_span(val)))
-            rc = MDB_CORRUPTED;
-        if (!rc)
-            copy.data[name + 1] &= (char)~LN_RECORD_SUMMED;
-        if (!rc)
-            rc = ln_seal_put_kv(c->seal, c->txn, chan, ln_span(copy.data, name),
-                                ln_span(copy.data + name, copy.len - name), &c->scratch);
-        key = (MDB_val){0, NULL};
-        if (!rc && (rc = mdb_cursor_get(cur, &key, &val, MDB_FIRST)) == 0)
-            rc = mdb_cursor_del(cur, 0);
-        ln_buf_fini(&copy);
-    }
-    return rc == MDB_NOTFOUND ? 0 : rc;
-}
-
-int ln_write_keys(struct ln_committer *c)
-{
-    struct ln_vault *v = c->env->vault;
-    struct ln_seal *s = c->seal;
-    uint32_t gen;
-    bool fresh = s->out_gen == 0 || s->count >= s->limit;
-    if (!ln_vault_open(v) || (!fresh && !ln_vault_stale(v)))
-        return 0;
-    for (unsigned i = 0; i < c->nchans && !ln_env_sealed(c->env, c->txn); i++)
-        c->chans[i].dirty = true; /* sealed from the first on */
-    if (ln_vault_from(v) == UINT64_MAX && ln_vault_add(v, c->next_pos, &gen) != LN_OK)
-        return ENOMEM;
-    if (fresh && (ln_vault_add(v, c->next_pos, &gen) != LN_OK || ln_seal_use(s, gen) != LN_OK))
-        return ENOMEM;
-    c->env->out = s;
-    int rc = ln_vault_put(c->env, c->txn);
-    c->keys_put = true;
-    return rc ? rc : seal_kv(c);
-}
-
-static int rekey(struct ln_committer *c, struct ln_op *op)
-{
-    struct ln_keys *keys;
-    memcpy(&keys, op->data, sizeof keys);
-    if (op->n == 0) { /* not when the transaction is tried again */
-        ln_vault_rekey(c->env->vault, keys);
-        c->seal->out_gen = 0;
-        op->n = 1;
-    }
-    return ln_write_keys(c);
 }
 
 static int write_kv(struct ln_committer *c, struct ln_op *op)
@@ -361,7 +298,7 @@ static int count_state(struct ln_committer *c, struct ln_op *op, struct ln_numbe
     default:
         n->s.errors++;
         n->s.parked++;
-        return park(c, op->chan, op->seq, LN_WHOLE, 0);
+        return ln_write_park(c, op->chan, op->seq, LN_WHOLE, 0);
     }
     return 0;
 }
@@ -372,12 +309,12 @@ static int result(struct ln_committer *c, struct ln_op *op)
     struct ln_span body, queued = ln_span(op->data + LN_RECORD_HEAD, op->data_len - LN_RECORD_HEAD);
     struct ln_processed p;
     uint64_t total;
-    struct ln_numbers *n = touch(c, op);
+    struct ln_numbers *n = ln_write_touch(c, op);
     if (!n)
         return 0;
     int rc = check_turn(c, op, n);
     if (!rc && op->code == LN_OK)
-        rc = place(c, op, &at.pos);
+        rc = ln_write_place(c, op, &at.pos);
     if (rc || op->code != LN_OK)
         return rc;
     /* A damaged input is no reason to lose its result, which came of a sound copy. */
@@ -410,117 +347,15 @@ static int result(struct ln_committer *c, struct ln_op *op)
     return rc;
 }
 
-/* Whether output n of a message is one that this destination has to deliver. LN_ENOTFOUND: it is
- * not; LN_EPARSE: its result cannot be read. */
-static int check_output(struct ln_committer *c, const struct ln_op *op, uint64_t pos)
-{
-    struct ln_span body;
-    uint64_t total;
-    struct ln_processed p;
-    struct ln_stored_item it = {.item.dest = 0};
-    struct ln_at at = {.db = LN_DB_RES, .pos = pos};
-    int rc = ln_part_get(c->env, c->txn, &c->plain, at, &body, &total);
-    if (rc != LN_OK)
-        return rc;
-    if (total > body.len || op->n >= 256)
-        return LN_OK; /* not worth joining or reading that far */
-    struct ln_dec d = ln_dec_of(body);
-    if (ln_record_result_read(&d, &p) != LN_OK)
-        return LN_EPARSE;
-    if (op->n >= p.nitems)
-        return LN_ENOTFOUND;
-    for (uint32_t i = 0; i <= op->n; i++)
-        if (ln_record_item_read(&d, &it) != LN_OK)
-            return LN_EPARSE;
-    return it.item.dest == op->dest && it.item.kind <= LN_I_SAME ? LN_OK : LN_ENOTFOUND;
-}
-
-/* Outputs of one message to a destination; 0 when its result cannot be read, either. */
-static uint64_t count_outputs(struct ln_committer *c, uint64_t pos, uint16_t dest)
-{
-    struct ln_span body;
-    uint64_t total, n = 0;
-    struct ln_processed p;
-    struct ln_stored_item it;
-    struct ln_at at = {.db = LN_DB_RES, .pos = pos};
-    if (ln_part_get(c->env, c->txn, &c->plain, at, &body, &total) != LN_OK)
-        return 0;
-    if (total > body.len) {
-        c->input.len = 0;
-        if (ln_buf_reserve(&c->input, total) != LN_OK ||
-            ln_part_join(c->env, c->txn, &c->plain, at, body, total, c->input.data) != LN_OK)
-            return 0;
-        body = ln_span(c->input.data, (size_t)total);
-    }
-    struct ln_dec d = ln_dec_of(body);
-    if (ln_record_result_read(&d, &p) != LN_OK)
-        return 0;
-    for (uint32_t i = 0; i < p.nitems && ln_record_item_read(&d, &it) == LN_OK; i++)
-        n += it.item.dest == dest && it.item.kind <= LN_I_SAME;
-    return n;
-}
-
-/* Nobody knows how many outputs the message had that is passed over: what is behind it is counted.
- */
-static int pass_over(struct ln_committer *c, const struct ln_op *op, const struct ln_numbers *n,
-                     struct ln_dest_state *d)
-{
-    MDB_cursor *cur;
-    uint64_t seq = op->seq + 1, pos;
-    int code = LN_OK, rc = ln_write_cursor(c, LN_DB_MAP, &cur);
-    d->cursor = (struct ln_pos){seq, 0};
-    d->queued = 0;
-    d->skipped++;
-    while (!rc && code == LN_OK && seq < n->s.cursor) {
-        code = ln_map_from(cur, op->chan, ln_buf_span(&c->maps[op->chan - 1].runs), &seq, &pos);
-        if (code == LN_OK && seq < n->s.cursor)
-            d->queued += count_outputs(c, pos, op->dest);
-        seq++;
-    }
-    return rc;
-}
-
-static int outcome(struct ln_committer *c, struct ln_op *op)
-{
-    struct ln_numbers *n = touch(c, op);
-    struct ln_dest_state *d = n && op->dest <= n->s.ndest ? ln_numbers_dest(n, op->dest) : NULL;
-    struct ln_at at = {.db = LN_DB_OUT, .n = op->n, .last = true};
-    uint8_t state = (uint8_t)op->data[LN_RECORD_HEAD];
-    op->code = LN_EINVAL;
-    if (!d || !d->queued || op->seq < d->cursor.seq ||
-        (op->seq == d->cursor.seq && op->n < d->cursor.n))
-        return 0;
-    int rc = place(c, op, &at.pos);
-    if (rc)
-        return rc;
-    int is = op->code == LN_OK ? check_output(c, op, at.pos) : LN_ENOTFOUND;
-    bool damaged = is != LN_OK && is != LN_ENOTFOUND && state == LN_OUT_SKIPPED;
-    if (is != LN_OK && !damaged) {
-        op->code = LN_EINVAL;
-        return 0;
-    }
-    rc = ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
-    if (rc || damaged)
-        return rc ? rc : pass_over(c, op, n, d);
-    d->cursor = (struct ln_pos){op->seq, op->n + 1};
-    d->queued--;
-    switch (state) {
-    case LN_OUT_SENT: d->sent++; break;
-    case LN_OUT_SKIPPED: d->skipped++; break;
-    default: d->parked++; rc = park(c, op->chan, op->seq, op->n, op->dest);
-    }
-    return rc;
-}
-
 static int event(struct ln_committer *c, struct ln_op *op)
 {
-    struct ln_numbers *n = touch(c, op);
+    struct ln_numbers *n = ln_write_touch(c, op);
     struct ln_at at = {.db = LN_DB_EV};
     MDB_cursor *cur;
     MDB_val key, val;
     if (!n)
         return 0;
-    int rc = place(c, op, &at.pos);
+    int rc = ln_write_place(c, op, &at.pos);
     if (rc || op->code != LN_OK || (rc = ln_write_cursor(c, LN_DB_EV, &cur)) != 0)
         return rc;
     struct ln_key own = ln_key_pos(at.pos), k = ln_key_pos(at.pos + 1);
@@ -536,47 +371,9 @@ static int event(struct ln_committer *c, struct ln_op *op)
     return ln_part_put(c->env, c->txn, at, ln_span(op->data, op->len), &n->s.bytes);
 }
 
-static int unpark(struct ln_committer *c, struct ln_op *op)
-{
-    struct ln_numbers *n = touch(c, op);
-    struct ln_key k = ln_key_parked(op->chan, op->seq, op->n);
-    MDB_val key = ln_key_val(&k), val;
-    int rc = n ? mdb_get(c->txn, c->env->db[LN_DB_PARKED], &key, &val) : MDB_NOTFOUND;
-    if (rc)
-        return rc == MDB_NOTFOUND ? 0 : rc;
-    struct ln_span body;
-    uint64_t total;
-    if (ln_record_open(ln_val_span(val), &body, &total) == LN_OK) {
-        struct ln_dec d = ln_dec_of(body);
-        uint16_t dest = (uint16_t)ln_dec_num(&d);
-        if (op->n == LN_WHOLE)
-            n->s.parked--;
-        else if (dest && dest <= n->s.ndest)
-            n->dest[dest - 1].parked--;
-    }
-    return mdb_del(c->txn, c->env->db[LN_DB_PARKED], &key, NULL);
-}
-
-static int move_back(struct ln_committer *c, struct ln_op *op)
-{
-    struct ln_numbers *n = touch(c, op);
-    struct ln_dest_state *d = n && op->dest <= n->s.ndest ? ln_numbers_dest(n, op->dest) : NULL;
-    struct ln_move m;
-    memcpy(&m, op->data, sizeof m);
-    if (!d || d->cursor.seq != m.from.seq || d->cursor.n != m.from.n)
-        op->code = LN_EBUSY;
-    else if (m.to.seq < n->s.first_seq)
-        op->code = LN_ENOTFOUND;
-    if (op->code != LN_OK)
-        return 0;
-    d->cursor = m.to;
-    d->queued += m.outputs;
-    return 0;
-}
-
 static int set(struct ln_committer *c, struct ln_op *op)
 {
-    struct ln_numbers *n = touch(c, op);
+    struct ln_numbers *n = ln_write_touch(c, op);
     if (!n)
         return 0;
     if (op->kind == LN_OP_MODE) {
@@ -608,17 +405,17 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
         [LN_OP_DEST] = name_dest,
         [LN_OP_APPEND] = append,
         [LN_OP_RESULT] = result,
-        [LN_OP_OUTCOME] = outcome,
+        [LN_OP_OUTCOME] = ln_write_outcome,
         [LN_OP_EVENT] = event,
-        [LN_OP_UNPARK] = unpark,
+        [LN_OP_UNPARK] = ln_write_unpark,
         [LN_OP_MODE] = set,
         [LN_OP_HELD] = set,
         [LN_OP_RETAIN] = set,
         [LN_OP_ARCHIVED] = set,
-        [LN_OP_MOVE] = move_back,
+        [LN_OP_MOVE] = ln_write_move,
         [LN_OP_VERSION] = ln_version_put,
         [LN_OP_PIN] = ln_version_pin,
-        [LN_OP_KEYS] = rekey,
+        [LN_OP_KEYS] = ln_write_rekey,
     };
     int rc = 0;
     for (struct ln_op *op = b->first; op && !rc; op = op->next) {
