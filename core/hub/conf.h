@@ -136,6 +136,14 @@ struct ln_conf_channel *ln_conf_find(struct ln_conf *c, const char *name);
 /* Moves a channel's record out of c, so that it outlives it. */
 struct ln_conf_channel *ln_conf_take_channel(struct ln_conf *c, const char *name);
 void ln_conf_channel_free(struct ln_conf_channel *ch);
+/* conf_set.c: one setting. False when the value is not usable; keys of the script side are passed
+ * over. */
+bool ln_conf_set_channel(struct ln_conf_channel *ch, const char *key, struct ln_span v);
+/* The destination of that name; it is made when it is not there. NULL: too many, a bad name. */
+struct ln_conf_dest *ln_conf_dest_named(struct ln_conf_channel *ch, struct ln_span name);
+bool ln_conf_set_site(struct ln_conf *c, struct ln_span key, struct ln_span v);
+bool ln_conf_set_number(double *out, struct ln_span v, double least, double most);
+bool ln_conf_set_policy(enum ln_reply_policy *out, struct ln_span v);
 /* conf_try.c. The name as in `retry.on`; "" for LN_TRY_OTHER. */
 const char *ln_conf_try_name(enum ln_try t);
 void ln_conf_try_default(struct ln_conf_dest *d);

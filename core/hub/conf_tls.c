@@ -21,7 +21,7 @@ bool ln_conf_tls_set(struct ln_conf_tls *t, const char *key, struct ln_span v)
     }
     if (strcmp(key, ".allow_subject") == 0) {
         free(t->allow);
-        t->allow = strndup(v.len ? v.ptr : "", v.len);
+        t->allow = ln_span_dup(v);
         return t->allow != NULL;
     }
     for (int i = 0; strcmp(key, ".client") == 0; i++) {
@@ -41,7 +41,7 @@ int ln_conf_tls_take(struct ln_conf_tls *t, const char *key, struct ln_span path
             continue;
         if (t->file[i].path)
             return LN_EPARSE;
-        t->file[i].path = strndup(path.len ? path.ptr : "", path.len);
+        t->file[i].path = ln_span_dup(path);
         t->file[i].text = ln_blob_new(text);
         return t->file[i].path && t->file[i].text ? LN_OK : LN_ENOMEM;
     }

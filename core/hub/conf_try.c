@@ -19,26 +19,6 @@ void ln_conf_try_default(struct ln_conf_dest *d)
         d->on_try[i] = plain;
 }
 
-static bool set_policy(enum ln_reply_policy *out, const char *word)
-{
-    static const char *const names[] = {"park", "retry", "stop"};
-    for (int i = 0; i < 3; i++)
-        if (strcmp(word, names[i]) == 0) {
-            *out = (enum ln_reply_policy)i;
-            return true;
-        }
-    return false;
-}
-
-static bool set_number(double *out, const char *word, double most)
-{
-    char *end;
-    if (strcmp(word, "-") == 0)
-        return true;
-    *out = strtod(word, &end);
-    return *word && *end == '\0' && *out >= 0 && *out <= most;
-}
-
 bool ln_conf_try_set(struct ln_conf_dest *d, const char *name, struct ln_span v)
 {
     static const double most[] = {86400, 100, 86400, 1e9};
@@ -52,10 +32,10 @@ bool ln_conf_try_set(struct ln_conf_dest *d, const char *name, struct ln_span v)
         return false;
     snprintf(text, sizeof text, "%.*s", (int)v.len, v.len ? v.ptr : "");
     const char *word = strsep(&rest, " ");
-    if (word[0] && !set_policy(&t.policy, word))
+    if (word[0] && !ln_conf_set_policy(&t.policy, ln_span_str(word)))
         return false;
     for (unsigned i = 0; i < 4 && (word = strsep(&rest, " ")); i++)
-        if (!set_number(to[i], word, most[i]))
+        if (strcmp(word, "-") != 0 && !ln_conf_set_number(to[i], ln_span_str(word), 0, most[i]))
             return false;
     d->on_try[which] = t;
     return true;

@@ -181,7 +181,7 @@ static void request(struct ln_asker *k, struct ln_wire_in *in)
     drop_words(k);
     for (unsigned i = 0; ok && i < n; i++) {
         struct ln_span s = ln_wire_get_bytes(in);
-        k->word[i] = strndup(s.ptr ? s.ptr : "", s.len);
+        k->word[i] = ln_span_dup(s);
         ok = k->word[i] && !in->bad && strlen(k->word[i]) == s.len;
     }
     k->nword = n;

@@ -18,7 +18,7 @@ int ln_conf_file_add(struct ln_conf_file **list, unsigned *n, struct ln_span pat
                      struct ln_blob *content)
 {
     void *p = *n < FILES_MAX ? realloc(*list, (*n + 1) * sizeof **list) : NULL;
-    char *name = strndup(path.ptr ? path.ptr : "", path.len);
+    char *name = ln_span_dup(path);
     if (p)
         *list = p;
     if (!p || !name || !content) {

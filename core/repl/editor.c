@@ -89,7 +89,7 @@ static int complete(int count, int key)
     int keep = (int)ln_wire_get_u32(&in);
     struct ln_span text = ln_wire_get_bytes(&in), list = ln_wire_get_bytes(&in);
     if (keep <= rl_point && text.len + 1 > (size_t)(rl_point - keep) + 0) {
-        char *copy = strndup(text.ptr ? text.ptr : "", text.len);
+        char *copy = ln_span_dup(text);
         if (copy && (keep < rl_point || *copy)) {
             rl_begin_undo_group();
             rl_delete_text(keep, rl_point);
@@ -245,7 +245,7 @@ static void loop(void)
 
 void ln_editor_read(struct ln_span prompt, struct ln_span text)
 {
-    char *shown = strndup(prompt.ptr ? prompt.ptr : "", prompt.len);
+    char *shown = ln_span_dup(prompt);
     e.done = false;
     e.interrupted = e.stopped = 0;
     e.begin = text;
@@ -281,7 +281,7 @@ static void make_folders(char *path)
 
 void ln_editor_history(struct ln_span path)
 {
-    char *p = strndup(path.ptr ? path.ptr : "", path.len);
+    char *p = ln_span_dup(path);
     free(e.history);
     e.history = NULL;
     if (!p)
@@ -305,7 +305,7 @@ void ln_editor_history(struct ln_span path)
 
 void ln_editor_remember(struct ln_span line)
 {
-    char *copy = strndup(line.ptr ? line.ptr : "", line.len);
+    char *copy = ln_span_dup(line);
     HIST_ENTRY *last = history_length ? history_get(history_base + history_length - 1) : NULL;
     if (copy && *copy && !(last && strcmp(last->line, copy) == 0)) {
         add_history(copy);

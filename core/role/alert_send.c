@@ -245,8 +245,8 @@ static int read_request(struct ln_alert *a, struct ln_buf *in)
         return LN_EPARSE;
     for (; a->n < n / 2; a->n++) {
         struct ln_span name = ln_wire_get_bytes(&w), value = ln_wire_get_bytes(&w);
-        a->name[a->n] = strndup(name.len ? name.ptr : "", name.len);
-        a->value[a->n] = strndup(value.len ? value.ptr : "", value.len);
+        a->name[a->n] = ln_span_dup(name);
+        a->value[a->n] = ln_span_dup(value);
         if (!a->name[a->n] || !a->value[a->n])
             return LN_ENOMEM;
     }

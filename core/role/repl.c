@@ -102,7 +102,7 @@ static int print_text(lua_State *L)
 
 static char *text_of(struct ln_span s)
 {
-    char *p = s.len && memchr(s.ptr, '\0', s.len) ? NULL : strndup(s.ptr ? s.ptr : "", s.len);
+    char *p = s.len && memchr(s.ptr, '\0', s.len) ? NULL : ln_span_dup(s);
     if (!p)
         exit(1);
     return p;

@@ -142,7 +142,7 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
 
 static char *text_of(struct ln_span s)
 {
-    char *p = s.len && memchr(s.ptr, '\0', s.len) ? NULL : strndup(s.ptr ? s.ptr : "", s.len);
+    char *p = s.len && memchr(s.ptr, '\0', s.len) ? NULL : ln_span_dup(s);
     if (!p)
         end(1);
     return p;
