@@ -2,15 +2,12 @@
  * asked at each load. Without git, or when it refuses (a checkout of another user), nothing is
  * known, and nothing waits for it. */
 #include "hub/hub.h"
+#include "hub/spawn.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static const int LIMIT_S = 20;
 enum { OUTPUT_MAX = 4 << 20 };
@@ -22,6 +19,8 @@ struct ln_git {
     struct event timer;
     pid_t pid;
     bool running, whole, again;
+    bool closed, ended, cut; /* its output, the process; not all of the output was taken */
+    int status; /* of the process */
 };
 
 static bool is_checkout(const char *site)
@@ -55,8 +54,15 @@ static void end(struct ln_git *g, bool whole)
 static void on_data(void *owner, const char *data, size_t len)
 {
     struct ln_git *g = owner;
-    if (g->out.len + len <= OUTPUT_MAX)
-        (void)!ln_buf_add(&g->out, data, len);
+    if (g->out.len + len > OUTPUT_MAX || ln_buf_add(&g->out, data, len) != LN_OK)
+        g->cut = true;
+}
+
+/* A git that failed half-way has named the commit, but not all that differs from it. */
+static void end_if_done(struct ln_git *g)
+{
+    if (g->running && g->closed && g->ended)
+        end(g, g->out.len > 0 && !g->cut && g->status == 0);
 }
 
 static void on_closed(void *owner, int code, const char *why)
@@ -64,7 +70,17 @@ static void on_closed(void *owner, int code, const char *why)
     struct ln_git *g = owner;
     (void)code;
     (void)why;
-    end(g, g->out.len > 0 && g->out.len < OUTPUT_MAX && !g->out.failed);
+    g->closed = true;
+    end_if_done(g);
+}
+
+void ln_git_exited(struct ln_hub *h, pid_t pid, int status)
+{
+    if (!h->git || !h->git->running || h->git->pid != pid)
+        return;
+    h->git->ended = true;
+    h->git->status = status;
+    end_if_done(h->git);
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -72,7 +88,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     struct ln_git *g = arg;
     (void)fd;
     (void)what;
-    kill(g->pid, SIGKILL);
+    if (!g->ended)
+        kill(g->pid, SIGKILL);
     end(g, false);
 }
 
@@ -80,7 +97,6 @@ static const struct ln_stream_ops git_ops = {.data = on_data, .closed = on_close
 
 static int spawn(const char *site, pid_t *pid, int *fd)
 {
-    int pair[2];
     const char *argv[] = {"git",
                           "--no-optional-locks",
                           "-c",
@@ -98,32 +114,8 @@ static int spawn(const char *site, pid_t *pid, int *fd)
                           "tables",
                           "lunate.lua",
                           NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    sigset_t none, dfl;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return LN_EIO;
-    sigemptyset(&none);
-    sigfillset(&dfl);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&fa, pair[1], 1);
-    posix_spawn_file_actions_addopen(&fa, 2, "/dev/null", O_WRONLY, 0);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &dfl);
-    int rc = posix_spawnp(pid, "git", &fa, &attr, (char **)(uintptr_t)argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&fa);
-    close(pair[1]);
-    if (rc != 0) {
-        close(pair[0]);
-        return LN_ENOTFOUND;
-    }
-    evutil_make_socket_nonblocking(pair[0]);
-    *fd = pair[0];
-    return LN_OK;
+    static const int fds[] = {LN_SPAWN_NULL, LN_SPAWN_PAIR, LN_SPAWN_NULL};
+    return ln_spawn("git", argv, fds, 3, pid, fd);
 }
 
 void ln_git_ask(struct ln_hub *h)
@@ -138,7 +130,7 @@ void ln_git_ask(struct ln_hub *h)
     if (!is_checkout(h->site) || (!g && !(g = h->git = calloc(1, sizeof *g))))
         return;
     g->hub = h;
-    g->whole = false;
+    g->whole = g->closed = g->ended = g->cut = false;
     ln_buf_clear(&g->out, 64 * 1024);
     if (spawn(h->site, &g->pid, &fd) != LN_OK)
         return;

@@ -397,6 +397,7 @@ void ln_git_ask(struct ln_hub *h);
 /* The commit, and whether one of these files differs from it; false: not known (yet). */
 bool ln_git_of(const struct ln_hub *h, const struct ln_conf_file *file, unsigned nfile,
                char *commit, size_t cap, bool *dirty);
+void ln_git_exited(struct ln_hub *h, pid_t pid, int status);
 void ln_git_stop(struct ln_hub *h);
 void ln_version_git_known(struct ln_hub *h); /* version.c */
 /* How many channels would change (the site file counts as one); lines go to out. */

@@ -1,17 +1,13 @@
 /* The site's specs before a reload: `lunate -C SITE test` as a child, whose output is read and
  * whose exit status says whether the candidate may go live. */
 #include "hub/hub.h"
+#include "hub/spawn.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static const int LIMIT_S = 300;
 enum { OUTPUT_MAX = 256 * 1024 };
@@ -106,35 +102,9 @@ static const struct ln_stream_ops specs_ops = {.data = on_data, .closed = on_clo
 
 static int spawn(const char *site, pid_t *pid, int *fd)
 {
-    int pair[2];
-    char self[] = "lunate", c[] = "-C", test[] = "test";
-    char *argv[] = {self, c, (char *)(uintptr_t)site, test, NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    sigset_t none, dfl;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return ln_code_from_errno(errno);
-    sigemptyset(&none);
-    sigfillset(&dfl);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&fa, pair[1], 1);
-    posix_spawn_file_actions_adddup2(&fa, pair[1], 2);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &dfl);
-    int rc = posix_spawn(pid, "/proc/self/exe", &fa, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&fa);
-    close(pair[1]);
-    if (rc != 0) {
-        close(pair[0]);
-        return ln_code_from_errno(rc);
-    }
-    evutil_make_socket_nonblocking(pair[0]);
-    *fd = pair[0];
-    return LN_OK;
+    const char *argv[] = {"lunate", "-C", site, "test", NULL};
+    static const int fds[] = {LN_SPAWN_NULL, LN_SPAWN_PAIR, LN_SPAWN_PAIR};
+    return ln_spawn(LN_SPAWN_SELF, argv, fds, 3, pid, fd);
 }
 
 int ln_specs_start(struct ln_hub *h, ln_specs_done *done, void *arg, struct ln_err *err)

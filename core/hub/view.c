@@ -3,18 +3,16 @@
  * as it is started: who reads slowly, or searches for hours, costs it nothing. */
 #include "hub/view.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hub/spawn.h"
 #include "ipc/proto.h"
 
 enum { VIEWS_MAX = 16 };
 
-extern char **environ;
 static pid_t running[VIEWS_MAX];
 
 void ln_view_exited(pid_t pid)
@@ -74,30 +72,9 @@ static int in_memory(const struct ln_buf *b)
 
 static int start(const char *site, int client, int params, pid_t *pid)
 {
-    char self[] = "lunate", c[] = "-C", role[] = "view";
-    char *argv[] = {self, c, (char *)(uintptr_t)site, role, NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    sigset_t none, dfl;
-    int high[2] = {fcntl(client, F_DUPFD_CLOEXEC, 10), fcntl(params, F_DUPFD_CLOEXEC, 10)};
-    sigemptyset(&none);
-    sigfillset(&dfl);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&fa, 0, 1);
-    posix_spawn_file_actions_adddup2(&fa, high[0], 3);
-    posix_spawn_file_actions_adddup2(&fa, high[1], 4);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &dfl);
-    int rc = posix_spawn(pid, "/proc/self/exe", &fa, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&fa);
-    for (int i = 0; i < 2; i++)
-        if (high[i] >= 0)
-            close(high[i]);
-    return rc;
+    const char *argv[] = {"lunate", "-C", site, "view", NULL};
+    const int fds[] = {LN_SPAWN_NULL, LN_SPAWN_NULL, LN_SPAWN_KEEP, client, params};
+    return ln_spawn(LN_SPAWN_SELF, argv, fds, 5, pid, NULL);
 }
 
 void ln_verb_view(struct ln_asker *k, char **word, unsigned n)
@@ -115,7 +92,7 @@ void ln_verb_view(struct ln_asker *k, char **word, unsigned n)
     describe(k, &b);
     params = b.failed ? -1 : in_memory(&b);
     ln_buf_fini(&b);
-    if (params < 0 || start(k->hub->site, k->stream.fd, params, &running[slot]) != 0)
+    if (params < 0 || start(k->hub->site, k->stream.fd, params, &running[slot]) != LN_OK)
         ln_asker_fail(k, 1, "the view cannot be started: out of processes or memory");
     else
         ln_asker_leave(k); /* the connection is the process's now */

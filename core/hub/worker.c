@@ -4,16 +4,13 @@
  * die, stop reading, write nonsense), the hub goes on and the messages it had are given again. */
 #include "hub/version.h"
 
-#include <errno.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-
-extern char **environ;
+#include "hub/spawn.h"
 
 static const double START_LIMIT_S = 10; /* from spawn to READY */
 static const double HARD_GRACE_S = 0.5; /* the soft limit in the worker gets this long to act */
@@ -24,35 +21,9 @@ static void lost(struct ln_channel *c, const char *why, bool blame_head);
 
 int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
 {
-    int pair[2], rc, size = 1 << 20;
-    char self[] = "lunate";
-    char *argv[] = {self, (char *)(uintptr_t)role, (char *)(uintptr_t)name, NULL};
-    posix_spawn_file_actions_t fa;
-    posix_spawnattr_t attr;
-    sigset_t none, dfl;
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return ln_code_from_errno(errno);
-    setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    sigemptyset(&none);
-    sigfillset(&dfl);
-    posix_spawn_file_actions_init(&fa);
-    posix_spawn_file_actions_adddup2(&fa, pair[1], 3);
-    posix_spawnattr_init(&attr);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attr, &none);
-    posix_spawnattr_setsigdefault(&attr, &dfl);
-    rc = posix_spawn(pid, "/proc/self/exe", &fa, &attr, argv, environ);
-    posix_spawnattr_destroy(&attr);
-    posix_spawn_file_actions_destroy(&fa);
-    close(pair[1]);
-    if (rc != 0) {
-        close(pair[0]);
-        return ln_code_from_errno(rc);
-    }
-    evutil_make_socket_nonblocking(pair[0]);
-    *fd = pair[0];
-    return LN_OK;
+    const char *argv[] = {"lunate", role, name, NULL};
+    static const int fds[] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
+    return ln_spawn(LN_SPAWN_SELF, argv, fds, 4, pid, fd);
 }
 
 static void arm(struct ln_worker *w, double seconds)

@@ -51,9 +51,9 @@ local function blocked(doc, c, d, name)
       "put it back into the script to have them sent"
   end
   if d.state == "stopped" and c.state == "stopped" or d.queued == 0 then return 0 end
-  if not calm[d.state] then
-    local since = M.since(doc, d.retrying_since)
-    return old > OLD_S and 2 or 1, ("%s: %s%s, %s%s"):format(name, d.state,
+  local since = M.since(doc, d.retrying_since)
+  if since or not calm[d.state] then -- while it tries once more, too
+    return old > OLD_S and 2 or 1, ("%s: %s%s, %s%s"):format(name, since and "retrying" or d.state,
       since and since >= 1 and " for " .. term.age(since) or "", n, because(d.last_error)),
       advice(d, name)
   end

@@ -292,6 +292,9 @@ local function is(wanted, out)
   return out:find("^" .. table.concat(parts) .. "$") ~= nil
 end
 
+-- Commands that look at what comes about in its time, and by itself.
+local looks = { ["lunate status"] = true, ["lunate alerts"] = true }
+
 local function run(w, command)
   local env = { PATH = w.bin .. ":" .. os.getenv "PATH", NO_COLOR = false, COLUMNS = false,
     EDITOR = false, SUDO_USER = "nina", LD_PRELOAD = false }
@@ -327,6 +330,11 @@ describe("docs/runbooks", function()
           if why then return pending(why) end
           for _, c in ipairs(commands(block)) do
             local out = run(w, c[1])
+            local deadline = sys.now() + sys.patience(10)
+            while looks[c[1]] and not is(c[2], out) and sys.now() < deadline do
+              sys.sleep(0.2)
+              out = run(w, c[1])
+            end
             if show then
               io.stderr:write("$ ", c[1], "\n", out)
             else

@@ -1,6 +1,7 @@
 -- Script versions: kept with their commit and what they handled, shown, rolled back to, trimmed, checked.
 local site = require "support.site"
 local net = require "support.net"
+local sys = require "support.sys"
 local proc = require "support.proc"
 local json = require "support.json"
 local traffic = require "support.traffic"
@@ -194,6 +195,22 @@ describe("e2e/version", function()
     has(run(s, "show", "in/2"), "git " .. one:sub(1, 10) .. " and changes")
     assert.equal(0, e:stop())
     s.path = repo
+  end)
+
+  it("name no commit when git fails half-way: what differs from it is then not known", function()
+    local s = site.new { ["channels/in.lua"] = script(net.free_port(), net.free_port(), "a"),
+      ["lib/m.lua"] = "return 1", [".git/HEAD"] = "x",
+      ["bin/git"] = "#!/bin/sh\nprintf '# branch.oid " .. ("a"):rep(40) .. "\\0'\n: >\"$0.asked\"\n"
+        .. "exit $(cat \"$0.status\")\n", ["bin/git.status"] = "128" }
+    assert.equal(0, (proc.run { "chmod", "755", s.path .. "/bin/git" }))
+    local e = s:start { env = { PATH = s.path .. "/bin:" .. os.getenv "PATH" } }
+    site.wait_until(function() return proc.run { "test", "-e", s.path .. "/bin/git.asked" } == 0 end)
+    sys.sleep(0.5)
+    assert.equal(json.null, versions(s)[1].git)
+    s:write("bin/git.status", "0")
+    run(s, "reload")
+    site.wait_until(function() return versions(s)[1].git == ("a"):rep(40) end)
+    assert.equal(0, e:stop())
   end)
 
   it("go with the last message that names them, but for a few; backup and restore keep them", function()

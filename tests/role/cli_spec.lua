@@ -210,6 +210,16 @@ describe("command line", function()
       end
     end)
 
+    it("says what is wrong in the moment of another try, too", function()
+      local trying = [[{"version":"1","uptime_s":5,"store":{},"channels":[{"name":"a","state":"running",
+        "parked":0,"pending":0,"destinations":[{"name":"x","state":"connecting","queued":4,"parked":0,
+        "oldest_s":5,"retrying_since":"2020-01-01T00:00:00Z","to":"10.0.0.9:2575",
+        "last_error":"cannot connect to 10.0.0.9 port 2575: Connection refused"}]}]}]]
+      local _, out = ask(fake.reply(0, trying), "status")
+      assert.matches("a/x: retrying for .- days, 4 waiting, the oldest 5 s: cannot connect", out)
+      assert.truthy(out:find("nc -vz 10.0.0.9 2575", 1, true))
+    end)
+
     it("--json is the engine's document as it is", function()
       local _, out = ask(fake.reply(0, document), "status", "--json")
       assert.equal(document .. "\n", out)
