@@ -64,9 +64,7 @@ static void end_asks(struct ln_alerter *a, int64_t before_us, const char *why)
             end_ask(&a->ask[i], 1, ln_span_str(why));
 }
 
-/* ---- what it says
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- what it says ---------------------------------------------------------------------------- */
 
 static char *text_of(struct ln_span s, size_t most)
 {
@@ -166,9 +164,7 @@ static const struct ln_child_ops ops = {
     .tick = on_tick,
 };
 
-/* ---- its life
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- its life -------------------------------------------------------------------------------- */
 
 static bool is_ours(struct ln_span key)
 {
@@ -226,9 +222,7 @@ void ln_alerter_apply(struct ln_hub *h)
     ln_child_start(&a->child, h, &ops, a, settings);
 }
 
-/* ---- asked about
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- asked about ----------------------------------------------------------------------------- */
 
 static void ask(struct ln_asker *k, struct ln_alerter *a, char **word, unsigned n)
 {

@@ -285,8 +285,7 @@ static bool may_keep_replies(const struct ln_channel *c)
     return c->conf && (c->conf->ack == LN_ACK_COMMIT || c->conf->ack == LN_ACK_NONE);
 }
 
-/* ---- a load is applied
- * ---------------------------------------------------------------------------------- */
+/* ---- a load is applied ----------------------------------------------------------------------- */
 
 static void refuse(struct ln_channel *c, const char *text, struct ln_buf *report)
 {

@@ -96,8 +96,7 @@ static void count_deviations(struct ln_conn *k)
     }
 }
 
-/* ---- frames
- * ------------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 /* One line a second: a log that grows with every refusal would fill the disk that is full already.
  */

@@ -113,9 +113,7 @@ const char *ln_control_verb(unsigned i)
     return i < sizeof verbs / sizeof *verbs ? verbs[i].name : NULL;
 }
 
-/* ---- requests
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- requests -------------------------------------------------------------------------------- */
 
 static void go(struct ln_asker *k)
 {

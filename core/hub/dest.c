@@ -122,8 +122,7 @@ void ln_dest_refill(struct ln_dest *d)
     ln_reader_end(h->reader);
 }
 
-/* ---- timing
- * ------------------------------------------------------------------------------------------ */
+/* ---- timing ---------------------------------------------------------------------------------- */
 
 void ln_dest_arm(struct ln_dest *d, double seconds)
 {
@@ -164,8 +163,7 @@ static void retry_later(struct ln_dest *d, const struct ln_conf_try *t)
     ln_dest_arm(d, s);
 }
 
-/* ---- ends of a message
- * -------------------------------------------------------------------------------- */
+/* ---- ends of a message ----------------------------------------------------------------------- */
 
 struct outcome { /* on its way to the disk */
     struct ln_dest *dest;
@@ -355,8 +353,7 @@ void ln_dest_refused(struct ln_dest *d, const char *why)
         stop_queue(d, "stopped by on_reply: %.200s", why);
 }
 
-/* ---- the queue goes on
- * --------------------------------------------------------------------------------------------- */
+/* ---- the queue goes on ----------------------------------------------------------------------- */
 
 static bool may_send(const struct ln_dest *d)
 {
@@ -382,8 +379,7 @@ void ln_dest_pump(struct ln_dest *d)
     ln_send_first(d);
 }
 
-/* ---- by hand and by configuration
- * ---------------------------------------------------------------------- */
+/* ---- by hand and by configuration ------------------------------------------------------------ */
 
 void ln_dest_hold(struct ln_dest *d, bool held)
 {

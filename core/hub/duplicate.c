@@ -24,8 +24,7 @@ static uint64_t key_of(const struct ln_header *h)
     return fold(fold(fold(14695981039346656037u, h->field[3]), h->field[4]), h->field[10]);
 }
 
-/* ---- on their way to the disk
- * ------------------------------------------------------------------------------------------ */
+/* ---- on their way to the disk ---------------------------------------------------------------- */
 
 /* Those that are committed are found in the store. */
 static void forget_committed(struct ln_recent *r, uint64_t committed_end)
@@ -75,8 +74,7 @@ static enum ln_duplicate look_recent(struct ln_channel *c, const struct ln_heade
     return found;
 }
 
-/* ---- in the store
- * ------------------------------------------------------------------------------------------ */
+/* ---- in the store ---------------------------------------------------------------------------- */
 
 static bool same_sender(const struct ln_header *a, const struct ln_header *b)
 {

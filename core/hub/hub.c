@@ -61,9 +61,7 @@ static void complain(const char *text)
     fprintf(stderr, "lunate: %s\n", text);
 }
 
-/* ---- start
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static void on_store(evutil_socket_t fd, short what, void *arg)
 {
@@ -317,8 +315,7 @@ void ln_hub_loaded(struct ln_hub *h)
     ln_hub_reload(h);
 }
 
-/* ---- signals and time
- * ------------------------------------------------------------------------------------- */
+/* ---- signals and time ------------------------------------------------------------------------ */
 
 static void drain(struct ln_hub *h)
 {

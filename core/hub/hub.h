@@ -86,8 +86,7 @@ void ln_owed_settle(struct ln_owed *o, unsigned part, enum ln_ack_code code, con
 /* Reads on where reading was stopped because the store was behind. */
 void ln_source_relieve(struct ln_hub *h);
 
-/* ---- work.c: entries through the script
- * ---------------------------------------------------------- */
+/* ---- work.c: entries through the script ------------------------------------------------------ */
 
 struct ln_out { /* an output of an entry, kept until its result is committed */
     struct ln_dest *dest;
@@ -163,8 +162,7 @@ void ln_receipt_fill(struct ln_receipt *r, const struct ln_header *h, char *type
 int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
                    struct ln_owed *owed, unsigned part, uint64_t *seq) LN_MUST;
 
-/* ---- duplicate.c
- * --------------------------------------------------------------------------------------------- */
+/* ---- duplicate.c ----------------------------------------------------------------------------- */
 
 struct ln_recent_entry {
     uint64_t key, content, seq;
@@ -221,8 +219,7 @@ void ln_worker_flush_all(struct ln_hub *h);
 /* fork and exec of this binary in a role, with a socket as its descriptor 3. */
 int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd);
 
-/* ---- dest.c: delivery
- * ---------------------------------------------------------------------------- */
+/* ---- dest.c: delivery ------------------------------------------------------------------------ */
 
 struct ln_due {
     struct ln_pos pos;
@@ -374,9 +371,7 @@ typedef void ln_load_fn(void *arg, struct ln_conf *conf, const char *error); /* 
 int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln_load_fn *fn,
                   void *arg, struct ln_err *err) LN_MUST;
 
-/* ---- reload.c, plan.c, specs.c, watch.c
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- reload.c, plan.c, specs.c, watch.c ------------------------------------------------------ */
 
 /* report: lines "CHANNEL: what"; "" with an error. */
 typedef void ln_reload_done(void *arg, const char *error, const char *report);
@@ -389,8 +384,7 @@ int ln_reload_start(struct ln_hub *h, const char *only, bool plan, ln_reload_don
 int ln_reload_pin(struct ln_hub *h, struct ln_pin *p, ln_reload_done *done, void *arg,
                   struct ln_err *err) LN_MUST;
 
-/* ---- git.c: the site's checkout
- * --------------------------------------------------------------------------------- */
+/* ---- git.c: the site's checkout -------------------------------------------------------------- */
 
 /* Asks git what the checkout is; ln_version_git_known is called when it has answered. */
 void ln_git_ask(struct ln_hub *h);
@@ -410,8 +404,7 @@ void ln_specs_stop(struct ln_hub *h);
 
 void ln_watch_set(struct ln_hub *h, bool on);
 
-/* ---- control.c, status.c
- * -------------------------------------------------------------------------- */
+/* ---- control.c, status.c --------------------------------------------------------------------- */
 
 int ln_control_open(struct ln_hub *h, struct ln_err *err) LN_MUST;
 void ln_control_close(struct ln_hub *h);
@@ -422,8 +415,7 @@ const struct ln_dest_state *ln_status_dest(const struct ln_channel_state *cs, ui
 /* How long the head of the queue has waited since its message came in. */
 double ln_dest_oldest_s(const struct ln_dest *d);
 
-/* ---- metrics.c, admin.c
- * -------------------------------------------------------------------------- */
+/* ---- metrics.c, admin.c ---------------------------------------------------------------------- */
 
 enum ln_metrics_format { LN_METRICS_PROMETHEUS /* text 0.0.4 */, LN_METRICS_OPEN /* 1.0.0 */ };
 
@@ -434,8 +426,7 @@ void ln_metrics_commit(struct ln_hub *h);
 int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err) LN_MUST;
 void ln_admin_close(struct ln_hub *h);
 
-/* ---- alerter.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- alerter.c ------------------------------------------------------------------------------- */
 
 struct ln_alerter_numbers {
     bool configured, up;
@@ -450,8 +441,7 @@ void ln_alerter_stop(struct ln_hub *h);
 void ln_alerter_status(const struct ln_hub *h, struct ln_buf *json);
 void ln_alerter_numbers(const struct ln_hub *h, struct ln_alerter_numbers *out);
 
-/* ---- archiver.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- archiver.c ------------------------------------------------------------------------------ */
 
 /* Starts, changes or ends the archiver as the channels want it. */
 void ln_archiver_apply(struct ln_hub *h);
@@ -459,8 +449,7 @@ void ln_archiver_stop(struct ln_hub *h);
 /* A JSON object, or null when no channel is archived. */
 void ln_archiver_status(const struct ln_hub *h, struct ln_buf *json);
 
-/* ---- hub.c
- * ---------------------------------------------------------------------------------------- */
+/* ---- hub.c ----------------------------------------------------------------------------------- */
 
 struct ln_hub {
     struct event_base *base;

@@ -7,8 +7,7 @@
 
 enum { CONNECT_MS = 10000 };
 
-/* ---- replies
- * --------------------------------------------------------------------------------------------- */
+/* ---- replies --------------------------------------------------------------------------------- */
 
 static void on_negative(struct ln_dest *d, const struct ln_reply *r, struct ln_span frame)
 {
@@ -125,8 +124,7 @@ static void on_secured(void *owner)
 static const struct ln_stream_ops dest_ops = {
     .data = on_data, .closed = on_closed, .secured = on_secured};
 
-/* ---- sending
- * ---------------------------------------------------------------------------------------------- */
+/* ---- sending --------------------------------------------------------------------------------- */
 
 static void greet(struct ln_dest *d)
 {

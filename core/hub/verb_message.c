@@ -227,9 +227,7 @@ void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
     ln_reader_end(k->hub->reader);
 }
 
-/* ---- settle
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- settle ---------------------------------------------------------------------------------- */
 
 static void on_settled(void *arg, int code, uint64_t seq)
 {

@@ -37,9 +37,7 @@ static void tell(struct ln_asker *k, const char *channel, const char *member, ui
     ln_buf_fini(&b);
 }
 
-/* ---- step
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- step ------------------------------------------------------------------------------------ */
 
 static const double STEP_WAIT_S = 3;
 

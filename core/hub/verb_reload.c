@@ -147,9 +147,7 @@ void ln_verb_reload(struct ln_asker *k, char **word, unsigned n)
     ln_asker_hold(k);
 }
 
-/* ---- rollback
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- rollback -------------------------------------------------------------------------------- */
 
 struct rollback {
     struct ln_asker *asker;

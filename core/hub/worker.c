@@ -32,8 +32,7 @@ static void arm(struct ln_worker *w, double seconds)
     evtimer_add(&w->timer, &tv);
 }
 
-/* ---- to the worker
- * ----------------------------------------------------------------------------------- */
+/* ---- to the worker --------------------------------------------------------------------------- */
 
 static void mark_dirty(struct ln_worker *w)
 {
@@ -128,8 +127,7 @@ static int send_script(struct ln_channel *c)
     return rc;
 }
 
-/* ---- from the worker
- * ----------------------------------------------------------------------------------- */
+/* ---- from the worker ------------------------------------------------------------------------- */
 
 static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
 {
@@ -301,8 +299,7 @@ static void on_drained(void *owner)
 static const struct ln_stream_ops worker_ops = {
     .data = on_data, .closed = on_closed, .drained = on_drained};
 
-/* ---- life and death
- * --------------------------------------------------------------------------------------- */
+/* ---- life and death -------------------------------------------------------------------------- */
 
 /* Ends the process; it is reaped by the hub's SIGCHLD. */
 static void end_process(struct ln_worker *w)

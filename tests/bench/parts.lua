@@ -175,15 +175,13 @@ function M.e()
   for _, e in ipairs(engines) do rig.stop(e) end
 end
 
---- The relay with mutual TLS on both sides against the same in clear. Sender's and receiver's
--- cryptography runs on the same machine.
-function M.tls()
-  local dir = rig.certificates()
-  local clear, tls = rig.engine(1), rig.engine(1, dir)
+-- The relay through `other` against the same through an engine in clear, in turns.
+local function against_clear(title, name, messages, other)
+  local clear = rig.engine(1)
   local list, rows = {}, {}
   for _, n in ipairs { 1, 64 } do
-    list[#list + 1] = rig.series(n .. " in clear", 2000, { to = clear, connections = n })
-    list[#list + 1] = rig.series(n .. " with TLS", 2000, { to = tls, connections = n })
+    list[#list + 1] = rig.series(n .. " in clear", messages, { to = clear, connections = n })
+    list[#list + 1] = rig.series(n .. " " .. name, messages, { to = other, connections = n })
   end
   rig.rounds(list, report.progress)
   report.clear()
@@ -191,30 +189,22 @@ function M.tls()
     rows[i] = row(s.name, s, ("%.1f"):format((rig.of(s, "hub"))),
       i % 2 == 0 and spread("%.2f", rig.ratio(s, list[i - 1])) or "")
   end
-  report.table("(tls) Durable relay, mutual TLS in and out", { "connections", "messages/s",
-    "ACK p50 ms", "p99 ms", "CPU us/msg", "hub us", "of clear text" }, rows)
+  report.table(title, { "connections", "messages/s", "ACK p50 ms", "p99 ms", "CPU us/msg", "hub us",
+    "of clear" }, rows)
   rig.stop(clear)
-  rig.stop(tls)
+  rig.stop(other)
 end
 
---- The relay with an encrypted store against the same in clear.
+--- Mutual TLS on both sides. Sender's and receiver's cryptography runs on the same machine.
+function M.tls()
+  against_clear("(tls) Durable relay, mutual TLS in and out", "with TLS", 2000,
+    rig.engine(1, rig.certificates()))
+end
+
+--- An encrypted store.
 function M.seal()
-  local clear, sealed = rig.engine(1), rig.engine(1, nil, true)
-  local list, rows = {}, {}
-  for _, n in ipairs { 1, 64 } do
-    list[#list + 1] = rig.series(n .. " in clear", 4000, { to = clear, connections = n })
-    list[#list + 1] = rig.series(n .. " encrypted", 4000, { to = sealed, connections = n })
-  end
-  rig.rounds(list, report.progress)
-  report.clear()
-  for i, s in ipairs(list) do
-    rows[i] = row(s.name, s, ("%.1f"):format((rig.of(s, "hub"))),
-      i % 2 == 0 and spread("%.2f", rig.ratio(s, list[i - 1])) or "")
-  end
-  report.table("(seal) Durable relay, the store encrypted at rest", { "connections", "messages/s",
-    "ACK p50 ms", "p99 ms", "CPU us/msg", "hub us", "of clear" }, rows)
-  rig.stop(clear)
-  rig.stop(sealed)
+  against_clear("(seal) Durable relay, the store encrypted at rest", "encrypted", 4000,
+    rig.engine(1, nil, true))
 end
 
 --- How small and how soon: the demo site.
