@@ -59,6 +59,24 @@ static size_t sequence(const struct ln_delims *d, const char *p, size_t len, cha
     return 0;
 }
 
+size_t ln_escape_command(const struct ln_delims *d, const char *p, size_t len)
+{
+    const char *e = len > 2 ? memchr(p + 1, d->escape, len - 1) : NULL;
+    size_t n = e ? (size_t)(e - p) - 1 : 0;
+    if (n == 0)
+        return 0;
+    if (n == 1)
+        return p[1] == 'H' || p[1] == 'N' ? 3 : 0;
+    if (!strchr(".XCMZ", p[1]) || p[1] == '\0')
+        return 0;
+    for (size_t i = 2; i <= n; i++) {
+        bool word = p[i] == ' ' || p[i] == '+' || p[i] == '-' || (p[i] >= 'a' && p[i] <= 'z');
+        if (hex_digit(p[i]) < 0 && !(p[1] == '.' && word))
+            return 0;
+    }
+    return n + 2;
+}
+
 size_t ln_unescape(const struct ln_delims *d, struct ln_span raw, char *out)
 {
     char *o = out;
@@ -72,10 +90,15 @@ size_t ln_unescape(const struct ln_delims *d, struct ln_span raw, char *out)
         if (!e)
             break;
         size_t n = sequence(d, p + 1, (size_t)(end - p - 1), &o);
-        if (n == 0)
-            *o++ = *p++;
-        else
+        if (n) {
             p += n + 1;
+            continue;
+        }
+        /* A command stays, whole: the escape character at its end begins no other sequence. */
+        n = ln_escape_command(d, p, (size_t)(end - p));
+        memcpy(o, p, n ? n : 1);
+        o += n ? n : 1;
+        p += n ? n : 1;
     }
     return (size_t)(o - out);
 }
@@ -237,26 +260,6 @@ static int put_text(struct sink *s, const struct ln_delims *from, const struct l
     return LN_OK;
 }
 
-/* Length of a sequence that means the same in every message, its two escape characters included:
- * \H\ \N\ \.br\ \.sp n\ \X..\ \C..\ \M..\ \Z..\. 0: it is none. p[0] is the escape character. */
-static size_t command(const struct ln_delims *d, const char *p, size_t len)
-{
-    const char *e = len > 2 ? memchr(p + 1, d->escape, len - 1) : NULL;
-    size_t n = e ? (size_t)(e - p) - 1 : 0;
-    if (n == 0)
-        return 0;
-    if (n == 1)
-        return p[1] == 'H' || p[1] == 'N' ? 3 : 0;
-    if (!strchr(".XCMZ", p[1]) || p[1] == '\0')
-        return 0;
-    for (size_t i = 2; i <= n; i++) {
-        bool word = p[i] == ' ' || p[i] == '+' || p[i] == '-' || (p[i] >= 'a' && p[i] <= 'z');
-        if (hex_digit(p[i]) < 0 && !(p[1] == '.' && word))
-            return 0;
-    }
-    return n + 2;
-}
-
 int ln_reencode(const struct ln_delims *from, const struct ln_delims *to, struct ln_span raw,
                 char *out, size_t *len, struct ln_err *err)
 {
@@ -283,7 +286,7 @@ int ln_reencode(const struct ln_delims *from, const struct ln_delims *to, struct
             if (left >= 3 && p[2] == from->escape && (c = letter(from, p[1]))) {
                 used = 3;
                 rc = put_text(&s, from, to, c, err);
-            } else if ((n = command(from, p, left))) {
+            } else if ((n = ln_escape_command(from, p, left))) {
                 used = n;
                 rc = put_sequence(&s, to, p + 1, n - 2, err);
             } else {

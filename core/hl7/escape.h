@@ -17,6 +17,11 @@
 /* Writes the text of `raw` to out (at least raw.len bytes); returns its length, never more. */
 size_t ln_unescape(const struct ln_delims *d, struct ln_span raw, char *out);
 
+/* Length of the sequence at p that means the same in every message, its two escape characters
+ * included: \H\ \N\ \.br\ \.sp n\ \X..\ \C..\ \M..\ \Z..\. 0: it is none. p[0] is the escape
+ * character. */
+size_t ln_escape_command(const struct ln_delims *d, const char *p, size_t len);
+
 /* Length of text when escaped. LN_EINVAL: it holds what cannot be written, since MSH-2 declares no
  * escape character. */
 int ln_escape_len(const struct ln_delims *d, struct ln_span text, size_t *len, struct ln_err *err);

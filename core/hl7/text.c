@@ -78,6 +78,13 @@ static size_t sequence_len(const struct ln_delims *d, const char *p, const char 
     return e && e > p + 1 ? (size_t)(e - p) + 1 : 0;
 }
 
+/* What was read of a sequence that stays as it is: a command whole; of any other its escape
+ * character alone, since the last one may start another sequence. */
+static size_t kept(const struct ln_delims *d, const char *p, size_t seq)
+{
+    return ln_escape_command(d, p, seq) == seq ? seq : 1;
+}
+
 size_t ln_text_read(const struct ln_text *t, struct ln_span leaf, char *out)
 {
     const struct ln_charset *cs = &t->charset;
@@ -90,11 +97,10 @@ size_t ln_text_read(const struct ln_text *t, struct ln_span leaf, char *out)
         struct ln_charset_state after = s;
         size_t n = ln_charset_step(cs, &after, p, end, &opaque);
         size_t seq = !opaque && escape && *p == escape ? sequence_len(&t->delims, p, end) : 0;
-        /* A sequence that is none stays whole when all of it is known to be read as itself. */
         if (seq && seq <= 64) {
             size_t len = decode_escape(t, &s, ln_span(p, seq), o);
             if (len == seq && memcmp(o, p, seq) == 0)
-                seq = len = n; /* not decoded: its last character may start another one */
+                seq = len = kept(&t->delims, p, seq);
             o += len;
             p += seq;
             continue;
@@ -102,7 +108,7 @@ size_t ln_text_read(const struct ln_text *t, struct ln_span leaf, char *out)
         if (seq) { /* long: \X..\ */
             size_t len = ln_unescape(&t->delims, ln_span(p, seq), o);
             if (len == seq)
-                seq = len = n;
+                seq = len = kept(&t->delims, p, seq);
             o += len;
             p += seq;
             continue;

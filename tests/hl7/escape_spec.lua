@@ -63,6 +63,17 @@ describe("hl7/escape", function()
     assert.equal("a\\b&", unescape "a\\b\\T\\")
   end)
 
+  -- The end of \H\ was taken for the beginning of \T\, and a highlighted letter T was read as &.
+  it("begins no sequence with the end of a command that it leaves as it is", function()
+    for _, raw in ipairs {
+      "\\H\\T\\N\\", "\\H\\X41\\N\\", "\\.sp 2\\F\\", "\\.in+4\\E\\N\\", "\\C2842\\T\\", "\\Z01\\S\\",
+      "\\X041\\R\\",
+    } do
+      assert.equal(raw, unescape(raw))
+    end
+    assert.equal("\\H\\A & B\\N\\", unescape "\\H\\A \\T\\ B\\N\\")
+  end)
+
   it("escapes what would be read otherwise, and nothing else", function()
     assert.equal("\\F\\\\S\\\\T\\\\R\\\\E\\", escape "|^&~\\")
     assert.equal("a\\.br\\b\\X0D0A\\c\\X0D\\", escape "a\nb\r\nc\r")

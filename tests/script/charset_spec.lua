@@ -208,6 +208,15 @@ describe("script/charset", function()
     assert.equal("\\M2442\\45<T\\C2842\\", m["PID-5.1"])
   end)
 
+  it("begins no sequence with the end of a command, in any set", function()
+    for _, name in ipairs { "8859/1", "~ISO IR87", "SHIFT_JIS" } do
+      local m = msg(name, "PID|1||3||\\H\\T\\N\\^\\.in+4\\F\\^a\\T\\b")
+      assert.equal("\\H\\T\\N\\", m["PID-5.1"])
+      assert.equal("\\.in+4\\F\\", m["PID-5.2"])
+      assert.equal("a&b", m["PID-5.3"])
+    end
+  end)
+
   it("answers in the sender's set", function()
     local m = msg("8859/1", "PID|1||3||M\252ller")
     local a = m:ack { code = "AE", text = "Müller: unbekannt €" }
