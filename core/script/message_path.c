@@ -465,6 +465,51 @@ static void write_segment(lua_State *L, struct ln_lmessage *u, uint32_t slot,
         assign(L, u, slot, part, 3);
 }
 
+/* The part of write_path that may fail with segments made already. Stack: message, path, value. */
+static int write_new(lua_State *L, assigner *assign)
+{
+    struct ln_lmessage *u = ln_lmessage_check(L, 1);
+    struct ln_path path;
+    path_arg(L, 2, &path);
+    write_segment(L, u, create(L, u, &path), &path, assign);
+    return 0;
+}
+
+static int new_text(lua_State *L)
+{
+    return write_new(L, ln_lmessage_assign);
+}
+
+static int new_raw(lua_State *L)
+{
+    return write_new(L, ln_lmessage_assign_raw);
+}
+
+/* A value that cannot be set leaves no empty segments behind: those made for it are taken out. */
+static void write_missing(lua_State *L, struct ln_lmessage *u, const struct ln_path *path,
+                          assigner *assign)
+{
+    struct ln_span name = name_of(path);
+    struct ln_err err;
+    uint32_t have = 0, slot = LN_NO_SEGMENT;
+    while ((slot = ln_message_next(&u->m, name, slot)) != LN_NO_SEGMENT)
+        have++;
+    lua_pushcfunction(L, assign == ln_lmessage_assign ? new_text : new_raw);
+    for (int i = 1; i <= 3; i++)
+        lua_pushvalue(L, i);
+    if (lua_pcall(L, 3, 0, 0) == 0)
+        return;
+    while ((slot = ln_message_find(&u->m, name, have + 1)) != LN_NO_SEGMENT)
+        if (ln_message_remove(&u->m, slot, &err))
+            break;
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        luaL_where(L, 1);
+        lua_insert(L, -2);
+        lua_concat(L, 2);
+    }
+    lua_error(L);
+}
+
 static int write_path(lua_State *L, struct ln_lmessage *u, assigner *assign)
 {
     struct ln_path path;
@@ -487,7 +532,8 @@ static int write_path(lua_State *L, struct ln_lmessage *u, assigner *assign)
             lua_tolstring(L, 3, &len);
         if (lua_isnil(L, 3) || len == 0 || path.repetition == LN_PATH_ALL)
             return 0;
-        slot = create(L, u, &path);
+        write_missing(L, u, &path, assign);
+        return 0;
     }
     write_segment(L, u, slot, &path, assign);
     return 0;

@@ -592,6 +592,24 @@ describe("script/message", function()
     assert.is_false(pcall(debug.getmetatable(m.PID[1]).__index, m, 1))
   end)
 
+  -- Segments made for a value that then could not be written stayed, empty.
+  it("an assignment that fails makes no segments", function()
+    local wire = "MSH|^~|A\rOBX|1\r"
+    local m = assert(hl7.parse(wire))
+    has(failure(function() m["OBX[3]-5"] = "a|b" end), "no escape character")
+    has(failure(function() m["ZPD-1.1.2"] = "a" end), "no subcomponent separator")
+    has(failure(function() m:set_raw("ZPD-1.1", "a^b") end), "separator at byte 2")
+    has(failure(function() m["NTE-1"] = {} end), "a table is no value")
+    has(failure(function() m["ZPD-1"] = hl7.parse(wire) end), "a message is no value")
+    assert.equal(wire, tostring(m))
+    m["OBX[3]-5"] = "a"
+    assert.equal(wire .. "OBX\rOBX|||||a\r", tostring(m))
+    local latin = assert(hl7.parse "MSH|^~\\&|A||||||ADT^A01|1|P|2.5||||||8859/1\r")
+    local before = tostring(latin)
+    has(failure(function() latin["ZPD-1"] = "\226\130\172" end), "U+20AC")
+    assert.equal(before, tostring(latin))
+  end)
+
   it("says so when a path is in small letters, unless the message has such a segment", function()
     local m = hl7.parse "MSH|^~\\&|A\rPID|1\rzzz|low\r"
     for _, read in ipairs { function() return m["pid-5.1"] .. "" end, function() return m:raw("Pid-5") .. "" end,
