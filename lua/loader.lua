@@ -308,6 +308,13 @@ local function check_alert_files(core, settings, text)
   end
 end
 
+-- What carries the audit log elsewhere reads these files itself, with each connection: as above.
+local function check_audit_files(core, settings, text)
+  local looks = setmetatable({ emit_tls = function() end }, { __index = core })
+  tls_files(looks, { name = "", path = "lunate.lua", settings = settings, text = text },
+    function(_, fmt, ...) core.emit_warning("", format(fmt, ...), "true") end)
+end
+
 local function read_site_file(core, fail)
   local text = ""
   if core.kind "lunate.lua" then
@@ -334,6 +341,7 @@ local function read_site_file(core, fail)
   require "lunate.access_ids"(core, settings)
   core.emit_site(settings)
   check_alert_files(core, by_key(settings), text)
+  check_audit_files(core, by_key(settings), text)
   return by_key(settings)
 end
 

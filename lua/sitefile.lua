@@ -3,6 +3,7 @@ local schema = require "lunate.schema"
 local channel = require "lunate.channel"
 local check_alerts = require "lunate.alerts.config"
 local access = require "lunate.access"
+local check_audit = require "lunate.audit.config"
 
 local function default(_, text) return text end
 
@@ -11,6 +12,7 @@ local keys = {
   admin = {},
   alerts = {},
   access = {},
+  audit = {},
   encryption = { keys = {
     key_file = { check = schema.text },
     key_command = { check = schema.text },
@@ -84,6 +86,7 @@ return function(value, path, text)
     check_admin(ctx, (value or {}).admin)
     check_alerts(ctx, (value or {}).alerts, text)
     access(ctx, (value or {}).access)
+    check_audit(ctx, (value or {}).audit)
     check_encryption(ctx, (value or {}).encryption)
   end
   return ctx.settings, ctx.errors

@@ -1,15 +1,17 @@
--- Reads the certificates, keys and lists that a channel's settings name, checks them, hands them
--- over. They go to the engine only: a worker never has them.
+-- Reads the certificates, keys and lists that a channel's settings name (or lunate.lua's, of the
+-- audit log), checks them, hands them over. They go to the engine only: a worker never has them.
 local locate = require "lunate.locate"
 local format = string.format
 
 local SOON_DAYS = 30
+local AUDIT = "audit.syslog.tls"
 local names = { "cert", "key", "ca", "crl" }
 
 -- Of "dest.lab.tls": { "destinations", "lab", "tls" }.
 local function keys_of(prefix)
   local dest = prefix:match "^dest%.(.-)%.tls$"
   if dest then return { "destinations", dest, "tls" } end
+  if prefix == AUDIT then return { "audit", "syslog", "tls" } end
   return { "source", "tls" }
 end
 
@@ -80,6 +82,7 @@ end
 
 --- tls_files(core, c, fail): c has name, path, text, settings.
 return function(core, c, fail)
+  if c.settings[AUDIT] == "true" then take(core, c, AUDIT, fail) end
   if c.settings["source.tls"] == "true" then take(core, c, "source.tls", fail) end
   for dest in (c.settings.destinations or ""):gmatch "[^\n]+" do
     local prefix = "dest." .. dest .. ".tls"

@@ -66,20 +66,11 @@ static void end_asks(struct ln_alerter *a, int64_t before_us, const char *why)
 
 /* ---- what it says ---------------------------------------------------------------------------- */
 
-static char *text_of(struct ln_span s, size_t most)
-{
-    char *text = strndup(s.len ? s.ptr : "", s.len > most ? most : s.len);
-    for (char *p = text; p && *p; p++)
-        if ((unsigned char)*p < 0x20)
-            *p = ' ';
-    return text;
-}
-
 /* ALERTS: all that is firing now. */
 static int take_alerts(struct ln_alerter *a, struct ln_wire_in *in)
 {
     struct ln_span trouble = ln_wire_get_bytes(in);
-    char *why = text_of(trouble, sizeof a->trouble - 1);
+    char *why = ln_child_text(trouble, sizeof a->trouble - 1);
     a->sent = ln_wire_get_u64(in);
     a->failed = ln_wire_get_u64(in);
     uint32_t n = ln_wire_get_u32(in);
@@ -92,10 +83,10 @@ static int take_alerts(struct ln_alerter *a, struct ln_wire_in *in)
         return LN_ENOMEM;
     while (a->nfiring < n) {
         struct firing *f = &a->firing[a->nfiring++];
-        f->rule = text_of(ln_wire_get_bytes(in), 100);
-        f->subject = text_of(ln_wire_get_bytes(in), 200);
-        f->text = text_of(ln_wire_get_bytes(in), 600);
-        f->state = text_of(ln_wire_get_bytes(in), 20);
+        f->rule = ln_child_text(ln_wire_get_bytes(in), 100);
+        f->subject = ln_child_text(ln_wire_get_bytes(in), 200);
+        f->text = ln_child_text(ln_wire_get_bytes(in), 600);
+        f->state = ln_child_text(ln_wire_get_bytes(in), 20);
         f->since_us = (int64_t)ln_wire_get_u64(in);
         if (!f->rule || !f->subject || !f->text || !f->state)
             return LN_ENOMEM;
@@ -118,27 +109,13 @@ static int take_answer(struct ln_alerter *a, struct ln_wire_in *in)
     return LN_OK;
 }
 
-static int take_log(struct ln_wire_in *in)
-{
-    (void)ln_wire_get_u64(in);
-    unsigned level = ln_wire_get_u8(in);
-    struct ln_span event = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
-    if (!ln_wire_done(in) || level > LN_ERROR)
-        return LN_EPARSE;
-    char *e = text_of(event, 40), *t = text_of(text, 600);
-    if (e && t)
-        ln_log((enum ln_level)level, "alerter", e, "%s", t);
-    free(e);
-    free(t);
-    return LN_OK;
-}
-
 static int on_record(void *owner, uint8_t type, struct ln_wire_in *in)
 {
+    struct ln_alerter *a = owner;
     switch (type) {
-    case LN_P_ALERTS: return take_alerts(owner, in);
-    case LN_P_ALERTS_ANSWER: return take_answer(owner, in);
-    case LN_P_LOG: return take_log(in);
+    case LN_P_ALERTS: return take_alerts(a, in);
+    case LN_P_ALERTS_ANSWER: return take_answer(a, in);
+    case LN_P_LOG: return ln_child_log(&a->child, in);
     default: return LN_EPARSE;
     }
 }
@@ -166,30 +143,6 @@ static const struct ln_child_ops ops = {
 
 /* ---- its life -------------------------------------------------------------------------------- */
 
-static bool is_ours(struct ln_span key)
-{
-    return key.len > 7 && memcmp(key.ptr, "alerts.", 7) == 0;
-}
-
-/* The pairs that begin with "alerts."; NULL when there are none. */
-static struct ln_blob *our_settings(const struct ln_blob *site)
-{
-    struct ln_buf b = {0};
-    struct ln_blob *out = NULL;
-    struct ln_wire_in in = {site ? site->data : "", site ? site->data + site->len : "", false};
-    while (!in.bad && in.ptr < in.end) {
-        struct ln_span k = ln_wire_get_bytes(&in), v = ln_wire_get_bytes(&in);
-        if (in.bad || !is_ours(k))
-            continue;
-        ln_wire_bytes(&b, k);
-        ln_wire_bytes(&b, v);
-    }
-    if (b.len && !b.failed)
-        out = ln_blob_new(ln_buf_span(&b));
-    ln_buf_fini(&b);
-    return out;
-}
-
 void ln_alerter_stop(struct ln_hub *h)
 {
     struct ln_alerter *a = h->alerter;
@@ -205,7 +158,7 @@ void ln_alerter_stop(struct ln_hub *h)
 void ln_alerter_apply(struct ln_hub *h)
 {
     struct ln_alerter *a = h->alerter;
-    struct ln_blob *settings = our_settings(h->site_settings);
+    struct ln_blob *settings = ln_child_settings(h->site_settings, "alerts.");
     if (!settings) {
         ln_alerter_stop(h);
         return;

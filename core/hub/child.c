@@ -157,3 +157,46 @@ bool ln_child_answers(const struct ln_child *c)
 {
     return c->pid && c->hello;
 }
+
+char *ln_child_text(struct ln_span s, size_t most)
+{
+    char *text = strndup(s.len ? s.ptr : "", s.len > most ? most : s.len);
+    for (char *p = text; p && *p; p++)
+        if ((unsigned char)*p < 0x20)
+            *p = ' ';
+    return text;
+}
+
+int ln_child_log(const struct ln_child *c, struct ln_wire_in *in)
+{
+    (void)ln_wire_get_u64(in);
+    unsigned level = ln_wire_get_u8(in);
+    struct ln_span event = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
+    if (!ln_wire_done(in) || level > LN_ERROR)
+        return LN_EPARSE;
+    char *e = ln_child_text(event, 40), *t = ln_child_text(text, 600);
+    if (e && t)
+        ln_log((enum ln_level)level, c->ops->role, e, "%s", t);
+    free(e);
+    free(t);
+    return LN_OK;
+}
+
+struct ln_blob *ln_child_settings(const struct ln_blob *site, const char *prefix)
+{
+    size_t n = strlen(prefix);
+    struct ln_buf b = {0};
+    struct ln_blob *out = NULL;
+    struct ln_wire_in in = {site ? site->data : "", site ? site->data + site->len : "", false};
+    while (!in.bad && in.ptr < in.end) {
+        struct ln_span k = ln_wire_get_bytes(&in), v = ln_wire_get_bytes(&in);
+        if (in.bad || k.len <= n || memcmp(k.ptr, prefix, n) != 0)
+            continue;
+        ln_wire_bytes(&b, k);
+        ln_wire_bytes(&b, v);
+    }
+    if (b.len && !b.failed)
+        out = ln_blob_new(ln_buf_span(&b));
+    ln_buf_fini(&b);
+    return out;
+}

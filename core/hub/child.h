@@ -1,6 +1,6 @@
-/* A process of its own beside the hub (alerter, archiver): it is started, says HELLO, is told the
- * site and its settings, and is started again with back-off when it ends, is silent, or says what
- * it should not. No message waits for it. What it says is read as hostile. */
+/* A process of its own beside the hub (alerter, archiver, audit-send): it is started, says HELLO,
+ * is told the site and its settings, and is started again with back-off when it ends, is silent, or
+ * says what it should not. No message waits for it. What it says is read as hostile. */
 #ifndef LN_HUB_CHILD_H
 #define LN_HUB_CHILD_H
 
@@ -33,6 +33,12 @@ struct ln_child {
     uint64_t restarts;
 };
 
+/* The pairs of lunate.lua's settings whose keys begin so; NULL: none. */
+struct ln_blob *ln_child_settings(const struct ln_blob *site, const char *prefix);
+/* A LOG record: a line of the log under the role's name. */
+int ln_child_log(const struct ln_child *c, struct ln_wire_in *in);
+/* A copy without control characters, at most so long; NULL: out of memory. */
+char *ln_child_text(struct ln_span s, size_t most);
 /* Takes over settings. Starting never fails: it is tried again. */
 void ln_child_start(struct ln_child *c, struct ln_hub *h, const struct ln_child_ops *ops,
                     void *owner, struct ln_blob *settings);

@@ -123,6 +123,7 @@ static void set_site(struct ln_hub *h, struct ln_conf *conf)
     ln_blob_unref(h->site_settings);
     h->site_settings = conf->settings ? ln_blob_ref(conf->settings) : NULL;
     ln_alerter_apply(h);
+    ln_audit_send_apply(h);
 }
 
 /* `ready` means that every listener is open: supervisors and senders' tests wait for it. */
@@ -463,6 +464,7 @@ static void shut_down(struct ln_hub *h)
     ln_admin_close(h);
     ln_alerter_stop(h);
     ln_archiver_stop(h);
+    ln_audit_send_stop(h);
     ln_control_close(h);
     ln_watch_set(h, false);
     ln_specs_stop(h);

@@ -449,6 +449,21 @@ void ln_archiver_stop(struct ln_hub *h);
 /* A JSON object, or null when no channel is archived. */
 void ln_archiver_status(const struct ln_hub *h, struct ln_buf *json);
 
+/* ---- audit_send.c ---------------------------------------------------------------------------- */
+
+struct ln_audit_send_numbers {
+    bool configured, failing;
+    uint64_t sent, behind; /* entries */
+    double behind_s; /* age of the oldest that is not there yet */
+};
+
+/* Starts, changes or ends what carries the audit log elsewhere, as the site's settings want it. */
+void ln_audit_send_apply(struct ln_hub *h);
+void ln_audit_send_stop(struct ln_hub *h);
+/* A JSON object, or null when the log goes nowhere. */
+void ln_audit_send_status(const struct ln_hub *h, struct ln_buf *json);
+void ln_audit_send_numbers(const struct ln_hub *h, struct ln_audit_send_numbers *out);
+
 /* ---- hub.c ----------------------------------------------------------------------------------- */
 
 struct ln_hub {
@@ -472,6 +487,7 @@ struct ln_hub {
     struct ln_admin *admin; /* NULL: none */
     struct ln_alerter *alerter; /* NULL: none */
     struct ln_archiver *archiver; /* NULL: none */
+    struct ln_audit_send *audit_send; /* NULL: none */
     bool archive_stale; /* what the archiver is to do may have changed */
     struct ln_spread commit_us, commit_size;
     uint64_t commits_seen, commit_us_seen, operations_seen;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "hub/audit.h"
 #include "hub/hub.h"
 #include "hub/source.h"
 
@@ -341,6 +342,24 @@ static void alerter(struct page *p)
     count(p, "", n.failed);
 }
 
+static void audit_log(struct page *p)
+{
+    struct ln_audit_send_numbers n;
+    ln_audit_send_numbers(p->hub, &n);
+    family(p, "lunate_audit_failing", "gauge", "1 while the audit log cannot be written.");
+    count(p, "", ln_hub_audit_failing(p->hub)[0] != '\0');
+    if (!n.configured)
+        return;
+    family(p, "lunate_audit_syslog_failing", "gauge", "1 while the repository takes no entries.");
+    count(p, "", n.failing);
+    family(p, "lunate_audit_syslog_behind", "gauge", "Entries that the repository has not taken.");
+    count(p, "", n.behind);
+    family(p, "lunate_audit_syslog_behind_seconds", "gauge", "Age of the oldest of them.");
+    count(p, "", (uint64_t)n.behind_s);
+    family(p, "lunate_audit_syslog_sent", "counter", "Entries that it took, since the start.");
+    count(p, "", n.sent);
+}
+
 static void store(struct page *p)
 {
     struct ln_store_stat st;
@@ -354,6 +373,7 @@ static void store(struct page *p)
     family(p, "lunate_store_full", "gauge", "1 while messages are refused for lack of space.");
     count(p, "", st.full);
     alerter(p);
+    audit_log(p);
     family(p, "lunate_store_commits", "counter", "Synced transactions.");
     count(p, "", st.commits);
     family(p, "lunate_store_operations", "counter", "Receipts, results and outcomes in them.");

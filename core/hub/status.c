@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "hub/audit.h"
 
 static void num(struct ln_buf *b, const char *key, uint64_t v)
 {
@@ -189,6 +190,12 @@ void ln_status_json(struct ln_hub *h, struct ln_buf *b)
     ln_json_close(b, '}');
     ln_json_key(b, "alerts");
     ln_alerter_status(h, b);
+    ln_json_key(b, "audit");
+    ln_json_open(b, '{');
+    str(b, "failure", ln_hub_audit_failing(h));
+    ln_json_key(b, "syslog");
+    ln_audit_send_status(h, b);
+    ln_json_close(b, '}');
     ln_json_key(b, "channels");
     ln_json_open(b, '[');
     LIST_FOREACH (c, &h->channels, link)

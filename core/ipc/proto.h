@@ -13,11 +13,13 @@
  * with "alerts."; again when they change); then alerter -> ALERTS every 10 s, LOG;
  * hub -> ALERTS_ASK, alerter -> ALERTS_ANSWER.
  *
+ * audit-send: as the alerter, with the pairs that begin with "audit."; then -> AUDIT_STATE, LOG.
+ *
  * control: client -> REQUEST; hub -> REPLY (one, or several PARTs and then REPLY). */
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-8" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-9" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -93,6 +95,11 @@ enum ln_proto {
     LN_P_ARCHIVE_STATE, /* bytes why nothing can be archived (or ""), u64 messages, u64 bytes:
                            written since it started */
 
+    /* audit-send -> hub (START and SITE as for the alerter, the pairs that begin with "audit.") */
+    LN_P_AUDIT_STATE, /* bytes why the log does not arrive (or ""), u64 number of the last entry
+                         that did, u64 number of the signed head, u64 us when the oldest that did
+                         not was written (0: all did), u64 entries that did since it started */
+
     /* repl <-> line editor (core/repl) */
     LN_P_READ, /* repl -> editor: bytes prompt, bytes text to begin with */
     LN_P_LINE, /* editor -> repl: u8 enum ln_line, bytes text */
@@ -117,6 +124,7 @@ enum ln_line {
  *   log.level                debug|info|warn|error [info]
  *   admin.host, .port, .allow (lines), when there is an admin address
  *   alerts.*                 when there are alerts: lua/alerts/config.lua; for the alerter alone
+ *   audit.syslog.host, .port, .tls and .tls.* as for a destination: for audit-send alone
  *   encryption.key_file, .key_command: where the store's key comes from; neither: not encrypted
  *   limits.*, retention.*    as below: already in the channels' settings
  * Keys of SETTINGS:

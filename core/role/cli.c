@@ -26,6 +26,7 @@ static const struct {
     {"lunate.view_core", ln_cli_view_open},
     {"lunate.store", ln_cli_store_open},
     {"lunate.alerter", ln_alerter_open},
+    {"lunate.audit_send", ln_audit_send_open},
     {"lunate.archive_core", ln_cli_archive_open},
 };
 

@@ -25,6 +25,7 @@ int ln_cli_unresolved(struct lua_State *L);
 void ln_cli_audit_for(const struct ln_audit_who *w);
 
 int ln_cli_archive_open(struct lua_State *L); /* "lunate.archive_core": zstd, appending */
+int ln_audit_send_open(struct lua_State *L); /* "lunate.audit_send": the log, a connection */
 int ln_alerter_open(struct lua_State *L); /* "lunate.alerter": durable files, disk space */
 
 /* Runs a Lua module that returns a function, in such a state; returns that function's exit status.

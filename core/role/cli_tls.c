@@ -4,15 +4,13 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
-#include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "net/tls.h"
+#include "net/link.h"
 #include "net/tls_make.h"
 #include "role/cli.h"
 
@@ -51,36 +49,6 @@ static int tls_make(lua_State *L)
     return rc == LN_OK ? 2 : failed(L, err.text);
 }
 
-static bool wait_for(int fd, short events, int64_t until_us)
-{
-    struct pollfd p = {.fd = fd, .events = events};
-    int64_t left = until_us - ln_mono_us();
-    return left > 0 && poll(&p, 1, (int)(left / 1000 + 1)) > 0;
-}
-
-static int dial(const char *host, const char *port, int64_t until_us, const char **why)
-{
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list, *a;
-    int fd = -1, e = getaddrinfo(host, port, &hints, &list);
-    *why = e ? gai_strerror(e) : "timed out";
-    if (e)
-        return -1;
-    for (a = list; a && fd < 0; a = a->ai_next) {
-        socklen_t len = sizeof e;
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        e = fd < 0 || connect(fd, a->ai_addr, a->ai_addrlen) == 0 ? 0 : errno;
-        if (e == EINPROGRESS && wait_for(fd, POLLOUT, until_us))
-            getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len);
-        if (e && fd >= 0) {
-            *why = e == EINPROGRESS ? "timed out" : strerror(e);
-            close(fd);
-            fd = -1;
-        }
-    }
-    freeaddrinfo(list);
-    return fd;
-}
-
 /* With TLS 1.3 a server says only after the handshake what it thinks of our certificate, or that it
  * wants one. Pushes why it refused, or nil. */
 static void push_verdict(lua_State *L, struct ln_tls_session *s, int fd)
@@ -88,7 +56,7 @@ static void push_verdict(lua_State *L, struct ln_tls_session *s, int fd)
     int64_t until_us = ln_mono_us() + VERDICT_MS * 1000;
     char data[256];
     long n = LN_EAGAIN;
-    while (n == LN_EAGAIN && wait_for(fd, POLLIN, until_us))
+    while (n == LN_EAGAIN && ln_link_wait(fd, POLLIN, until_us))
         n = ln_tls_read(s, data, sizeof data);
     if (n == LN_ETLS)
         lua_pushstring(L, ln_tls_why(s));
@@ -105,7 +73,8 @@ static int shake(lua_State *L, struct ln_tls *t, int fd, const char *host, int64
     int code = s ? LN_EAGAIN : LN_ENOMEM;
     while (code == LN_EAGAIN) {
         code = ln_tls_handshake(s);
-        if (code == LN_EAGAIN && !wait_for(fd, ln_tls_wants_write(s) ? POLLOUT : POLLIN, until_us))
+        if (code == LN_EAGAIN &&
+            !ln_link_wait(fd, ln_tls_wants_write(s) ? POLLOUT : POLLIN, until_us))
             code = LN_ETIMEOUT;
     }
     if (code != LN_OK) {
@@ -155,7 +124,7 @@ static int tls_shake(lua_State *L)
     if (ln_tls_new(&opt, &t, &err) != LN_OK)
         return failed(L, err.text);
     int64_t until_us = ln_mono_us() + PATIENCE_MS * 1000;
-    int fd = dial(host, port, until_us, &why);
+    int fd = ln_link_dial(host, port, until_us, &why);
     int n = fd < 0 ? failed(L, why) : shake(L, t, fd, host, until_us);
     if (fd < 0) {
         lua_pushboolean(L, 1);

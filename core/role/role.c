@@ -21,6 +21,7 @@ static const struct {
     {"repl-child", ln_role_repl, false},
     {"alerter", ln_role_alerter, false},
     {"archiver", ln_role_archiver, false},
+    {"audit-send", ln_role_audit_send, false},
     {"alert-send", ln_role_alert_send, false},
     {"view", ln_role_view, false},
 };

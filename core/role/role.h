@@ -27,6 +27,7 @@ int ln_role_lua(int argc, char **argv); /* runs a Lua file with Lunate's modules
 int ln_role_repl(int argc, char **argv); /* evaluates for the REPL; socket on descriptor 3 */
 int ln_role_alerter(int argc, char **argv); /* weighs alert rules; socket on descriptor 3 */
 int ln_role_archiver(int argc, char **argv); /* archives messages; socket on descriptor 3 */
+int ln_role_audit_send(int argc, char **argv); /* the audit log to syslog; socket on descriptor 3 */
 int ln_role_alert_send(int argc, char **argv); /* sends one alert; socket on descriptor 3 */
 int ln_role_view(int argc, char **argv); /* one view for somebody else; their socket on 3 */
 int ln_role_cli(int argc, char **argv); /* every other verb: lua/cli */

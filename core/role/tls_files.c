@@ -27,13 +27,14 @@ int ln_tls_from_files(const struct ln_tls_files *f, bool server, struct ln_tls *
 {
     struct ln_tls_options opt = {.server = server,
                                  .insecure = f->insecure,
+                                 .tls13 = f->tls13,
                                  .server_name = f->server_name,
                                  .client = f->ca ? LN_TLS_CLIENT_REQUIRE : LN_TLS_CLIENT_NONE};
-    const char *paths[] = {f->cert, f->cert && !f->key ? f->cert : f->key, f->ca};
-    struct ln_tls_file *const files[] = {&opt.cert, &opt.key, &opt.ca};
-    struct ln_buf text[3] = {0};
+    const char *paths[] = {f->cert, f->cert && !f->key ? f->cert : f->key, f->ca, f->crl};
+    struct ln_tls_file *const files[] = {&opt.cert, &opt.key, &opt.ca, &opt.crl};
+    struct ln_buf text[4] = {0};
     int rc = LN_OK;
-    for (int i = 0; i < 3 && rc == LN_OK; i++) {
+    for (int i = 0; i < 4 && rc == LN_OK; i++) {
         if (!paths[i])
             continue;
         rc = read_file(paths[i], &text[i], err);
@@ -42,7 +43,10 @@ int ln_tls_from_files(const struct ln_tls_files *f, bool server, struct ln_tls *
     }
     if (rc == LN_OK)
         rc = ln_tls_new(&opt, out, err);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++) {
+        if (text[i].data)
+            explicit_bzero(text[i].data, text[i].len);
         ln_buf_fini(&text[i]);
+    }
     return rc;
 }

@@ -7,8 +7,8 @@
 #include "net/tls.h"
 
 struct ln_tls_files { /* NULL: not given. key: cert's file when not given */
-    const char *cert, *key, *ca, *server_name;
-    bool insecure;
+    const char *cert, *key, *ca, *crl, *server_name;
+    bool insecure, tls13;
 };
 
 /* A server with ca wants a certificate of its clients. err names the file. */

@@ -44,5 +44,6 @@ return {
   disk_free = { limit = "under", check = room, default = "10%", after = 0 },
   channel_down = { after = 60 },
   store = { after = 0 },
+  audit_behind = { limit = "over", check = span, default = "600", after = 0 },
   engine = { after = 30 },
 }

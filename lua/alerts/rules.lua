@@ -218,6 +218,23 @@ function kinds.store(x, rule, add)
   end
 end
 
+-- The audit log cannot be written (nothing can be viewed), or does not arrive where it is kept.
+function kinds.audit_behind(x, rule, add)
+  local audit = type(x.doc.audit) == "table" and x.doc.audit or {}
+  local failure = type(audit.failure) == "string" and audit.failure or ""
+  if failure ~= "" then
+    add("audit", "the audit log cannot be written, views are refused: " .. failure,
+      "rule " .. rule.name)
+  end
+  local s = type(audit.syslog) == "table" and audit.syslog
+  if s and number(s.behind_s) > tonumber(rule.limit) then
+    local reason = type(s.failure) == "string" and s.failure or ""
+    add("audit syslog", ("%d entries of the audit log have not reached their repository, the "
+      .. "oldest for %s%s"):format(number(s.behind), units.span(s.behind_s),
+      reason ~= "" and ": " .. reason or ""), "rule " .. rule.name)
+  end
+end
+
 -- on_error = "stop": paused like a channel that somebody paused, but nobody did (core/hub/work.c).
 local function stopped_itself(c)
   return c.state == "paused" and type(c.error) == "string"

@@ -154,6 +154,20 @@ local function look_at_alerts(note, alerts)
     .. (quiet > 0 and (", %d silenced or acknowledged"):format(quiet) or ""), "lunate alerts")
 end
 
+local function look_at_audit(note, audit)
+  if type(audit) ~= "table" then return end
+  if because(audit.failure) ~= "" then
+    note(2, "the audit log cannot be written, views are refused" .. because(audit.failure))
+  end
+  local s = audit.syslog
+  if type(s) ~= "table" or because(s.failure) == "" then return end
+  local behind, old = s.behind or 0, s.behind_s or 0
+  local age = behind > 0 and (", the oldest %s old"):format(term.age(old)) or ""
+  note(old > OLD_S and 2 or 1, ("the audit log does not reach its repository, %s behind%s%s")
+    :format(term.number(behind), age, because(s.failure)),
+    "nothing is lost: it is sent when that is mended")
+end
+
 --- The notes of a document (doc.now: seconds since 1970).
 function M.look(doc)
   local notes = {}
@@ -170,6 +184,7 @@ function M.look(doc)
       tests and "lunate test" .. (spec and " " .. spec or "") or "lunate check")
   end
   look_at_alerts(note, doc.alerts)
+  look_at_audit(note, doc.audit)
   local archive = doc.store and doc.store.archive
   if type(archive) == "table" and because(archive.failure) ~= "" then
     note(2, "nothing is trimmed, since it cannot be archived" .. because(archive.failure),

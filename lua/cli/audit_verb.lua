@@ -138,10 +138,11 @@ local function heads(paths)
     local f, err = io.open(path, "rb")
     if not f then fail.fail(1, "%s: %s", path, err) end
     for line in f:lines() do
-      local whose, seq, hash = line:match "audit head (.*)seq=(%d+) hash=(%x+)"
-      local name = whose and whose:match "^site=(.*) $"
-      if seq and #hash == 64 and (not name or name == here) then
-        known[#known + 1] = { tonumber(seq), hash }
+      for whose, seq, hash in line:gmatch "audit head (.-)seq=(%d+) hash=(%x+)" do
+        local name = whose:match "^site=(.*) $"
+        if #hash == 64 and (not name or name == here) then
+          known[#known + 1] = { tonumber(seq), hash }
+        end
       end
     end
     f:close()
