@@ -5,7 +5,7 @@
 #include "base/json.h"
 #include "hub/control.h"
 
-enum { WAIT_MS = 10 };
+enum { WAIT_MS = 10, KEPT_S = 3 };
 
 void ln_asker_reply(struct ln_asker *k, int status, struct ln_span text)
 {
@@ -36,19 +36,84 @@ void ln_asker_fail(struct ln_asker *k, int status, const char *fmt, ...)
     ln_asker_reply(k, status, ln_span_str(text));
 }
 
+void ln_asker_ok(struct ln_buf *b, const char *key, const char *value)
+{
+    ln_json_open(b, '{');
+    ln_json_key(b, "ok");
+    ln_json_bool(b, true);
+    if (key) {
+        ln_json_key(b, key);
+        ln_json_cstr(b, value);
+    }
+}
+
 void ln_asker_done(struct ln_asker *k, const char *key, const char *value)
 {
     struct ln_buf b = {0};
-    ln_json_open(&b, '{');
-    ln_json_key(&b, "ok");
-    ln_json_bool(&b, true);
-    if (key) {
-        ln_json_key(&b, key);
-        ln_json_cstr(&b, value);
-    }
+    ln_asker_ok(&b, key, value);
     ln_json_close(&b, '}');
     ln_asker_reply(k, 0, ln_buf_span(&b));
     ln_buf_fini(&b);
+}
+
+struct kept {
+    struct ln_asker *client; /* NULL: answered, before the disk had it */
+    struct ln_buf text;
+    struct event timer;
+};
+
+static void kept_answer(struct kept *w, int code, bool late)
+{
+    struct ln_asker *k = w->client;
+    w->client = NULL;
+    if (late) {
+        ln_json_key(&w->text, "unkept");
+        ln_json_cstr(&w->text,
+                     "the disk has not yet taken that: an engine killed now would come up "
+                     "without it");
+    }
+    ln_json_close(&w->text, '}');
+    if (code == LN_OK)
+        ln_asker_reply(k, 0, ln_buf_span(&w->text));
+    else
+        ln_asker_fail(k, 1, "done, but not kept: %s", ln_strerror(code));
+    ln_asker_let_go(k);
+}
+
+static void on_kept(void *arg, int code, uint64_t seq)
+{
+    struct kept *w = arg;
+    (void)seq;
+    evtimer_del(&w->timer);
+    if (w->client)
+        kept_answer(w, code, false);
+    ln_buf_fini(&w->text);
+    free(w);
+}
+
+static void on_kept_late(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    kept_answer(arg, LN_OK, true);
+}
+
+void ln_asker_kept(struct ln_asker *k, struct ln_buf *b)
+{
+    struct timeval tv = {KEPT_S, 0};
+    struct kept *w = calloc(1, sizeof *w);
+    if (!w || ln_store_fence(k->hub->store, on_kept, w) != LN_OK) {
+        free(w);
+        ln_buf_fini(b);
+        ln_asker_fail(k, 1, "done, but perhaps not kept: out of memory");
+        return;
+    }
+    w->client = k;
+    w->text = *b;
+    *b = (struct ln_buf){0};
+    ln_asker_hold(k);
+    evtimer_assign(&w->timer, k->hub->base, on_kept_late, w);
+    evtimer_add(&w->timer, &tv);
 }
 
 struct wait {

@@ -30,6 +30,12 @@ void ln_asker_reply(struct ln_asker *k, int status, struct ln_span text);
 void ln_asker_fail(struct ln_asker *k, int status, const char *fmt, ...) LN_PRINTF(3, 4);
 /* {"ok":true} and, when key is not NULL, one member more. */
 void ln_asker_done(struct ln_asker *k, const char *key, const char *value);
+/* Begins {"ok":true and, when key is not NULL, one member more. */
+void ln_asker_ok(struct ln_buf *b, const char *key, const char *value);
+/* {"ok":true, ...} without its closing brace: answered when all that was done before is on disk, so
+ * that it outlives a crash; when that takes longer than 3 s, with a member `unkept` that says so.
+ * Takes b's memory. */
+void ln_asker_kept(struct ln_asker *k, struct ln_buf *b);
 /* The client waits for an answer; let_go after it was given. */
 void ln_asker_hold(struct ln_asker *k);
 void ln_asker_let_go(struct ln_asker *k);

@@ -20,7 +20,9 @@ void ln_verb_mode(struct ln_asker *k, char **word, unsigned n)
         return;
     }
     ln_log(LN_WARN, "control", "mode", "channel=%s now=%s", c->name, now);
-    ln_asker_done(k, "state", now);
+    struct ln_buf b = {0};
+    ln_asker_ok(&b, "state", now);
+    ln_asker_kept(k, &b);
 }
 
 struct halt {

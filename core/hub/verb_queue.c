@@ -12,10 +12,12 @@ void ln_verb_dest(struct ln_asker *k, char **word, unsigned n)
         return;
     ln_dest_hold(d, strcmp(word[0], "hold") == 0);
     ln_log(LN_WARN, "control", word[0], "channel=%s dest=%s", d->channel->name, d->conf.name);
-    ln_asker_done(k, "state", ln_dest_state(d));
+    struct ln_buf b = {0};
+    ln_asker_ok(&b, "state", ln_dest_state(d));
+    ln_asker_kept(k, &b);
 }
 
-/* {"ok":true,"MEMBER":"SEQ","message":"CHANNEL/SEQ","text":...} */
+/* {"ok":true,"MEMBER":"SEQ","message":"CHANNEL/SEQ","text":... when it is on disk */
 static void tell(struct ln_asker *k, const char *channel, const char *member, uint64_t seq,
                  const char *text)
 {
@@ -23,18 +25,12 @@ static void tell(struct ln_asker *k, const char *channel, const char *member, ui
     char number[32], message[LN_CONF_NAME + 32];
     snprintf(number, sizeof number, "%llu", (unsigned long long)seq);
     snprintf(message, sizeof message, "%s/%s", channel, number);
-    ln_json_open(&b, '{');
-    ln_json_key(&b, "ok");
-    ln_json_bool(&b, true);
-    ln_json_key(&b, member);
-    ln_json_cstr(&b, number);
+    ln_asker_ok(&b, member, number);
     ln_json_key(&b, "message");
     ln_json_cstr(&b, message);
     ln_json_key(&b, "text");
     ln_json_cstr(&b, text);
-    ln_json_close(&b, '}');
-    ln_asker_reply(k, 0, ln_buf_span(&b));
-    ln_buf_fini(&b);
+    ln_asker_kept(k, &b);
 }
 
 /* ---- step ------------------------------------------------------------------------------------ */

@@ -31,6 +31,7 @@ enum ln_op_kind {
     LN_OP_VERSION, /* data: record (data_len), then packed files (version.c) */
     LN_OP_PIN, /* data: record */
     LN_OP_KEYS, /* data: struct ln_keys *; n = taken over */
+    LN_OP_FENCE, /* nothing */
 };
 
 struct ln_move {

@@ -398,6 +398,13 @@ static int set(struct ln_committer *c, struct ln_op *op)
     return 0;
 }
 
+static int fence(struct ln_committer *c, struct ln_op *op)
+{
+    (void)c;
+    (void)op;
+    return 0;
+}
+
 int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
 {
     static int (*const verbs[])(struct ln_committer *, struct ln_op *) = {
@@ -416,6 +423,7 @@ int ln_write_apply(struct ln_committer *c, struct ln_batch *b)
         [LN_OP_VERSION] = ln_version_put,
         [LN_OP_PIN] = ln_version_pin,
         [LN_OP_KEYS] = ln_write_rekey,
+        [LN_OP_FENCE] = fence,
     };
     int rc = 0;
     for (struct ln_op *op = b->first; op && !rc; op = op->next) {

@@ -427,6 +427,16 @@ int ln_store_set_held(struct ln_store *s, uint32_t chan, uint16_t dest, bool hel
     return LN_OK;
 }
 
+int ln_store_fence(struct ln_store *s, ln_store_done *done, void *arg)
+{
+    struct ln_op *op = ln_batch_op(s, LN_OP_FENCE, 0);
+    if (!op)
+        return LN_ENOMEM;
+    address(op, 0, 0, done, arg);
+    ln_batch_push(s, op);
+    return LN_OK;
+}
+
 int ln_store_move_back(struct ln_store *s, uint32_t chan, uint16_t dest, struct ln_pos from,
                        struct ln_pos to, uint64_t outputs, ln_store_done *done, void *arg)
 {

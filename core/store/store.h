@@ -229,6 +229,8 @@ int ln_store_set_mode(struct ln_store *s, uint32_t chan, uint8_t mode, ln_store_
                       void *arg) LN_MUST;
 int ln_store_set_held(struct ln_store *s, uint32_t chan, uint16_t dest, bool held,
                       ln_store_done *done, void *arg) LN_MUST;
+/* Changes nothing: done is called when all that was queued before is on disk. */
+int ln_store_fence(struct ln_store *s, ln_store_done *done, void *arg) LN_MUST;
 /* Retention: what is done and older than max_age_s, or beyond max_bytes of the channel, is trimmed
  * in the background in small bites. 0 = no limit. Never trims what is not done, nor parked ones
  * younger than max_age_s. */

@@ -63,13 +63,16 @@ local function say(args, verb, text)
     cut = type(cut) == "string" and cut ~= "" and cut
     print(("%s: stopped%s"):format(args.channel, cut and " at the end of the grace period: " .. cut
       or verb == "drain" and ", everything is processed and delivered" or ""))
-  elseif verb == "skip" or verb == "step" then
-    local answer = require("json").decode(text)
+    return
+  end
+  local answer = require("json").decode(text)
+  local unkept = type(answer.unkept) == "string" and "; " .. answer.unkept or ""
+  if verb == "skip" or verb == "step" then
     local dest = args.destination:match "/(.*)$"
-    print(("%s%s: %s%s"):format(answer.message or "the first", dest and " to " .. dest or "",
-      answer.text or "done", verb == "skip" and (" (lunate show %s)"):format(answer.message) or ""))
+    print(("%s%s: %s%s%s"):format(answer.message or "the first", dest and " to " .. dest or "",
+      answer.text or "done", verb == "skip" and (" (lunate show %s)"):format(answer.message) or "", unkept))
   else
-    print(("%s: %s"):format(args.destination or args.channel, done[verb]))
+    print(("%s: %s%s"):format(args.destination or args.channel, done[verb], unkept))
   end
 end
 

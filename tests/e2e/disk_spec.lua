@@ -267,7 +267,9 @@ describe("e2e/disk: slow", function()
     assert.equal("AA", traffic.exchange(conn, "S1"))
     tmp.write(knob, "60000") -- no sync ends before we say so
     conn:send(net.frame(traffic.adt "S2"))
-    assert.equal(0, (s:run("hold", "in/out", { timeout = 20 })))
+    local status, said = s:run("hold", "in/out", { timeout = 20 })
+    assert.equal(0, status)
+    assert.matches("^in/out: held; the disk has not yet taken that", said)
     assert.equal("held", e:channel("in").dest.out.state)
     assert.equal(0, (s:run("stop", "in", "--grace", "0.5", { timeout = 20 })))
     assert.equal("stopped", e:channel("in").state)
@@ -278,6 +280,35 @@ describe("e2e/disk: slow", function()
     local _, log = s:run("audit", "list")
     assert.matches("release%s+in/out", log)
     assert.equal(0, (s:run("audit", "verify")))
+  end)
+
+  -- Guards: hold, release, pause, resume and skip were answered before they were on disk; an engine killed
+  -- then came up without them, and sent what somebody had held.
+  it("what an operator was told is done outlives kill -9", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, net.free_port()) }
+    local env = { LD_PRELOAD = shim(), SLOWDISK = tmp.file("0") }
+    local e = s:start { env = env }
+    traffic.send_all(net.connect(port), { "K1", "K2" })
+    local function done(verb, ...)
+      tmp.write(env.SLOWDISK, "400")
+      assert.equal(0, (s:run(verb, ...)))
+      e:kill9()
+      tmp.write(env.SLOWDISK, "0")
+      e = s:start { env = env }
+      return e:channel "in"
+    end
+    assert.equal("held", done("hold", "in/out").dest.out.state)
+    local out = done("skip", "in/out", "--reason", "test").dest.out
+    assert.same({ 1, 1 }, { out.parked, out.queued })
+    assert.equal("paused", done("pause", "in").state)
+    assert.equal("running", done("resume", "in").state)
+    assert.is_not.equal("held", done("release", "in/out").dest.out.state)
+    assert.equal(0, e:stop(20))
   end)
 
   it("a sync that hangs for seconds: read on from where it was", function()
