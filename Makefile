@@ -4,6 +4,7 @@
 #   make test       install packages, build, run all tests          [SPEC=path MODE=asan]
 #   make bench      side-by-side measurements (docs/performance.md)
 #   make crash      200 rounds of kill -9 under load                [ROUNDS=n]
+#   make soak       an hour of load, reloads, outages, kills        [MINUTES=n SEED=n]
 #   make fuzz       libFuzzer on one target                         [FUZZ=mllp SECONDS=60]
 #   make lint       formatting, luacheck, both compilers, floors
 #   make install    DESTDIR= PREFIX=/usr/local
@@ -61,7 +62,7 @@ C_OBJ  := $(C_SRC:%.c=$(B)/%.o)
 LUA_SRC := $(sort $(shell find lua -name '*.lua' 2>/dev/null))
 HEADERS := $(filter-out core/repl/%,$(sort $(wildcard core/*/*.h)))
 
-.PHONY: all deps test-deps demo test bench crash lint install deb sbom clean fuzz fuzz-merge format
+.PHONY: all deps test-deps demo test bench crash soak lint install deb sbom clean fuzz fuzz-merge format
 all: $(B)/lunate $(B)/lunate-repl $(B)/liblunate.so $(B)/cdef.h
 	$(if $(filter release,$(MODE)),$(Q)for f in lunate lunate-repl; do \
 	  ln -f $(B)/$$f build/$$f 2>/dev/null || cp -f $(B)/$$f build/$$f; done)
@@ -128,6 +129,12 @@ ROUNDS ?= 200
 crash: test-deps
 	@$(MAKE) --no-print-directory all
 	@ROUNDS=$(ROUNDS) MODE=$(MODE) sh contrib/run-tests.sh tests/crash/kill_spec.lua
+
+# The first line names the seed; the lines tell what was done when.
+MINUTES ?= 60
+soak: test-deps
+	@$(MAKE) --no-print-directory all
+	@MINUTES=$(MINUTES) MODE=$(MODE) LUNATE=$(CURDIR)/$(B)/lunate luajit tests/crash/soak_main.lua
 
 # Fuzz targets: tests/fuzz/NAME_fuzz.c over what is pure (base, hl7, ipc), and with a NAME_fuzz.lua also
 # over what scripts see. In MODE=fuzz they are linked with libFuzzer, otherwise with replay.c, which runs

@@ -69,8 +69,9 @@ local function say(args, verb, text)
   local unkept = type(answer.unkept) == "string" and "; " .. answer.unkept or ""
   if verb == "skip" or verb == "step" then
     local dest = args.destination:match "/(.*)$"
+    local hint = verb == "skip" and (" (lunate show %s)"):format(answer.message) or ""
     print(("%s%s: %s%s%s"):format(answer.message or "the first", dest and " to " .. dest or "",
-      answer.text or "done", verb == "skip" and (" (lunate show %s)"):format(answer.message) or "", unkept))
+      answer.text or "done", hint, unkept))
   else
     print(("%s: %s%s"):format(args.destination or args.channel, done[verb], unkept))
   end
