@@ -34,6 +34,7 @@ static const struct ln_right rights[] = {
     {"top", LN_ROLE_OBSERVER, 0},
     {"metrics", LN_ROLE_OBSERVER, 0},
     {"view", LN_ROLE_OBSERVER, 0}, /* of a verb with LN_RIGHT_VIEW, which has a right of its own */
+    {"head", LN_ROLE_OBSERVER, 0},
     {"version", LN_ROLE_NONE, LOCAL},
     {"messages", LN_ROLE_OBSERVER, SHOW},
     {"tail", LN_ROLE_OBSERVER, SHOW},

@@ -56,8 +56,8 @@ void ln_asker_note(struct ln_channel *c, uint64_t seq, uint16_t dest, const char
 
 /* ---- verb_channel.c: start, pause, resume; stop, drain */
 ln_verb_fn ln_verb_mode, ln_verb_halt;
-/* ---- verb_queue.c: hold, release, step, skip */
-ln_verb_fn ln_verb_dest, ln_verb_step, ln_verb_skip;
+/* ---- verb_queue.c: hold, release; head, step, skip */
+ln_verb_fn ln_verb_dest, ln_verb_head, ln_verb_step, ln_verb_skip;
 /* ---- verb_move.c */
 ln_verb_fn ln_verb_reposition;
 /* ---- verb_message.c: resend, edit, settle */

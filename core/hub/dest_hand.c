@@ -173,8 +173,8 @@ void ln_dest_moved(struct ln_dest *d, bool ok, struct ln_pos pos)
     ln_dest_pump(d);
 }
 
-uint64_t ln_dest_head(struct ln_dest *d)
+struct ln_pos ln_dest_head(struct ln_dest *d)
 {
     ln_dest_refill(d);
-    return d->count ? ln_dest_first(d)->pos.seq : 0;
+    return d->count ? ln_dest_first(d)->pos : d->unreadable;
 }

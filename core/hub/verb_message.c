@@ -5,6 +5,7 @@
 #include "hub/control.h"
 
 enum { PARTS = 256 };
+#define AGAIN_EDITED "edited and processed again"
 
 struct resend {
     LIST_ENTRY(resend) link;
@@ -109,7 +110,7 @@ static void append_again(struct ln_asker *k, struct ln_channel *c, uint64_t seq,
         LIST_INSERT_HEAD(&on_the_way, arg, link);
         ln_asker_hold(k);
         snprintf(text, sizeof text, "%s as %s/%llu", verb, c->name, (unsigned long long)again);
-        ln_asker_note(c, seq, 0, text);
+        ln_asker_note(c, seq, only ? only->id : 0, text);
         unpark(c, seq, only, p);
     } else {
         if (arg)
@@ -148,6 +149,44 @@ static bool still_parked(struct ln_channel *c, uint64_t seq, const struct ln_des
     return there > 0;
 }
 
+/* The notes that append_again leaves. */
+static bool says_again(struct ln_span text)
+{
+    static const char *const verbs[] = {"resent as ", "reprocessed as ", AGAIN_EDITED " as "};
+    for (unsigned i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        if (text.len > strlen(verbs[i]) && memcmp(text.ptr, verbs[i], strlen(verbs[i])) == 0)
+            return true;
+    return false;
+}
+
+/* Whether somebody has sent seq again (to `only`, or to all) since the verb began to look at it:
+ * then k is told, and asks once more when it is wanted twice. Within a read transaction. */
+static bool sent_meanwhile(struct ln_asker *k, struct ln_channel *c, uint64_t seq,
+                           const struct ln_dest *only, const char *since)
+{
+    struct ln_event e;
+    const struct resend *r;
+    int64_t since_us = strtoll(since, NULL, 10);
+    char what[200] = "";
+    LIST_FOREACH (r, &on_the_way, link)
+        if (r->channel == c && r->origin == seq && (!only || !r->dest || r->dest == only->id))
+            snprintf(what, sizeof what, "is on its way already");
+    for (uint32_t i = 0;
+         since_us > 0 && ln_read_event(k->hub->reader, c->id, seq, &i, &e) == LN_OK;)
+        if (e.kind == LN_EV_OPERATOR && e.time_us >= since_us &&
+            (!only || !e.dest || e.dest == only->id) && says_again(e.text))
+            snprintf(what, sizeof what, "was %.*s", (int)(e.text.len < 150 ? e.text.len : 150),
+                     e.text.ptr);
+    if (!what[0])
+        return false;
+    ln_asker_fail(
+        k, 1,
+        "%s/%llu %s by somebody else meanwhile: nothing more is sent (lunate show %s/%llu; ask "
+        "again to have it sent once more)",
+        c->name, (unsigned long long)seq, what, c->name, (unsigned long long)seq);
+    return true;
+}
+
 static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
 {
     struct ln_channel *c = ln_asker_channel(k, name);
@@ -158,7 +197,8 @@ static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
     return c;
 }
 
-/* resend CHANNEL SEQ DEST|"" 0|1 ["parked"]: with "parked" only what is parked at this moment, so
+/* resend CHANNEL SEQ DEST|"" 0|1 "parked"|"" SINCE: with "parked" only what is parked at this
+ * moment, and nothing that was sent again since the verb began (SINCE, microseconds since 1970), so
  * that two people who do the same send it once */
 void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
 {
@@ -167,6 +207,7 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
     bool reprocess = strcmp(word[4], "1") == 0;
     struct ln_receipt r;
     struct ln_processed p;
+    (void)n;
     if (!c)
         return;
     struct ln_dest *only = word[3][0] ? ln_channel_dest(c, word[3]) : NULL;
@@ -180,13 +221,13 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
     }
     if (resend_check(k, c, seq, reprocess, only, &r, &p) != LN_OK) {
         /* it has been told */
-    } else if (n > 5 && !still_parked(c, seq, only, &p)) {
+    } else if (word[5][0] && !still_parked(c, seq, only, &p)) {
         ln_asker_fail(k, 1,
                       "%s/%llu is no longer parked%s%s: somebody was faster (lunate show "
                       "%s/%llu)",
                       c->name, (unsigned long long)seq, only ? " at " : "",
                       only ? only->conf.name : "", c->name, (unsigned long long)seq);
-    } else {
+    } else if (!sent_meanwhile(k, c, seq, only, word[6])) {
         r.kind = reprocess ? LN_R_REPROCESS : LN_R_RESENT;
         r.only_dest = ln_span_str(word[3]);
         append_again(k, c, seq, &r, only, &p, reprocess ? "reprocessed" : "resent");
@@ -194,7 +235,8 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
     ln_reader_end(k->hub->reader);
 }
 
-/* edit CHANNEL SEQ BYTES: the message as somebody has changed it, through the script */
+/* edit CHANNEL SEQ BYTES SINCE: the message as somebody has changed it, through the script; not
+ * when another has sent it again meanwhile */
 void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_channel *c = loaded_channel(k, word[1]);
@@ -218,11 +260,11 @@ void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
     }
     if (ln_read_receipt(k->hub->reader, c->id, seq, &r) != LN_OK) {
         ln_asker_fail(k, 1, "no message %s/%llu", c->name, (unsigned long long)seq);
-    } else {
+    } else if (!sent_meanwhile(k, c, seq, NULL, word[4])) {
         (void)!ln_read_result(k->hub->reader, c->id, seq, &p);
         r = (struct ln_receipt){.kind = LN_R_REPROCESS, .raw = ln_span_str(word[3])};
         ln_receipt_fill(&r, &h, type, sizeof type);
-        append_again(k, c, seq, &r, NULL, &p, "edited and processed again");
+        append_again(k, c, seq, &r, NULL, &p, AGAIN_EDITED);
     }
     ln_reader_end(k->hub->reader);
 }

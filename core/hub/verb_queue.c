@@ -17,6 +17,51 @@ void ln_verb_dest(struct ln_asker *k, char **word, unsigned n)
     ln_asker_kept(k, &b);
 }
 
+/* head CHANNEL/DEST: which output is the first, as step and skip take it; "": none */
+void ln_verb_head(struct ln_asker *k, char **word, unsigned n)
+{
+    struct ln_dest *d = ln_asker_dest(k, word[1]);
+    char text[48] = "";
+    (void)n;
+    if (!d)
+        return;
+    struct ln_pos at = ln_dest_head(d);
+    if (at.seq)
+        snprintf(text, sizeof text, "%llu.%u", (unsigned long long)at.seq, at.n);
+    ln_asker_done(k, "head", text);
+}
+
+/* Whether the head is what the operator has looked at: SEQ or SEQ.N; k is told when it is not. Two
+ * who do the same at once mean the same message: the second must not act on the next one. */
+static bool still_first(struct ln_asker *k, struct ln_dest *d, const char *word)
+{
+    char *rest;
+    const char *name = d->channel->name, *dest = d->conf.name;
+    unsigned long long seq = strtoull(word, &rest, 10), n = 0;
+    bool exact = *rest == '.';
+    if (exact)
+        n = strtoull(rest + 1, &rest, 10);
+    struct ln_pos at = ln_dest_head(d);
+    if (!seq || *rest)
+        ln_asker_fail(k, 2, "%.40s is no number of a message", word);
+    else if (at.seq == seq && (!exact || at.n == n))
+        return true;
+    else if (!at.seq)
+        ln_asker_fail(k, 1,
+                      "%s/%s: nothing is done, %s/%llu is no longer queued, nor is any other: it "
+                      "was sent, or "
+                      "somebody was faster (lunate show %s/%llu)",
+                      name, dest, name, seq, name, seq);
+    else
+        ln_asker_fail(
+            k, 1,
+            "%s/%s: nothing is done, the first is %s/%llu and not%s %s/%llu: that one was sent, or "
+            "somebody was faster (lunate show %s/%llu)",
+            name, dest, name, (unsigned long long)at.seq,
+            at.seq == seq ? " the same output of" : "", name, seq, name, seq);
+    return false;
+}
+
 /* {"ok":true,"MEMBER":"SEQ","message":"CHANNEL/SEQ","text":... when it is on disk */
 static void tell(struct ln_asker *k, const char *channel, const char *member, uint64_t seq,
                  const char *text)
@@ -66,18 +111,19 @@ static bool step_ended(struct ln_asker *k, void *arg, bool late)
     return true;
 }
 
-/* step CHANNEL/DEST: one try of the first message; the answer is what came of it, or within
+/* step CHANNEL/DEST [HEAD]: one try of the first message; the answer is what came of it, or within
  * STEP_WAIT_S that it is on its way. */
 void ln_verb_step(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_dest *d = ln_asker_dest(k, word[1]);
-    (void)n;
     if (!d)
         return;
     if (!d->held) {
         ln_asker_fail(k, 1, "%.130s is not held: lunate hold %.130s first", word[1], word[1]);
         return;
     }
+    if (n > 2 && !still_first(k, d, word[2]))
+        return;
     struct step *arg = malloc(sizeof *arg);
     int rc = arg ? ln_dest_step(d) : LN_ENOMEM;
     if (rc != LN_OK) {
@@ -113,11 +159,10 @@ static void skip_in_channel(struct ln_asker *k, const char *name, const char *re
                       c->name);
 }
 
-/* skip CHANNEL/DEST REASON; skip CHANNEL REASON */
+/* skip CHANNEL/DEST REASON [HEAD]; skip CHANNEL REASON */
 void ln_verb_skip(struct ln_asker *k, char **word, unsigned n)
 {
     uint64_t seq;
-    (void)n;
     if (!word[2][0]) {
         ln_asker_fail(k, 2, "skip needs a reason: --reason TEXT");
         return;
@@ -127,7 +172,7 @@ void ln_verb_skip(struct ln_asker *k, char **word, unsigned n)
         return;
     }
     struct ln_dest *d = ln_asker_dest(k, word[1]);
-    if (!d)
+    if (!d || (n > 3 && !still_first(k, d, word[3])))
         return;
     int rc = ln_dest_skip(d, word[2], &seq);
     if (rc != LN_OK)

@@ -27,12 +27,13 @@ function M.define(parser, verb)
   parser:flag("--json", "print the engine's answer")
 end
 
--- `parked`: only if it still is; somebody else may be at it.
+-- `parked`: only if it still is; somebody else may be at it. What another has sent again since
+-- args.began_us, when this verb began, is not sent once more.
 local function request(verb, args, channel, seq, dest, parked)
   local number = ("%.0f"):format(seq)
   if verb == "settle" then return site.request { "settle", channel, number, args.reason } end
   return site.request { "resend", channel, number, dest or args.dest or "",
-    args.reprocess and "1" or "0", parked and "parked" or nil }
+    args.reprocess and "1" or "0", parked and "parked" or "", args.began_us }
 end
 
 local function say_one(verb, args, text, dest)
@@ -159,6 +160,7 @@ function M.run(args, verb)
   end
   if args.all and args.dest then fail.usage "--all and --dest: one or the other" end
   search.check(args)
+  args.began_us = ("%.0f"):format(sys.now() * 1e6)
   if not args.message:find("/", 1, true) then
     if args.edit then fail.usage("--edit is for one message: CHANNEL/SEQ") end
     return several(verb, args)

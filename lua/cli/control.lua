@@ -21,6 +21,9 @@ function M.define(parser, verb)
   elseif verb ~= "metrics" then
     parser:argument("channel", "the channel")
   end
+  if verb == "step" or verb == "skip" then
+    parser:argument("seq", "only when this message is the first"):args "?"
+  end
   if verb == "stop" then
     parser:option("--grace", "seconds to end what is in hand (5), then it is cut off")
   elseif verb == "drain" then
@@ -29,6 +32,17 @@ function M.define(parser, verb)
     parser:option("--reason", "why, kept with the message"):count(1)
   end
   if verb ~= "metrics" then parser:flag("--json", "print the engine's answer") end
+end
+
+-- The first of the queue as it is now, or as the operator has seen it: somebody else may be faster,
+-- and then another message stands there.
+local function first(args)
+  if args.seq then
+    if not args.seq:find "^%d+$" then fail.usage("\"%s\" is no number of a message", args.seq) end
+    return args.seq
+  end
+  local head = require("json").decode(site.request { "head", args.destination }).head
+  return type(head) == "string" and head ~= "" and head or nil
 end
 
 local function words(args, verb)
@@ -47,7 +61,10 @@ local function words(args, verb)
     if verb ~= "skip" or args.destination:find("/", 1, true) then
       site.split(args.destination, "CHANNEL/DEST, as in adt_to_lab/lab")
     end
-    return { verb, args.destination, verb == "skip" and args.reason or nil }
+    if verb == "step" then return { verb, args.destination, first(args) } end
+    if verb ~= "skip" then return { verb, args.destination } end
+    local queue = args.destination:find("/", 1, true)
+    return { verb, args.destination, args.reason, queue and first(args) or nil }
   end
   return { verb, args.channel }
 end

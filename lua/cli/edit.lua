@@ -25,6 +25,13 @@ local function edited(text)
   return result, editor
 end
 
+-- What somebody has typed is not thrown away when it could not be sent.
+local function keep(text)
+  local path = os.tmpname()
+  write(path, (text:gsub("\r", "\n")))
+  io.stderr:write("what you edited is in ", path, " (mode 0600; remove it when it is done with)\n")
+end
+
 function M.run(args, channel, seq)
   local h = history.open()
   local c = h:channel(channel)
@@ -42,7 +49,12 @@ function M.run(args, channel, seq)
   if text == receipt.raw or text .. "\r" == receipt.raw or text == receipt.raw .. "\r" then
     fail.fail(1, "%s is unchanged: nothing is sent", args.message)
   end
-  local answer = site.request { "edit", channel, ("%.0f"):format(seq), text }
+  local ok, answer = pcall(site.request,
+    { "edit", channel, ("%.0f"):format(seq), text, args.began_us })
+  if not ok then
+    keep(text)
+    error(answer, 0)
+  end
   if args.json then
     print(answer)
     return 0

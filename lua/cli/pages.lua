@@ -107,9 +107,10 @@ return {
       "sent (status 1; it stays the first).",
   },
   skip = {
-    examples = { 'lunate skip adt_to_lab/lab --reason "refused for a wrong visit number, INC-17"' },
+    examples = { 'lunate skip adt_to_lab/lab --reason "refused for a wrong visit number, INC-17"',
+      'lunate skip adt_to_lab/lab 4711 --reason "INC-17"' },
     about = "The message is set aside with the reason (`lunate messages --state parked`)\n" ..
-      "and can be resent later.",
+      "and can be resent later. With its number it is skipped only when it is the first.",
   },
   reposition = {
     examples = { 'lunate reposition adt_to_lab/lab --to 2026-11-23T10:00 --reason "restored"',

@@ -32,9 +32,10 @@ local flags = { "0", "1", "", "x" }
 local verbs = {
   { "status" }, { "metrics" }, { "version" }, { "start", channels }, { "start", channels }, { "stop", channels },
   { "stop", channels, numbers }, { "pause", channels }, { "resume", channels }, { "drain", channels, { "0.01" } },
-  { "settle", channels, numbers, texts }, { "edit", channels, numbers, texts, flags }, { "hold", queues },
-  { "release", queues }, { "step", queues }, { "skip", queues, texts },
-  { "edit", channels, numbers, texts }, { "resend", channels, numbers, dests, flags },
+  { "settle", channels, numbers, texts }, { "edit", channels, numbers, texts }, { "hold", queues },
+  { "release", queues }, { "step", queues }, { "step", queues, numbers }, { "skip", queues, texts },
+  { "skip", queues, texts, numbers }, { "head", queues }, { "edit", channels, numbers, texts, numbers },
+  { "resend", channels, numbers, dests, flags, { "", "parked" }, numbers },
   { "reposition", queues, numbers, numbers, numbers, numbers, texts }, { "nosuch", texts }, {},
 }
 local rare = { { "reload" }, { "reload", channels }, { "reload", channels, texts } }

@@ -4,6 +4,7 @@ local site = require "support.site"
 local net = require "support.net"
 local sys = require "support.sys"
 local tmp = require "support.tmp"
+local proc = require "support.proc"
 local traffic = require "support.traffic"
 
 local function sh(cmd)
@@ -25,7 +26,7 @@ describe("e2e/disk: full", function()
   end
 
   after_each(function()
-    require("support.proc").cleanup()
+    proc.cleanup()
     for _, dir in ipairs(mounted) do sh("umount -l " .. tmp.quote(dir)) end
     mounted = {}
     site.cleanup()
@@ -308,6 +309,41 @@ describe("e2e/disk: slow", function()
     assert.equal("paused", done("pause", "in").state)
     assert.equal("running", done("resume", "in").state)
     assert.is_not.equal("held", done("release", "in/out").dest.out.state)
+    assert.equal(0, e:stop(20))
+  end)
+
+  -- Guards: both verbs have looked at the queue before the first of them has its entry in the audit log.
+  it("two who skip or reprocess at once: one message, also when each waits for the disk", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, net.free_port()) }
+    local knob = tmp.file("0")
+    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    traffic.send_all(net.connect(port), traffic.ids("T", 5))
+    assert.equal(0, (s:run("hold", "in/out")))
+    local function both(...)
+      local two, status = {}, {}
+      tmp.write(knob, "400")
+      for i = 1, 2 do two[i] = proc.spawn { site.binary(), "-C", s.path, ... } end
+      for i = 1, 2 do status[i] = two[i]:wait(30) end
+      tmp.write(knob, "0")
+      table.sort(status)
+      local d = e:channel("in").dest.out
+      return { status[1], status[2], d.queued, d.parked }
+    end
+    assert.same({ 0, 1, 4, 1 }, both("skip", "in/out", "--reason", "it blocks"))
+    for n, how in ipairs { "--reprocess", "--all" } do
+      local got = both("resend", "in/3", how)
+      assert.same({ 0, 1 }, { got[1], got[2] })
+      site.wait_until(function() return e:channel("in").pending == 0 end, 20, "the script")
+      assert.equal(4 + n, e:channel("in").dest.out.queued)
+    end
+    assert.equal(0, (s:run("resend", "in", "--state", "parked", "--reprocess", "--yes")))
+    assert.equal(0, (s:run("resend", "in/3", "--reprocess"))) -- later it may be asked again
+    site.wait_until(function() return e:channel("in").dest.out.queued == 8 end, 20, "both")
     assert.equal(0, e:stop(20))
   end)
 

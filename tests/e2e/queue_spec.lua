@@ -377,6 +377,37 @@ describe("e2e/queue", function()
     assert.equal(0, e:stop())
   end)
 
+  -- Guards: two who skip (or step) what both have seen first must not act on two messages.
+  it("of two who skip or step the first of a queue at once, one does; the other is told", function()
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local e = s:start()
+    run(s, "hold", "in/out")
+    traffic.send_all(net.connect(port), traffic.ids("F", 6))
+    site.wait_until(function() return e:channel("in").dest.out.queued == 6 end, 10, "a queue")
+    -- both have looked at in/1 before either acts
+    run(s, "skip", "in/out", "1", "--reason", "one")
+    local status, _, err = s:run("skip", "in/out", "1", "--reason", "two")
+    assert.equal(1, status)
+    assert.matches("in/out: nothing is done, the first is in/2 and not in/1: .*lunate show in/1", err)
+    status, _, err = s:run("step", "in/out", "1")
+    assert.equal(1, status)
+    assert.matches("the first is in/2 and not in/1", err)
+    local d = e:channel("in").dest.out
+    assert.same({ 5, 1 }, { d.queued, d.parked })
+    local step = verb(s, "step", "in/out", "2")
+    out:run_for_frames(1, 10)
+    assert.same({ 0, { "F2" } }, { step:wait(10), out:ids() })
+    for _ = 1, 3 do run(s, "skip", "in/out", "--reason", "no number: whatever is the first") end
+    run(s, "skip", "in/out", "6", "--reason", "the last")
+    status, _, err = s:run("skip", "in/out", "6", "--reason", "again")
+    assert.equal(1, status)
+    assert.matches("in/6 is no longer queued, nor is any other", err)
+    assert.equal(2, (s:run("skip", "in/out", "F6", "--reason", "x")))
+    assert.equal(0, e:stop())
+  end)
+
   it("reposition: back sends again in order before what is queued; forward passes over; kill -9 in between", function()
     local refuse = {}
     local out = net.receiver { answer = function(text)
