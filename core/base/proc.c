@@ -52,6 +52,26 @@ int ln_proc_spawn(const char *exe, const char *const argv[], int *fd, int *pid, 
     return LN_OK;
 }
 
+bool ln_proc_fork(int *fd, int *pid)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return false;
+    pid_t child = fork();
+    if (child == 0) {
+        if (pair[1] != LN_PROC_FD && dup2(pair[1], LN_PROC_FD) < 0)
+            _exit(127);
+        closefrom(LN_PROC_FD + 1);
+    } else {
+        close(pair[1]);
+        if (child < 0)
+            close(pair[0]);
+    }
+    *fd = pair[0];
+    *pid = (int)child;
+    return child >= 0;
+}
+
 int ln_proc_kill(int pid)
 {
     int status = 0;

@@ -14,6 +14,9 @@
  * descriptor 3; 0, 1 and 2 stay, all else is close-on-exec. *fd is the other end (close-on-exec),
  * *pid the child. */
 int ln_proc_spawn(const char *exe, const char *const argv[], int *fd, int *pid, struct ln_err *err);
+/* The same without exec, for a process that has nothing yet (role/ahead.c): *pid is 0 in the child,
+ * which has its socket on LN_PROC_FD. False: there is no child. */
+bool ln_proc_fork(int *fd, int *pid);
 /* SIGKILL, and waits for the end. Returns the wait status. */
 int ln_proc_kill(int pid);
 /* The path of this very binary, also when the file on disk was replaced. */

@@ -108,6 +108,7 @@ enum ln_proto {
                      place of the rest, bytes list to be shown above the prompt */
     LN_P_REMEMBER, /* repl -> editor: bytes line for the history */
     LN_P_HISTORY, /* repl -> editor: bytes path of the file that keeps it */
+    LN_P_NEWS, /* repl -> editor, after READ: bytes text that goes above the line being typed */
 };
 
 enum ln_line {

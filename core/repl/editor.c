@@ -19,6 +19,7 @@
 
 #include "base/proc.h"
 #include "repl/link.h"
+#include "repl/news.h"
 
 #define HISTORY_MAX 5000
 #define PASTE_END   "\033[201~"
@@ -73,19 +74,29 @@ static void show_list(struct ln_span list)
     rl_forced_update_display();
 }
 
+/* The REPL's next record, while a line is read; news are kept for ln_news_show. */
+static uint8_t hear(struct ln_wire_in *in)
+{
+    uint8_t type;
+    if (!ln_link_next(&type, in) || (type != LN_P_MATCHES && type != LN_P_NEWS)) {
+        ln_editor_restore();
+        exit(0);
+    }
+    if (type == LN_P_NEWS)
+        ln_news_add(ln_wire_get_bytes(in));
+    return type;
+}
+
 static int complete(int count, int key)
 {
     struct ln_wire_in in;
-    uint8_t type;
     (void)count;
     (void)key;
     size_t at = ln_link_begin(LN_P_COMPLETE);
     ln_wire_bytes(&ln_link.out, ln_span(rl_line_buffer, (size_t)rl_point));
     ln_link_send(at);
-    if (!ln_link_next(&type, &in) || type != LN_P_MATCHES) {
-        ln_editor_restore();
-        exit(0);
-    }
+    while (hear(&in) != LN_P_MATCHES)
+        ;
     int keep = (int)ln_wire_get_u32(&in);
     struct ln_span text = ln_wire_get_bytes(&in), list = ln_wire_get_bytes(&in);
     if (keep <= rl_point && text.len + 1 > (size_t)(rl_point - keep) + 0) {
@@ -223,9 +234,13 @@ static void loop(void)
     sigaddset(&ours, SIGINT);
     sigaddset(&ours, SIGTSTP);
     sigaddset(&ours, SIGWINCH);
+    struct ln_wire_in in;
     while (!e.done) {
         struct pollfd fds[] = {{.fd = STDIN_FILENO, .events = POLLIN},
-                               {.fd = LN_PROC_FD, .events = 0}};
+                               {.fd = LN_PROC_FD, .events = POLLIN}};
+        while (ln_link_waiting())
+            hear(&in);
+        ln_news_show();
         sigprocmask(SIG_BLOCK, &ours, &before);
         if (e.interrupted || e.stopped || e.resized) {
             sigprocmask(SIG_SETMASK, &before, NULL);
@@ -237,7 +252,7 @@ static void loop(void)
         if (n < 0 && errno != EINTR)
             end_line(LN_LINE_END, "", 0);
         else if (n > 0 && fds[1].revents)
-            exit((ln_editor_restore(), 0));
+            hear(&in);
         else if (n > 0 && fds[0].revents)
             rl_callback_read_char();
     }

@@ -56,3 +56,13 @@ bool ln_link_next(uint8_t *type, struct ln_wire_in *in)
         b->len += (size_t)n;
     }
 }
+
+bool ln_link_waiting(void)
+{
+    struct ln_buf *b = &ln_link.in;
+    struct ln_wire_in in;
+    uint8_t type;
+    size_t used;
+    return b->len > ln_link.used && ln_wire_next(b->data + ln_link.used, b->len - ln_link.used,
+                                                 LN_WIRE_MAX, &type, &in, &used) == LN_OK;
+}

@@ -18,5 +18,7 @@ void ln_link_send(size_t at);
 /* Waits for the next record, whose payload is valid until the next call; false when the REPL is
  * gone. */
 bool ln_link_next(uint8_t *type, struct ln_wire_in *in);
+/* True when that would not wait: a record was read together with the last one. */
+bool ln_link_waiting(void);
 
 #endif

@@ -60,26 +60,27 @@ static int run_module(lua_State *L, const char *module, int argc, char **argv, s
     return (int)lua_tointeger(L, -1);
 }
 
-static int run(const char *module, int argc, char **argv)
+/* Frees the state. */
+static int run(lua_State *L, const char *module, int argc, char **argv, struct ln_err *err)
 {
-    struct ln_err err = {0};
     int status = LN_EXIT_WRONG;
-    lua_State *L = ln_state_new(true, false, &err);
     if (L) {
-        status = run_module(L, module, argc, argv, &err);
+        status = run_module(L, module, argc, argv, err);
         ln_state_free(L);
     }
-    if (err.code != LN_OK)
-        fprintf(stderr, "lunate: internal error: %s\n", err.text);
+    if (err->code != LN_OK)
+        fprintf(stderr, "lunate: internal error: %s\n", err->text);
     return status;
 }
 
 int ln_role_cli(int argc, char **argv)
 {
-    return run("lunate.cli.main", argc, argv);
+    struct ln_err err = {0};
+    return run(ln_state_new_brief(true, false, &err), "lunate.cli.main", argc, argv, &err);
 }
 
 int ln_role_cli_module(const char *module)
 {
-    return run(module, 0, NULL);
+    struct ln_err err = {0};
+    return run(ln_state_new(true, false, &err), module, 0, NULL, &err);
 }

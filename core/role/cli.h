@@ -3,6 +3,9 @@
 #ifndef LN_ROLE_CLI_H
 #define LN_ROLE_CLI_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 struct lua_State;
 struct ln_audit_who;
 
@@ -10,6 +13,8 @@ int ln_cli_sys_open(struct lua_State *L); /* "lunate.sys": files, terminal, text
 int ln_cli_wire_open(struct lua_State *L); /* "lunate.wire": records of ipc/proto.h, to the control
                                               socket and to children of our own */
 int ln_cli_repl_open(struct lua_State *L); /* "lunate.person": Ctrl-C, changed files */
+/* Where the line editor of `lunate repl` is; false when it is not there, or no terminal is. */
+bool ln_cli_repl_program(char *path, size_t cap);
 int ln_cli_tools_open(struct lua_State *L); /* "lunate.tools": files of messages, keyed hash */
 int ln_cli_tls_open(struct lua_State *L); /* "lunate.tls_core": certificates, handshakes */
 int ln_cli_audit_open(struct lua_State *L); /* "lunate.audit_core": the audit log */

@@ -3,15 +3,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/proc.h"
 #include "role/cli.h"
 
 static volatile sig_atomic_t pressed;
@@ -65,6 +68,60 @@ static int size(lua_State *L)
     return 2;
 }
 
+/* ---- the line editor ----------------------------------------------------------------------- */
+
+static bool is_file(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* Beside this binary, or where `make install` puts it; LUNATE_REPL names another one. */
+static bool find_editor(char *path, size_t cap)
+{
+    static const char *const places[] = {"lunate-repl", "../libexec/lunate/lunate-repl"};
+    const char *own = getenv("LUNATE_REPL");
+    char folder[PATH_MAX];
+    if (own)
+        return snprintf(path, cap, "%s", own) < (int)cap && is_file(path);
+    ssize_t n = readlink(ln_proc_self(), folder, sizeof folder - 1);
+    folder[n > 0 ? n : 0] = '\0';
+    char *end = strrchr(folder, '/');
+    if (!end)
+        return false;
+    *end = '\0';
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (snprintf(path, cap, "%s/%s", folder, places[i]) < (int)cap && is_file(path))
+            return true;
+    return false;
+}
+
+static bool wants_editor(void)
+{
+    const char *term = getenv("TERM");
+    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && !(term && strcmp(term, "dumb") == 0);
+}
+
+/* editor(): the path of the line editor; nil where none is wanted; nil, why when it is missing. */
+static int editor(lua_State *L)
+{
+    char path[PATH_MAX] = "lunate-repl";
+    if (!wants_editor())
+        return 0;
+    if (find_editor(path, sizeof path)) {
+        lua_pushstring(L, path);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s is not there", path);
+    return 2;
+}
+
+bool ln_cli_repl_program(char *path, size_t cap)
+{
+    return wants_editor() && find_editor(path, cap);
+}
+
 int ln_cli_repl_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -72,6 +129,7 @@ int ln_cli_repl_open(lua_State *L)
         {"interrupted", interrupted},
         {"stamp", stamp},
         {"size", size},
+        {"editor", editor},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -16,6 +16,7 @@
 #include "base/proc.h"
 #include "ipc/proto.h"
 #include "ipc/wire.h"
+#include "role/ahead.h"
 #include "role/cli.h"
 
 #define STREAM "lunate.stream"
@@ -83,8 +84,9 @@ static int wire_connect(lua_State *L)
     return 3; /* nil, why, true when nobody listens there */
 }
 
-/* spawn(role [, exe]): a stream to a child of the same binary, or of the one given, in that role;
- * nil, why. A binary that is not there shows as a stream that is closed. */
+/* spawn(role [, exe]): a stream to a child of the same binary, or of the one given, in that role,
+ * and true when it was started ahead (role/ahead.h); nil, why. A binary that is not there shows as
+ * a stream that is closed. */
 static int wire_spawn(lua_State *L)
 {
     struct ln_err err = {0};
@@ -93,6 +95,10 @@ static int wire_spawn(lua_State *L)
     struct stream *s = new_stream(L);
     int pid = 0;
     fflush(NULL);
+    if (ln_ahead_take(argv[1], &s->fd, &s->child)) {
+        lua_pushboolean(L, 1);
+        return 2;
+    }
     if (ln_proc_spawn(exe, argv, &s->fd, &pid, &err) != LN_OK)
         return failed(L, err.text);
     s->child = pid;
@@ -286,6 +292,7 @@ static const struct {
     {"MATCHES", LN_P_MATCHES},
     {"REMEMBER", LN_P_REMEMBER},
     {"HISTORY", LN_P_HISTORY},
+    {"NEWS", LN_P_NEWS},
     {"INTERRUPT", LN_P_INTERRUPT},
     {"WATCH", LN_P_WATCH},
     {"TRACE", LN_P_TRACE},

@@ -349,14 +349,10 @@ static bool take_start(void)
     }
 }
 
-int ln_role_loader(int argc, char **argv)
+/* Says hello and loads the site; told: `site` holds it already, else START names it. */
+static int serve(int argc, char **argv, bool told)
 {
     struct ln_err err = {0};
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
-        fprintf(stderr, "lunate loader: only the engine starts it; see lunate help check\n");
-        return LN_EXIT_USAGE;
-    }
     ln_proc_title(argc, argv, "lunate: loader");
     ln_proc_seal(LN_PROC_FD, BACKSTOP);
     size_t at = ln_wire_begin(&out, LN_P_HELLO);
@@ -364,10 +360,10 @@ int ln_role_loader(int argc, char **argv)
     if (ln_wire_end(&out, at) != LN_OK)
         return LN_EXIT_WRONG;
     flush();
-    if (!take_start())
+    if (!told && !take_start())
         return LN_EXIT_WRONG;
     ln_confine(NULL, false);
-    lua_State *L = ln_state_new(true, false, &err);
+    lua_State *L = ln_state_new_brief(true, false, &err);
     if (!L)
         return LN_EXIT_WRONG;
     lua_pushcfunction(L, load_site);
@@ -382,4 +378,21 @@ int ln_role_loader(int argc, char **argv)
     }
     ln_state_free(L);
     return code == LN_OK ? LN_EXIT_OK : LN_EXIT_WRONG;
+}
+
+int ln_role_loader(int argc, char **argv)
+{
+    struct stat st;
+    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+        fprintf(stderr, "lunate loader: only the engine starts it; see lunate help check\n");
+        return LN_EXIT_USAGE;
+    }
+    return serve(argc, argv, false);
+}
+
+int ln_role_loader_ahead(int argc, char **argv)
+{
+    if (!realpath(ln_role_site(), site))
+        return LN_EXIT_WRONG;
+    return serve(argc, argv, true);
 }

@@ -98,7 +98,7 @@ int ln_role_lua(int argc, char **argv)
         fprintf(stderr, "usage: lunate [-C SITE] lua FILE [ARG...]\n");
         return LN_EXIT_USAGE;
     }
-    lua_State *L = ln_state_new(true, false, &err);
+    lua_State *L = ln_state_new_brief(true, false, &err);
     int code = L ? LN_OK : err.code;
     if (L) {
         ln_state_set_user(L, LN_SLOT_HOST, &host);

@@ -42,6 +42,7 @@ static struct {
     struct ln_buf kv; /* KV records' payloads until the state is there */
     struct ln_host host;
     lua_State *L;
+    bool started; /* the script is loaded, or does not load */
     struct ln_channel channel;
     struct ln_run *run; /* NULL without a channel */
     uint64_t seq;
@@ -228,10 +229,30 @@ static int load_script(struct ln_err *err)
     return code == LN_OK ? ln_run_new(c.L, &c.channel, &c.run) : code;
 }
 
+static int push_modules(lua_State *L)
+{
+    ln_state_push_module(L, "lunate.sandbox");
+    ln_state_push_module(L, "lunate.repl.inside");
+    return 0;
+}
+
+/* What needs no script, while the REPL still asks for one: a state with Lunate's own Lua in it. */
+static void prepare(void)
+{
+    struct ln_err err = {0};
+    c.L = ln_state_new_brief(false, false, &err);
+    if (!c.L)
+        exit(1);
+    protected(push_modules);
+}
+
 static int make_script(struct ln_err *err)
 {
     c.host = (struct ln_host){.site = *c.site ? c.site : NULL, .files = &c.files, .log = on_log};
-    c.L = ln_state_new(false, c.jit, err);
+    if (c.jit) {
+        ln_state_free(c.L);
+        c.L = ln_state_new_brief(false, true, err);
+    }
     if (!c.L)
         return err->code;
     int code = ln_limits_watch(c.L, c.seconds, tick);
@@ -253,8 +274,9 @@ static int make_script(struct ln_err *err)
 static void start(void)
 {
     struct ln_err err = {0};
-    if (!c.path || c.L)
+    if (!c.path || c.started)
         exit(1);
+    c.started = true;
     int code = make_script(&err);
     size_t at = ln_wire_begin(&c.out, code == LN_OK ? LN_P_READY : LN_P_FAILED);
     if (code != LN_OK) {
@@ -314,7 +336,7 @@ static void take_ask(struct ln_wire_in *in)
     uint32_t n = ln_wire_get_u32(in);
     lua_State *L = c.L;
     struct ln_span s;
-    if (!L || in->bad || n > 1000 || !lua_checkstack(L, (int)n + 10))
+    if (!c.started || in->bad || n > 1000 || !lua_checkstack(L, (int)n + 10))
         exit(1);
     int top = lua_gettop(L);
     lua_pushcfunction(L, ask);
@@ -388,6 +410,7 @@ int ln_role_repl(int argc, char **argv)
     size_t at = ln_wire_begin(&c.out, LN_P_HELLO);
     ln_wire_bytes(&c.out, ln_span_str(LN_PROTO_BUILD));
     finish(at);
+    prepare();
     loop();
     return 0;
 }

@@ -1,9 +1,14 @@
 /* Finds the verb and hands over. `-C SITE` stands before the verb and is taken out here. */
 #include "role/role.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "role/ahead.h"
+#include "role/cli.h"
 
 typedef int role_main(int argc, char **argv);
 
@@ -60,6 +65,27 @@ static bool asks_for_help(const char *word)
     return word && (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0);
 }
 
+static bool is_there(const char *name)
+{
+    char path[PATH_MAX];
+    int n = snprintf(path, sizeof path, "%s/%s", site, name);
+    return n > 0 && (size_t)n < sizeof path && access(path, F_OK) == 0;
+}
+
+/* A person waits for the prompt of these. What takes longest is started first. */
+static void start_ahead(int argc, char **argv)
+{
+    char editor[PATH_MAX];
+    bool repl = strcmp(argv[1], "repl") == 0;
+    if (!repl && strcmp(argv[1], "tutor") != 0)
+        return;
+    if (repl && (is_there("lunate.lua") || is_there("channels")))
+        ln_ahead_start("loader", ln_role_loader_ahead, argc, argv);
+    if (ln_cli_repl_program(editor, sizeof editor))
+        ln_ahead_exec("lunate-repl", editor);
+    ln_ahead_start("repl-child", ln_role_repl, argc, argv);
+}
+
 int ln_role_main(int argc, char **argv)
 {
     argc = take_site(argc, argv);
@@ -76,5 +102,7 @@ int ln_role_main(int argc, char **argv)
         }
         return roles[i].main(argc, argv);
     }
+    if (argc > 1)
+        start_ahead(argc, argv);
     return ln_role_cli(argc, argv);
 }

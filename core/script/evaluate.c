@@ -106,7 +106,7 @@ static int eval_site(struct job *job, const char *path)
 
 static int run_job(struct job *job, lua_State *L, bool site, const char *path)
 {
-    job->S = ln_state_new(false, false, &job->err);
+    job->S = ln_state_new_brief(false, false, &job->err);
     if (!job->S)
         return job->err.code;
     lua_State *S = job->S;

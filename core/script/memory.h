@@ -1,4 +1,5 @@
-/* Counted memory of a Lua state. LuaJIT's own allocator stays behind it. */
+/* Counted memory of a Lua state. LuaJIT's own allocator, or script/heap.h, stays
+ * behind it. */
 #ifndef LN_SCRIPT_MEMORY_H
 #define LN_SCRIPT_MEMORY_H
 
@@ -8,7 +9,7 @@
 struct lua_State;
 
 struct ln_memory {
-    void *(*alloc)(void *ud, void *ptr, size_t osize, size_t nsize); /* LuaJIT's */
+    void *(*alloc)(void *ud, void *ptr, size_t osize, size_t nsize);
     void *ud;
     size_t used;
     size_t limit; /* as configured, for the error */

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "script/heap.h"
 #include "script/memory.h"
 #include "script/module.h"
 
@@ -15,6 +16,7 @@
 struct vm {
     struct ln_memory mem; /* first: script/memory.c sees only this */
     lua_State *L;
+    struct ln_heap *heap; /* NULL = LuaJIT's own */
     int handler; /* registry reference of the message handler */
     struct ln_fault fault;
     bool jit;
@@ -380,10 +382,22 @@ static int open_state(lua_State *L)
     return 0;
 }
 
-lua_State *ln_state_new(bool trusted, bool jit, struct ln_err *err)
+static lua_State *new_state(struct vm *vm, bool brief)
+{
+    vm->heap = brief ? ln_heap_new() : NULL;
+    lua_State *L = vm->heap ? lua_newstate(ln_heap_alloc, vm->heap) : NULL;
+    if (!L) {
+        ln_heap_free(vm->heap);
+        vm->heap = NULL;
+        L = luaL_newstate();
+    }
+    return L;
+}
+
+static lua_State *make(bool trusted, bool jit, bool brief, struct ln_err *err)
 {
     struct vm *vm = calloc(1, sizeof *vm);
-    lua_State *L = vm ? luaL_newstate() : NULL;
+    lua_State *L = vm ? new_state(vm, brief) : NULL;
     if (!L) {
         free(vm);
         ln_err_set(err, LN_ENOMEM, "no memory for a Lua state");
@@ -407,6 +421,16 @@ lua_State *ln_state_new(bool trusted, bool jit, struct ln_err *err)
     return L;
 }
 
+lua_State *ln_state_new(bool trusted, bool jit, struct ln_err *err)
+{
+    return make(trusted, jit, false, err);
+}
+
+lua_State *ln_state_new_brief(bool trusted, bool jit, struct ln_err *err)
+{
+    return make(trusted, jit, true, err);
+}
+
 void ln_state_free(lua_State *L)
 {
     if (!L)
@@ -417,6 +441,7 @@ void ln_state_free(lua_State *L)
     vm->mem.cap = 0;
     ln_memory_give(&vm->mem, L);
     lua_close(L);
+    ln_heap_free(vm->heap);
     ln_buf_fini(&vm->fault.reason);
     ln_buf_fini(&vm->fault.where);
     ln_buf_fini(&vm->fault.trace);

@@ -31,6 +31,9 @@ struct ln_fault {
 
 /* A new state, or NULL (err says why). */
 struct lua_State *ln_state_new(bool trusted, bool jit, struct ln_err *err);
+/* The same over script/heap.h: for a process that a person waits for, or a state that is soon freed
+ * again. */
+struct lua_State *ln_state_new_brief(bool trusted, bool jit, struct ln_err *err);
 void ln_state_free(struct lua_State *L);
 
 /* Memory beyond what is used now: a script that holds more than `bytes` after a full collection is

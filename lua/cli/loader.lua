@@ -61,28 +61,39 @@ local function receive(stream, s)
   end
 end
 
---- The process alone, so that it gets ready meanwhile: for load.
+local Loader = {}
+Loader.__index = Loader
+
+function Loader:close()
+  self.stream:close()
+end
+
+--- The process alone, so that it gets ready meanwhile: for load; nil, why.
 function M.spawn()
-  return wire.spawn "loader"
+  local stream, told = wire.spawn "loader"
+  if not stream then return nil, told end
+  return setmetatable({ stream = stream, told = told }, Loader)
 end
 
 --- The site as the engine would load it: { settings, channels = { { name, script, files, settings,
 -- failed } }, by_name, shared, errors, warnings = { { channel, text } } }.
--- spawned: what spawn() gave, or nil.
+-- spawned: what spawn() gave, or nil; the caller closes it.
 function M.load(spawned)
   if not sys.kind(site.path()) then fail.fail(1, "there is no folder %s", site.path()) end
-  local stream, err = spawned, nil
-  if not stream then stream, err = M.spawn() end
-  if not stream then fail.fail(1, "cannot start the loader: %s", err) end
+  local process, err = spawned, nil
+  if not process then process, err = M.spawn() end
+  if not process then fail.fail(1, "cannot start the loader: %s", err) end
+  local stream = process.stream
   local s = { settings = {}, channels = {}, by_name = {}, shared = {}, errors = {}, warnings = {} }
   local kind, build = stream:receive(10)
   local _, text = nil, nil
   if kind == wire.HELLO then _, text = wire.unpack("b", build) end
   if text ~= wire.BUILD then fail.fail(1, "the loader did not start (%s)", text or build) end
-  local folder = assert(sys.realpath(site.path()))
-  stream:send(wire.START, wire.pack("b", folder))
+  if not process.told then
+    stream:send(wire.START, wire.pack("b", assert(sys.realpath(site.path()))))
+  end
   receive(stream, s)
-  stream:close()
+  if not spawned then process:close() end
   return s
 end
 

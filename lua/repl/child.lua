@@ -4,7 +4,7 @@
 local wire = require "lunate.wire"
 local sys = require "lunate.sys"
 local person = require "lunate.person"
-local worker = require "lunate.cli.worker"
+local worker = require "lunate.lazy" "lunate.cli.worker"
 
 local M = {}
 local Child = {}

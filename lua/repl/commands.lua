@@ -1,15 +1,15 @@
 -- The commands of the REPL, those that begin with a dot.
+local lazy = require "lunate.lazy"
 local person = require "lunate.person"
 local shell = require "lunate.cli.shell"
 local site = require "lunate.cli.site"
-local nearest = require "lunate.nearest"
 local text = require "lunate.repl.text"
 local messages = require "lunate.repl.messages"
-local outcome = require "lunate.repl.outcome"
-local record = require "lunate.repl.record"
-local effects = require "lunate.repl.effects"
-local worker = require "lunate.cli.worker"
-local save = require "lunate.repl.save"
+local outcome = lazy "lunate.repl.outcome"
+local record = lazy "lunate.repl.record"
+local effects = lazy "lunate.repl.effects"
+local worker = lazy "lunate.cli.worker"
+local save = lazy "lunate.repl.save"
 
 local M = {}
 
@@ -189,7 +189,7 @@ function M.run(s, name, rest)
     c = found
   end
   if c then return c[4](s, rest) end
-  local near = nearest(name, by_name)
+  local near = require "lunate.nearest"(name, by_name)
   s:wrong("there is no command .%s%s (.help lists them)", name,
     near and (", did you mean .%s?"):format(near) or "")
 end

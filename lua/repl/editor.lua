@@ -1,11 +1,12 @@
 -- Where input comes from: GNU readline in a process of its own (core/repl), a plain line reader
--- when that is missing, or a pipe. All have read(prompt, begin) -> kind, text: "text", "end",
+-- when that is missing, or a pipe. All have read(prompt, begin, idle) -> kind, text: "text", "end",
 -- "interrupted", or "pasted" (a whole message); and remember(line).
 local wire = require "lunate.wire"
 local sys = require "lunate.sys"
 local person = require "lunate.person"
 
 local M = {}
+local IDLE = 0.25 -- seconds
 local kinds = { [0] = "text", "end", "interrupted", "pasted" }
 
 -- ---- readline ----------------------------------------------------------------------------------
@@ -13,25 +14,13 @@ local kinds = { [0] = "text", "end", "interrupted", "pasted" }
 local Editor = {}
 Editor.__index = Editor
 
-local function programs()
-  local own = os.getenv "LUNATE_REPL"
-  if own then return { own } end
-  local folder = (sys.realpath "/proc/self/exe" or ""):match "^(.*)/[^/]*$" or "."
-  return { folder .. "/lunate-repl", folder .. "/../libexec/lunate/lunate-repl" }
-end
-
 --- Starts the line editor, so that it gets ready while scripts are loaded: what M.open takes; nil
 -- where none is needed.
 function M.start()
-  if not sys.isatty(0) or not sys.isatty(1) or os.getenv "TERM" == "dumb" then return nil end
-  local tried = programs()
-  for _, program in ipairs(tried) do
-    if sys.kind(program) == "file" then
-      local stream, why = wire.spawn("lunate-repl", program)
-      return { stream = stream, program = program, why = why }
-    end
-  end
-  return { why = tried[1] .. " is not there" }
+  local program, why = person.editor()
+  if not program then return why and { why = why } end
+  local stream, wrong = wire.spawn("lunate-repl", program)
+  return { stream = stream, program = program, why = wrong }
 end
 
 -- The editor that was started; nil, why when it is none of ours. complete(line) -> keep, text,
@@ -50,10 +39,12 @@ local function greet(started, complete)
     " does not start")
 end
 
-function Editor:read(prompt, begin)
+--- Reads a line. idle() is called again and again until it comes: text that it returns is shown
+-- above what is being typed.
+function Editor:read(prompt, begin, idle)
   self.stream:send(wire.READ, wire.pack("bb", prompt, begin or ""))
   while true do
-    local kind, payload = self.stream:receive(3600)
+    local kind, payload = self.stream:receive(idle and IDLE or 3600)
     if kind == wire.LINE then
       local _, what, text = wire.unpack("1b", payload)
       person.interrupted() -- it was meant for the editor
@@ -65,6 +56,9 @@ function Editor:read(prompt, begin)
       self.stream:send(wire.MATCHES, wire.pack("4bb", keep, text, list))
     elseif not kind and payload ~= "timeout" then
       return "end", ""
+    elseif not kind and idle then
+      local news = idle()
+      if news then self.stream:send(wire.NEWS, wire.pack("b", news)) end
     end
   end
 end

@@ -1,11 +1,12 @@
 -- Where the message at hand comes from: a file's messages one after another, what was pasted, or
 -- the store of the site, whether its engine runs or not.
+local lazy = require "lunate.lazy"
 local sys = require "lunate.sys"
 local site = require "lunate.cli.site"
-local term = require "lunate.cli.term"
-local time = require "lunate.cli.time"
+local term = lazy "lunate.cli.term"
+local time = lazy "lunate.cli.time"
 local fail = require "lunate.cli.fail"
-local audit = require "lunate.cli.audit"
+local audit = lazy "lunate.cli.audit"
 local text = require "lunate.repl.text"
 
 local M = {}

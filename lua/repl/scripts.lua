@@ -42,10 +42,10 @@ return function(Session)
       seconds = tonumber(settings["limits.seconds"]), jit = settings.jit == "true",
       memory_mb = math.max(tonumber(settings["limits.memory_mb"]) or 0, 256),
       view = function() return self:look() end,
-      write = function(s) io.stdout:write(s) end,
+      write = function(s) self:put(io.stdout, s) end,
       log = function(level, where, line)
         io.stdout:flush()
-        io.stderr:write(("%s %s: %s\n"):format(level, where, text.printable(line)))
+        self:put(io.stderr, ("%s %s: %s\n"):format(level, where, text.printable(line)))
       end,
     }
   end
@@ -90,7 +90,7 @@ return function(Session)
   function Session:load_site()
     if not site.is_site() then return self:start() end
     local ok, result = pcall(loader.load, self.loading)
-    self.loading = nil
+    self.spent, self.loading = self.loading, nil
     if not ok then
       return nil, fail.is(result) and result.text or tostring(result)
     end
@@ -132,6 +132,23 @@ return function(Session)
   function Session:follow()
     local path = self.stamps and watch.changed(self)
     if path then self:reload(path .. " was saved") end
+  end
+
+  --- Called while a line is read: takes what was saved since, once a file stays as it is (editors
+  -- write in several steps). What there is to tell, or nil.
+  function Session:idle()
+    if self.spent then self.spent:close() end
+    self.spent = nil
+    local path, stamp = watch.changed(self)
+    local settled = path and self.seen == path .. stamp
+    self.seen = path and path .. stamp
+    if not settled then return nil end
+    self.news = {}
+    local ok, why = pcall(self.reload, self, path .. " was saved")
+    local news = table.concat(self.news)
+    self.news, self.seen = nil, nil
+    if not ok then error(why, 0) end
+    return news
   end
 
   --- True when the child runs a channel's script.

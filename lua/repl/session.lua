@@ -9,7 +9,7 @@ local loader = require "lunate.cli.loader"
 local child = require "lunate.repl.child"
 local editor = require "lunate.repl.editor"
 local messages = require "lunate.repl.messages"
-local commands = require "lunate.repl.commands"
+local commands = require "lunate.lazy" "lunate.repl.commands"
 
 local M = {}
 local Session = {}
@@ -23,10 +23,19 @@ local function colour_wanted()
   return sys.isatty(1) and os.getenv "TERM" ~= "dumb" and (no == nil or no == "")
 end
 
+--- Writes to a stream; while a line is being typed, above it (Session:idle).
+function Session:put(stream, written)
+  if self.news then
+    self.news[#self.news + 1] = written
+  else
+    stream:write(written)
+  end
+end
+
 --- Prints text and a line feed.
 function Session:say(line, ...)
   if select("#", ...) > 0 then line = line:format(...) end
-  if line ~= "" then io.stdout:write(line, "\n") end
+  if line ~= "" then self:put(io.stdout, line .. "\n") end
   self.said = true
 end
 
@@ -36,8 +45,8 @@ function Session:wrong(line, ...)
   self.status = 1
   io.stdout:flush()
   local stream = self.person and io.stdout or io.stderr
-  stream:write(line:find "^\27?%[?3?1?m?error: " and line or text.paint("red", "error: ") .. line,
-    "\n")
+  local said = line:find "^\27?%[?3?1?m?error: " and line or text.paint("red", "error: ") .. line
+  self:put(stream, said .. "\n")
 end
 
 -- ---- the message at hand -----------------------------------------------------------------------
@@ -185,7 +194,7 @@ function Session:loop()
   open_editor(self)
   while not self.quit do
     io.stdout:flush()
-    local kind, line = self.editor:read(self:prompt())
+    local kind, line = self.editor:read(self:prompt(), nil, function() return self:idle() end)
     if kind == "end" then break end
     if kind == "interrupted" then
       self.chunk, self.lines = nil, nil
@@ -251,6 +260,7 @@ function Session:close()
   if self.child then self.child:close() end
   if self.spare then self.spare:close() end
   if self.loading then self.loading:close() end
+  if self.spent then self.spent:close() end
   if self.editor then self.editor:close() end
 end
 

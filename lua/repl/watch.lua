@@ -38,10 +38,11 @@ function M.stamps(s)
   return list
 end
 
---- The path of a file that changed since then, or nil.
+--- The path of a file that changed since then and its stamp now, or nil.
 function M.changed(s)
   for path, stamp in pairs(s.stamps or {}) do
-    if (person.stamp(site.file(path)) or "") ~= stamp then return path end
+    local now = person.stamp(site.file(path)) or ""
+    if now ~= stamp then return path, now end
   end
 end
 

@@ -95,4 +95,18 @@ describe("bench baselines", function()
     assert.equal(50, r.count)
     assert.is_true(r.p50_us > 0 and r.p50_us <= r.p90_us and r.p90_us <= r.p99_us)
   end)
+
+  it("bench_prompt sees a prompt through its colours, and a program that shows none", function()
+    local exe = compile "bench_prompt"
+    local status, out = proc.run { exe, "me> ", "sh", "-c",
+      "printf '\\033[36mm\\033[0me> '; exec sleep 100" }
+    assert.equal(0, status)
+    assert.is_true(tonumber(out) > 0)
+    local err
+    status, out, err = proc.run { exe, "me> ", "echo", "nothing" }
+    assert.equal("", out)
+    assert.equal(1, status)
+    assert.matches("no prompt from echo:\nnothing", err)
+    assert.equal(0, (proc.run { exe, "", "true" }))
+  end)
 end)

@@ -243,4 +243,7 @@ end
 --- The message object, beside other libraries where they are installed.
 function M.message() require "bench.object"() end
 
+--- The REPL's prompt, beside those of interpreters.
+function M.repl() require "bench.prompt"() end
+
 return M
