@@ -254,6 +254,7 @@ struct ln_dest {
     bool greeting; /* connected, but the TLS handshake is not done */
     bool used; /* this connection has carried a reply */
     bool answered; /* bytes came since the message was sent */
+    char odd[160]; /* what was wrong with a reply to this try that was passed over; "": none was */
     struct ln_mllp mllp;
     struct ln_dial *dial;
     struct event timer; /* reply deadline or retry */

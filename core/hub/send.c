@@ -33,14 +33,15 @@ static void on_reply(struct ln_dest *d, struct ln_span frame)
         return;
     }
     if (ln_reply_read(frame, &r, &err) != LN_OK) {
-        snprintf(d->last_error, sizeof d->last_error, "reply is no acknowledgement: %.160s",
-                 err.text);
+        snprintf(d->odd, sizeof d->odd, "a reply is no acknowledgement: %.120s", err.text);
+        snprintf(d->last_error, sizeof d->last_error, "%s", d->odd);
         ln_log(LN_WARN, "dest", "unreadable_reply",
                "channel=%s dest=%s seq=%llu bytes=%zu ignored=1", d->channel->name, d->conf.name,
                (unsigned long long)ln_dest_first(d)->pos.seq, frame.len);
         return;
     }
     if (!ln_span_eq(r.control_id, ln_span(d->control_id, d->control_id_len))) {
+        snprintf(d->odd, sizeof d->odd, "a reply is for another control id (MSA-2)");
         ln_log(LN_WARN, "dest", "stale_reply", "channel=%s dest=%s seq=%llu code=%s ignored=1",
                d->channel->name, d->conf.name, (unsigned long long)ln_dest_first(d)->pos.seq,
                r.code);
@@ -188,6 +189,7 @@ static void send_now(struct ln_dest *d)
     ln_buf_clear(&d->frame, 64 * 1024);
     d->tries++;
     d->answered = false;
+    d->odd[0] = '\0';
     if (d->first_us == 0)
         d->first_us = ln_now_us();
     d->inflight = true;
@@ -219,9 +221,9 @@ void ln_send_timer(evutil_socket_t fd, short what, void *arg)
             ln_dest_arm(d, (double)left / 1e6 + 0.001);
             return;
         }
-        char why[300];
-        snprintf(why, sizeof why, "no acknowledgement within %.3g s%s%.180s", d->conf.timeout_s,
-                 d->last_error[0] ? "; " : "", d->last_error);
+        char why[256];
+        snprintf(why, sizeof why, "no acknowledgement within %.3g s%s%s", d->conf.timeout_s,
+                 d->odd[0] ? "; " : "", d->odd);
         ln_dest_disconnect(d); /* a late reply cannot be taken for that of another message */
         ln_dest_fail(d, LN_TRY_TIMEOUT, why, ln_span(NULL, 0));
         return;

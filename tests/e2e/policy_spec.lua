@@ -28,6 +28,29 @@ describe("e2e/policy", function()
     assert.equal(0, e:stop())
   end)
 
+  -- Each time-out was appended to the text of the one before, also to that of another cause.
+  it("the reason of a try says what went wrong with that one", function()
+    local answer = {}
+    local out = net.receiver { answer = function(text)
+      local m = net.field(text, "MSH", 10)
+      answer[m] = (answer[m] or 0) + 1
+      if answer[m] == 1 then return net.ack((text:gsub("|" .. m .. "|", "|other|"))) end
+      if answer[m] == 2 then return "MSH|^~\\&|A|B|C|D|2026||ACK|1|P|2.5\r" end
+      return answer[m] > 4 and net.ack(text) or nil
+    end }
+    local s, e, conn = start("timeout = 0.2, retry = { first = 0.02, max = 0.02 }", out.port)
+    traffic.send_all(conn, { "M1" })
+    out:run_until(function() return answer.M1 == 5 and e:channel("in").dest.out.sent == 1 end, 10, "sent")
+    local why = {}
+    for _, d in ipairs(s:json("show", "in/1").decisions) do
+      if d.what == "retry" then why[#why + 1] = d.text:match "no acknowledgement.*" end
+    end
+    assert.same({ "no acknowledgement within 0.2 s; a reply is for another control id (MSA-2)",
+      "no acknowledgement within 0.2 s; a reply is no acknowledgement: reply without an MSA segment",
+      "no acknowledgement within 0.2 s", "no acknowledgement within 0.2 s" }, why)
+    assert.equal(0, e:stop())
+  end)
+
   it("\"stop\" holds the queue with the message first, and says why everywhere", function()
     local answer = false
     local out = net.receiver { answer = function(text) return answer and net.ack(text) or nil end }
