@@ -144,7 +144,11 @@ local function read_channel(core, c, shared, defaults, fail)
   end
   if not ok then return end
   local settings, errors, mb = core.evaluate("channel", c.path, files, defaults)
-  for _, e in ipairs(errors) do fail(c.name, "%s", secrets.mask(asked, of_loading(e))) end
+  for _, e in ipairs(errors) do
+    -- A call that is the file's last thing (return channel(1)) leaves no line behind.
+    if not e:find "^[^:\n]+:%d+: " then e = c.path .. ": " .. e end
+    fail(c.name, "%s", secrets.mask(asked, of_loading(e)))
+  end
   if #errors > 0 then return end
   c.settings = by_key(settings)
   if fits(c, mb, fail) then

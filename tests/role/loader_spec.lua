@@ -178,14 +178,16 @@ return channel {
       ["channels/c.lua"] = "return 5",
       ["channels/d.lua"] = good:format(1),
       ["channels/e.lua"] = "require 'nope'",
+      ["channels/f.lua"] = "return channel(1)",
       ["lib/names.lua"] = "return {}",
     }
     assert.same({ "channels/a.lua:2: unexpected symbol near '='",
       "channels/b.lua:2: attempt to index local 'x' (a nil value)",
       "channels/c.lua:1: the script must end with: return channel { ... }",
       "channels/e.lua:1: module 'nope' not found (no lib/nope.lua, no lib/nope/init.lua); "
-        .. "lib/ has: names" }, s.errors)
-    assert.same({ "a", "b", "c", "e" }, s.blame)
+        .. "lib/ has: names",
+      "channels/f.lua: channel takes a table: channel { ... }" }, s.errors)
+    assert.same({ "a", "b", "c", "e", "f" }, s.blame)
     assert.truthy(s.channels.d.settings)
   end)
 
