@@ -137,9 +137,26 @@ static bool set_errors(struct ln_entry *e, struct ln_span trace)
     return true;
 }
 
-static void set_answer(struct ln_channel *c, struct ln_entry *e, const struct outcome *oc)
+/* What a destination's own functions failed at is parked there: the sender is not told AA. */
+static void set_partly(struct ln_channel *c, struct ln_entry *e, const struct outcome *oc,
+                       struct ln_dest *const *dest)
+{
+    for (uint32_t i = 0; i < oc->n; i++) {
+        if (oc->item[i].kind != LN_I_PARKED)
+            continue;
+        e->code = LN_ACK_AE;
+        snprintf(e->text, sizeof e->text, "message %llu of %.50s is parked for destination %.50s",
+                 (unsigned long long)e->seq, c->name, dest[i]->conf.name);
+        return;
+    }
+}
+
+static void set_answer(struct ln_channel *c, struct ln_entry *e, const struct outcome *oc,
+                       struct ln_dest *const *dest)
 {
     e->code = LN_ACK_AA;
+    if (oc->state == LN_S_DONE)
+        set_partly(c, e, oc, dest);
     if (oc->state != LN_S_PARKED && oc->state != LN_S_REJECTED)
         return;
     e->code = oc->state == LN_S_REJECTED ? LN_ACK_AR : LN_ACK_AE;
@@ -168,7 +185,7 @@ static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_des
     int rc = prepare_outputs(c, e, oc, dest);
     if (rc == LN_OK) {
         untangle(oc, e);
-        set_answer(c, e, oc);
+        set_answer(c, e, oc, dest);
         struct ln_processed p = {.state = oc->state,
                                  .time_us = ln_now_us(),
                                  .duration_us = oc->duration_us,

@@ -250,6 +250,33 @@ describe("e2e/ack: when it is sent", function()
     e:stop()
   end)
 
+  -- It was AA, under ack = "delivery" even when nothing at all had been delivered.
+  it("transform, delivery: AE when a destination's own functions fail", function()
+    for _, ack in ipairs { "transform", "delivery" } do
+      local a, b = net.receiver {}, net.receiver {}
+      local e, conn = begin { out = a.port, top = ('ack = "%s",'):format(ack),
+        dest = ([[filter = function(msg) if msg["PID-5.1"] == "Bad" then error "no such ward" end return true end },
+        second = mllp.send { port = %d, host = "127.0.0.1",
+          transform = function(msg) if msg["PID-5.1"] ~= "Good" then error "no such bed" end end]]):format(b.port) }
+      local one = function(id, name)
+        conn:send(net.frame(traffic.adt(id, { name = name })))
+        if name ~= "Bad" then a:run_for_frames(#a.frames + 1, 5) end
+        if name == "Good" then b:run_for_frames(#b.frames + 1, 5) end
+        return assert(conn:recv_frame(5))
+      end
+      assert.same({ "AA", "P1" }, { msa(one("P1", "Good")) })
+      local reply = one("P2", "Half")
+      assert.same({ "AE", "P2" }, { msa(reply) })
+      assert.equal("message 2 of in is parked for destination second", net.field(reply, "MSA", 3))
+      assert.is_nil(reply:find("no such", 1, true))
+      assert.equal("E", net.field(reply, "ERR", 4))
+      assert.same({ "AE", "P3" }, { msa(one("P3", "Bad")) })
+      local d = e:channel("in").dest
+      assert.same({ 2, 1, 1, 2 }, { d.out.sent, d.out.parked, d.second.sent, d.second.parked })
+      assert.equal(0, e:stop())
+    end
+  end)
+
   it("none: no reply, and all is kept", function()
     local e, conn = begin { top = 'ack = "none",' }
     for n = 1, 5 do conn:send(net.frame(traffic.adt("Q" .. n))) end
