@@ -294,6 +294,7 @@ static int prepare(struct send *s, int argc, char **argv)
 {
     uint64_t count = 0, connections = 0;
     double timeout = 10, rate = -1; /* none */
+    const char *min_version = NULL;
     const struct ln_option options[] = {
         {"count", LN_OPTION_COUNT, &count},
         {"connections", LN_OPTION_COUNT, &connections},
@@ -308,6 +309,8 @@ static int prepare(struct send *s, int argc, char **argv)
         {"ca", LN_OPTION_WORD, &s->tls.ca},
         {"cert", LN_OPTION_WORD, &s->tls.cert},
         {"key", LN_OPTION_WORD, &s->tls.key},
+        {"crl", LN_OPTION_WORD, &s->tls.crl},
+        {"min-version", LN_OPTION_WORD, &min_version},
         {"server-name", LN_OPTION_WORD, &s->tls.server_name},
         {"insecure", LN_OPTION_FLAG, &s->tls.insecure},
         {NULL, LN_OPTION_FLAG, NULL},
@@ -315,10 +318,14 @@ static int prepare(struct send *s, int argc, char **argv)
     int words = ln_option_parse(argc, argv, options);
     if (words < 0)
         return LN_EXIT_USAGE;
-    bool more = s->tls.ca || s->tls.cert || s->tls.key || s->tls.server_name || s->tls.insecure;
+    bool more = s->tls.ca || s->tls.cert || s->tls.key || s->tls.crl || s->tls.server_name ||
+                s->tls.insecure || min_version;
     if (more && !s->secure)
-        return ln_option_usage("send",
-                               "--ca, --cert, --key, --server-name and --insecure go with --tls");
+        return ln_option_usage("send", "--ca, --cert, --key, --crl, --server-name, --min-version "
+                                       "and --insecure go with --tls");
+    if (min_version && strcmp(min_version, "1.2") != 0 && strcmp(min_version, "1.3") != 0)
+        return ln_option_usage("send", "--min-version is 1.2 or 1.3");
+    s->tls.tls13 = min_version && strcmp(min_version, "1.3") == 0;
     if (s->tls.key && !s->tls.cert)
         return ln_option_usage("send", "--key goes with --cert");
     if (words < 1)

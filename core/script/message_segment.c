@@ -45,6 +45,11 @@ int ln_lmessage_each(lua_State *L)
     } else {
         struct ln_lhandle *h = ln_lhandle_check(L, 1, LN_SEGMENT);
         struct ln_span own = ln_message_name(&h->msg->m, h->slot);
+        if (len == own.len && memcmp(name, own.ptr, len) == 0)
+            return luaL_error(L,
+                              "each of an %s goes up to the next %s and has none in it; all of "
+                              "them: msg:each \"%s\"",
+                              name, name, name);
         lua_pushvalue(L, h->msg->idx);
         lua_pushlstring(L, name, len);
         lua_pushnumber(L, h->slot);

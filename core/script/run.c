@@ -32,6 +32,8 @@ struct ln_run {
     uint32_t *passed; /* per item: the output that holds it as it is, or NOT_YET */
     uint32_t cap_passed;
 
+    int calling; /* the function of the script that was called last, LN_NO_FN = none yet */
+    struct ln_buf place; /* where that begins, for a fault */
     unsigned dest; /* the destination at hand */
     bool items_list; /* the items are a list, else one value */
     bool last_use; /* nobody needs the item after this destination */
@@ -183,10 +185,33 @@ static void to_wire(struct ln_run *r, lua_State *L)
     }
 }
 
+/* Pushes a function of the script, which is then called. */
+static void push_fn(lua_State *L, int fn)
+{
+    struct ln_run *r = ln_state_user(L, LN_SLOT_RUN);
+    r->calling = fn;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fn);
+}
+
+/* Where it failed. After `return f()` the caller's line is gone when f fails, and so it is when
+ * what a function returned cannot be sent: then it is the line where the function begins. */
+static struct ln_span where_of(struct ln_run *r, const struct ln_fault *f)
+{
+    lua_Debug ar;
+    if (f->where.len || r->calling == LN_NO_FN)
+        return ln_buf_span(&f->where);
+    ln_buf_clear(&r->place, 4096);
+    lua_rawgeti(r->L, LUA_REGISTRYINDEX, r->calling);
+    if (lua_isfunction(r->L, -1) && lua_getinfo(r->L, ">S", &ar) && ar.source[0] == '@' &&
+        ar.linedefined > 0)
+        ln_buf_addf(&r->place, "%s:%d", ar.source + 1, ar.linedefined);
+    return ln_buf_span(&r->place);
+}
+
 /* Calls the filter on the message at msg. False: the reason (a string) is on top. */
 static bool filter_passes(lua_State *L, int filter, int msg)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, filter);
+    push_fn(L, filter);
     lua_pushvalue(L, msg);
     lua_call(L, 1, 2);
     ln_trace_returned(L, 2);
@@ -241,7 +266,7 @@ static int dest_step(lua_State *L)
         add_bytes(r, L);
         return 0;
     }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fns->transform);
+    push_fn(L, fns->transform);
     lua_pushvalue(L, msg);
     lua_call(L, 1, 1);
     take_returned(L, msg, &list);
@@ -276,8 +301,9 @@ static void run_dest(struct ln_run *r, lua_State *L)
     ln_kv_back(L);
     r->noutputs = mark;
     const struct ln_fault *f = ln_state_fault(L);
-    lua_pushlstring(L, f->where.data, f->where.len);
-    lua_pushstring(L, f->where.len ? ": " : "");
+    struct ln_span where = where_of(r, f);
+    lua_pushlstring(L, where.ptr ? where.ptr : "", where.len);
+    lua_pushstring(L, where.len ? ": " : "");
     lua_pushlstring(L, f->reason.data, f->reason.len);
     lua_concat(L, 3);
     struct ln_span reason = keep(r, L);
@@ -338,7 +364,7 @@ static int step(lua_State *L)
     }
     r->items_list = false;
     if (fns->transform != LN_NO_FN) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, fns->transform);
+        push_fn(L, fns->transform);
         lua_pushvalue(L, 1);
         lua_call(L, 1, 1);
         take_returned(L, 1, &r->items_list);
@@ -370,6 +396,7 @@ const struct ln_result *ln_run_message(struct ln_run *r, uint64_t seq, struct ln
     r->verdict = LN_V_DONE;
     r->reason = ln_span(NULL, 0);
     r->noutputs = r->nkv = 0;
+    r->calling = LN_NO_FN;
     int code = call(r, r->step_fn);
     if (code == LN_OK && ln_kv_pending(r->L))
         code = call(r, r->commit_fn);
@@ -384,7 +411,7 @@ const struct ln_result *ln_run_message(struct ln_run *r, uint64_t seq, struct ln
         ln_kv_undo(r->L);
         res->verdict = code == LN_ELIMIT ? LN_V_LIMIT : LN_V_ERROR;
         res->reason = ln_buf_span(&f->reason);
-        res->where = ln_buf_span(&f->where);
+        res->where = where_of(r, f);
         res->trace = ln_buf_span(&f->trace);
     }
     if (res->reason.len > REASON_MAX)
@@ -437,5 +464,6 @@ void ln_run_free(struct ln_run *r)
     free(r->outputs);
     free(r->kv);
     free(r->passed);
+    ln_buf_fini(&r->place);
     free(r);
 }

@@ -15,6 +15,19 @@ function M.define(parser, verb)
   parser:flag("--names", "the verbs' names alone")
 end
 
+--- The folder that holds README.md and docs/: where this was built, or where it was installed; nil
+-- when neither is there.
+function M.documents()
+  local folder = (sys.realpath "/proc/self/exe" or ""):match "^(.*)/[^/]*$"
+  if not folder then return nil end
+  for _, place in ipairs { "/..", "/../..", "/../share/doc/lunate" } do
+    if sys.kind(folder .. place .. "/README.md") == "file"
+      and sys.kind(folder .. place .. "/docs/tutorial.md") == "file" then
+      return sys.realpath(folder .. place)
+    end
+  end
+end
+
 --- All verbs, a line each.
 function M.overview(out)
   local function line(text) out:write(text, "\n") end
@@ -30,6 +43,11 @@ function M.overview(out)
   end
   line "\n`lunate help VERB` shows examples and options. Begin with:"
   line "  lunate new site mysite && lunate -C mysite run"
+  local documents = M.documents()
+  if documents then
+    line(("\nTo read: %s/README.md, docs/tutorial.md there, `lunate tutor`, man lunate.")
+      :format(documents))
+  end
 end
 
 -- Options and arguments from the verb's parser.

@@ -4,12 +4,16 @@ local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
 local template = require "lunate.cli.template"
+local sample = require "lunate.cli.sample"
 
 local M = {}
 
 function M.define(parser)
   parser:argument("what", "site, channel or editor"):choices { "site", "channel", "editor" }
   parser:argument("name", "the site's folder, or the channel's name"):args "?"
+  parser:option("--type", "the type of message that the channel takes (ADT), as ORU")
+  parser:option("--from", "a file with such a message: its first one is the channel's sample, with "
+    .. "pseudonyms")
 end
 
 -- Makes a folder and those above it.
@@ -52,16 +56,19 @@ local function free_port(root)
   return port
 end
 
-local function channel_files(root, name)
+local function channel_files(root, name, given)
   local port = free_port(root)
-  local fill = { NAME = name, PORT = tostring(port), NEXT = tostring(port + 1) }
-  local files = {
-    { "channels/" .. name .. ".lua", template.channel },
-    { "samples/" .. name .. ".hl7", template.sample },
-    { "spec/" .. name .. "_spec.lua", template.spec },
-  }
-  for _, f in ipairs(files) do f[2] = f[2]:gsub("@(%u+)@", fill) end
-  return files, port
+  local fill = { NAME = name, PORT = tostring(port), NEXT = tostring(port + 1), TYPE = given.type,
+    CALLED = sample.called(given.type), OTHER = given.type == "ORU" and "ADT" or "ORU",
+    FAMILY = given.family and ("%q"):format(given.family) }
+  local function filled(text) return (text:gsub("@(%u+)@", fill)) end
+  fill.NAMED = filled(given.family and template.named or template.nameless)
+  fill.ANY = sample.can_be_made(given.type) and filled(template.any) or ""
+  return {
+    { "channels/" .. name .. ".lua", filled(template.channel) },
+    { "samples/" .. name .. ".hl7", given.text },
+    { "spec/" .. name .. "_spec.lua", filled(template.spec) },
+  }, port
 end
 
 local function new_site(path)
@@ -70,7 +77,7 @@ local function new_site(path)
   end
   path = path:match "^(.-)/*$"
   if path == "" then path = "/" end
-  local files = channel_files(path, "adt_in")
+  local files = channel_files(path, "adt_in", sample.of_type "ADT")
   table.insert(files, 1, { "lunate.lua", template.site })
   table.insert(files, 2, { ".gitignore", "data/\nsecrets/\n*.key\n" })
   write(path, files)
@@ -78,7 +85,7 @@ local function new_site(path)
   print "  lunate eval -c adt_in --diff samples/adt_in.hl7"
 end
 
-local function new_channel(name)
+local function new_channel(name, type, from)
   if not name:match "^[%w_-]+$" or #name > 64 then
     fail.usage("\"%s\" is no channel name: up to 64 letters, digits, _ and -", name)
   end
@@ -90,12 +97,20 @@ local function new_channel(name)
   if sys.kind(("%s/channels/%s"):format(root, name)) then
     fail.fail(1, "%s/channels/%s is there already", root, name)
   end
-  local files, port = channel_files(root, name)
+  local given = from and sample.from(from) or sample.of_type(type or "ADT")
+  local files, port = channel_files(root, name, given)
   write(root, files)
+  if given.count and given.count > 1 then
+    print(("\nThe sample is the first of %d messages."):format(given.count))
+  end
+  if given.note then
+    print(("\nThe sample has pseudonyms; %s.\nLook through it before others get it.")
+      :format(given.note))
+  end
   print(("\nIt listens on port %d. Try it:"):format(port))
   local there = root == "." and "" or "-C " .. root .. " "
-  local sample = root == "." and "" or root .. "/"
-  print(("  lunate %seval -c %s --diff %ssamples/%s.hl7"):format(there, name, sample, name))
+  local above = root == "." and "" or root .. "/"
+  print(("  lunate %seval -c %s --diff %ssamples/%s.hl7"):format(there, name, above, name))
 end
 
 -- Definitions for lua-language-server: written anew each time. .luarc.json is the user's.
@@ -128,7 +143,15 @@ function M.run(args)
     return 0
   end
   if not args.name then fail.usage("new %s needs a name", args.what) end
-  if args.what == "site" then new_site(args.name) else new_channel(args.name) end
+  if args.type and args.from then fail.usage "--from says the type: it goes without --type" end
+  if (args.type or args.from) and args.what ~= "channel" then
+    fail.usage "--type and --from are for new channel"
+  end
+  if args.what == "site" then
+    new_site(args.name)
+  else
+    new_channel(args.name, args.type and args.type:upper(), args.from)
+  end
   return 0
 end
 

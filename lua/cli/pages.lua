@@ -2,8 +2,12 @@
 return {
   new = {
     examples = { "lunate new site hospital_a", "lunate -C hospital_a new channel results",
+      "lunate -C hospital_a new channel lab_in --type ORU",
+      "lunate -C hospital_a new channel vaccines --from received.hl7",
       "lunate -C hospital_a new editor" },
-    about = "Makes a script with comments, a sample message and a spec. Never writes over a file.",
+    about = "Makes a script with comments, a sample message and a spec. Never writes over a\n" ..
+      "file. --from takes type and sample from a file's first message, whose names,\n" ..
+      "identifiers and dates become pseudonyms (as `lunate deid` does it).",
   },
   check = {
     examples = { "lunate -C hospital_a check", "lunate check --json" },
@@ -217,6 +221,8 @@ return {
       "  --ca FILE        authorities to trust\n" ..
       "  --cert FILE      our certificate\n" ..
       "  --key FILE       its key\n" ..
+      "  --crl FILE       certificates that are revoked\n" ..
+      "  --min-version V  1.2 (as without it) or 1.3\n" ..
       "  --server-name N  the name that the receiver's certificate must have\n" ..
       "  --insecure       take any certificate\n" ..
       "  --raw-bytes      leave line ends alone (else LF and CR LF become CR)\n" ..

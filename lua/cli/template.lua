@@ -1,4 +1,5 @@
--- What `lunate new` writes. @NAME@, @PORT@ and @NEXT@ are filled in.
+-- What `lunate new` writes. @NAME@, @PORT@, @NEXT@, @TYPE@, @CALLED@ ("an ADT"), @OTHER@ (another
+-- type) and @FAMILY@ (what the sample's PID-5.1 becomes) are filled in.
 local M = {}
 
 M.site = [[
@@ -17,7 +18,7 @@ return channel {
   -- A message goes on when this gives true. Otherwise it is filtered (the sender gets AA all the
   -- same) and the second value says why: `lunate show` tells.
   filter = function(msg)
-    return msg.type == "ADT", "not an ADT"
+    return msg.type == "@TYPE@", "not @CALLED@"
   end,
 
   -- Edit the message in place. A path is SEGMENT-FIELD.COMPONENT; absent values are nil.
@@ -32,39 +33,44 @@ return channel {
 }
 ]]
 
-M.sample = table.concat({
-  "MSH|^~\\&|EHR|GENERAL|LUNATE|GENERAL|20260105083000||ADT^A01^ADT_A01|SAMPLE0001|P|2.5.1",
-  "EVN|A01|20260105083000",
-  "PID|1||100001^^^GENERAL^MR||Sample^Patient^A||19800101|F|||1 Test Street^^Testville^^00000",
-  "PV1|1|I|WARD1^101^A||||||||||||||||V0001",
-  "",
-}, "\n")
-
 M.spec = [[
 -- Run with `lunate test`. lunate.channel runs the script in a worker, as the engine does.
 -- What else there is (golden files, a fixed clock, coverage): `lunate help test`, docs/testing.md.
 describe("@NAME@", function()
   local channel = lunate.channel "@NAME@"
 
+@NAMED@
+  it("filters what is not @CALLED@", function()
+    local msg = hl7.parse(lunate.sample "@NAME@")
+    msg["MSH-9.1"] = "@OTHER@"
+    assert.filtered(channel:run(msg), "not @CALLED@")
+  end)
+@ANY@end)
+]]
+
+-- For a sample with a patient's name in it, and for one without.
+M.named = [[
   it("upper-cases the family name", function()
     local r = channel:run(lunate.sample "@NAME@")
     assert.sends(r, "receiver")
-    assert.field(r:to "receiver", "PID-5.1", "SAMPLE")
+    assert.field(r:to "receiver", "PID-5.1", @FAMILY@)
   end)
+]]
+M.nameless = [[
+  it("sends the sample on", function()
+    assert.sends(channel:run(lunate.sample "@NAME@"), "receiver")
+  end)
+]]
 
-  it("filters what is not an ADT", function()
-    local msg = hl7.parse(lunate.sample "@NAME@")
-    msg["MSH-9.1"] = "ORU"
-    assert.filtered(channel:run(msg), "not an ADT")
-  end)
+-- For a type of which messages can be made at random.
+M.any = [[
 
   -- Whatever the sender writes: 100 messages made at random, the smallest that fails is shown.
-  it("takes any ADT", function()
-    for_all(messages { type = "ADT" }, function(msg)
+  it("takes any @TYPE@", function()
+    for_all(messages { type = "@TYPE@" }, function(msg)
       assert.sends(channel:run(msg), "receiver")
     end)
   end)
-end)
 ]]
 
 -- For lua-language-server: the Lua of channel scripts, and where Lunate's definitions are.

@@ -8,22 +8,29 @@
 local sys = require "lunate.sys"
 local json = require "json"
 local shell = require "lunate.cli.shell"
+local site = require "lunate.cli.site"
 local text = require "lunate.repl.text"
 
 local M = {}
 
--- Options of `lunate send` for a destination's settings; nil, why when it has none for them.
+local files = { ca = "--ca", cert = "--cert", key = "--key", crl = "--crl" }
+local words_for = { server_name = "--server-name", min_version = "--min-version" }
+
+-- Options of `lunate send` for a destination's settings.
 local function tls_words(settings, prefix)
   if settings[prefix .. "tls"] ~= "true" then return {} end
   local words = { "--tls" }
-  if settings[prefix .. "tls.crl"] then return nil, "tls.crl is not looked at here" end
-  for key, option in pairs { ca = "--ca", cert = "--cert", key = "--key",
-    server_name = "--server-name" } do
-    local value = settings[prefix .. "tls." .. key]
-    if value and value ~= "" then
-      words[#words + 1] = option
-      words[#words + 1] = value
-    end
+  local function add(option, value)
+    words[#words + 1] = option
+    words[#words + 1] = value
+  end
+  for key, option in pairs(files) do
+    local value = settings[prefix .. "tls." .. key] or ""
+    if value ~= "" then add(option, site.file(value)) end
+  end
+  for key, option in pairs(words_for) do
+    local value = settings[prefix .. "tls." .. key] or ""
+    if value ~= "" then add(option, value) end
   end
   if settings[prefix .. "tls.verify"] == "false" then words[#words + 1] = "--insecure" end
   return words
@@ -62,11 +69,9 @@ local function sends(session, r, add)
       local host = settings[prefix .. "host"] or "?"
       if host:find ":" then host = "[" .. host .. "]" end
       local to = host .. ":" .. (settings[prefix .. "port"] or "?")
-      local words, why = tls_words(settings, prefix)
-      add { what = ("sending to %s (%s)"):format(o.dest, to), why = why,
-        perform = words and function()
-          return send(o.raw, to, settings[prefix .. "timeout"] or "10", words)
-        end }
+      add { what = ("sending to %s (%s)"):format(o.dest, to), perform = function()
+        return send(o.raw, to, settings[prefix .. "timeout"] or "10", tls_words(settings, prefix))
+      end }
     end
   end
 end
@@ -101,8 +106,8 @@ function M.settle(session, r)
       session:say("%s: %s", effect.what, text.paint(ok and "green" or "red", text.printable(said)))
       if not ok then session.status = 1 end
     else
-      session:say("%s: %s", effect.what, text.paint("yellow", "held back, " ..
-        (effect.why or "only the engine does that")))
+      session:say("%s: %s", effect.what, text.paint("yellow",
+        "held back, only the engine does that"))
     end
   end
 end

@@ -7,8 +7,8 @@ local fail = require "lunate.cli.fail"
 
 local M = {}
 
--- A key that nobody keeps: the same patient has the same pseudonym as long as the session lasts.
-local function key(session)
+--- A key that nobody keeps: the same patient has the same pseudonym as long as the session lasts.
+function M.key(session)
   if not session.deid_key then
     local f = assert(io.open("/dev/urandom", "rb"))
     session.deid_key = f:read(32)
@@ -37,22 +37,30 @@ local function changed(run)
   return "changed: " .. table.concat(names, ", ")
 end
 
---- Writes it: its path and what was changed, or nil and why not. Never over a file.
-function M.save(session, name, bytes)
-  name = name:gsub("%.hl7$", "")
-  if not name:find "^[%w_-]+$" then return nil, "a name of letters, digits, _ and - is needed" end
+--- The message as a sample has it (LF at line ends) with pseudonyms, and what was changed; nil,
+-- why.
+function M.strip(key, bytes)
   local o, why = rules()
   if not o then return nil, why end
   local msg, wrong = hl7.parse(bytes)
   if not msg then return nil, wrong end
-  local run = deid.new(key(session), o)
+  local run = deid.new(key, o)
   local wire = run:message(msg)
+  return (wire:gsub("\n", "\\X0A\\"):gsub("\r", "\n")), changed(run)
+end
+
+--- Writes it: its path and what was changed, or nil and why not. Never over a file.
+function M.save(session, name, bytes)
+  name = name:gsub("%.hl7$", "")
+  if not name:find "^[%w_-]+$" then return nil, "a name of letters, digits, _ and - is needed" end
+  local text, what = M.strip(M.key(session), bytes)
+  if not text then return nil, what end
   local path = "samples/" .. name .. ".hl7"
   if sys.kind(site.file(path)) then return nil, path .. " is there already: another name?" end
   sys.mkdir(site.file "samples")
-  local ok, err = sys.create(site.file(path), (wire:gsub("\n", "\\X0A\\"):gsub("\r", "\n")))
+  local ok, err = sys.create(site.file(path), text)
   if not ok then return nil, ("%s: %s"):format(path, err) end
-  return path, changed(run)
+  return path, what
 end
 
 return M

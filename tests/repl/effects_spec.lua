@@ -3,6 +3,7 @@ local site = require "support.site"
 local proc = require "support.proc"
 local tmp = require "support.tmp"
 local net = require "support.net"
+local certs = require "support.certs"
 
 local message = table.concat({
   "MSH|^~\\&|EHR|HOSP A|LAB|CITY LAB|20261123231922||ADT^A01^ADT_A01|MSG00001|P|2.5.1",
@@ -130,5 +131,42 @@ describe("lunate repl: effects", function()
     _, out = repl "=kv.seen\n"
     assert.equal("nil\n", out)
     e:stop()
+  end)
+
+  describe("over TLS with --live", function()
+    local dir, listener
+    before_each(function()
+      dir = tmp.dir()
+      local ca = certs.ca(dir, "ca")
+      ca:cert "server"
+      ca:revoke { "server" }
+      local port = net.free_port()
+      listener = proc.spawn { site.binary(), "listen", tostring(port), "--tls-cert",
+        dir .. "/server.pem", "--tls-key", dir .. "/server.key" }
+      site.wait_until(function() return listener:err():find "listening" or
+        listener:out():find "listening" end, 20, function() return listener:err() .. listener:out() end)
+      proc.run { "cp", dir .. "/ca.pem", dir .. "/ca.crl", s.path }
+      s:write("channels/adt.lua", ([[
+return channel {
+  source = mllp.listen { port = 6661 },
+  destinations = { a = mllp.send { host = "127.0.0.1", port = %d, timeout = 5,
+    tls = { ca = "ca.pem"@MORE@ } } },
+}
+]]):format(port))
+    end)
+
+    local function live(more)
+      local text = s:read "channels/adt.lua"
+      s:write("channels/adt.lua", (text:gsub("@MORE@", more)))
+      local _, out = repl(".run\n", "--live")
+      s:write("channels/adt.lua", text)
+      return out
+    end
+
+    it("files are the site's, a revoked certificate is refused, min_version is kept to", function()
+      assert.matches("sending to a %(127.0.0.1:%d+%): AA", live "")
+      assert.matches("sending to a %(127.0.0.1:%d+%): .*revoked", live ', crl = "ca.crl"')
+      assert.matches("sending to a %(127.0.0.1:%d+%): AA", live ', min_version = "1.3"')
+    end)
   end)
 end)

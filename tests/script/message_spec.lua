@@ -363,6 +363,8 @@ describe("script/message", function()
       for obr in m:each "OBR" do out[#out + 1] = walk(obr:each "OBX") end
       assert.same({ "OBX1 OBX2", "OBX3" }, out)
       assert.equal("OBX1 NTEa OBX2", walk(m.OBR:each()))
+      has(failure(function() m.OBX:each "OBX" end),
+        'each of an OBX goes up to the next OBX and has none in it; all of them: msg:each "OBX"')
     end)
 
     it("goes on while segments are added and removed", function()
