@@ -408,6 +408,7 @@ static void take_state(struct ln_dest *d)
             d->held = cs.dest[i].held;
             d->read_pos = cs.dest[i].cursor;
             d->behind = d->redo = cs.dest[i].queued > 0;
+            ln_recall_dest(d);
         }
 }
 

@@ -299,6 +299,9 @@ int ln_dest_skip_to(struct ln_dest *d, uint64_t seq, const char *reason) LN_MUST
 int ln_dest_move(struct ln_dest *d) LN_MUST;
 /* Reads on from pos, when ok; as before otherwise. */
 void ln_dest_moved(struct ln_dest *d, bool ok, struct ln_pos pos);
+/* ---- recall.c: when the last one came in, and went out, before this start */
+void ln_recall_channel(struct ln_channel *c, uint64_t next_seq);
+void ln_recall_dest(struct ln_dest *d);
 /* The head of the queue, readable or not; seq 0 = none. */
 struct ln_pos ln_dest_head(struct ln_dest *d);
 bool ln_dest_idle(const struct ln_dest *d);

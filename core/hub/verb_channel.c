@@ -15,6 +15,12 @@ void ln_verb_mode(struct ln_asker *k, char **word, unsigned n)
     (void)n;
     if (!c)
         return;
+    if (c->mode == LN_MODE_STOPPED &&
+        strcmp(word[0], "resume") == 0) { /* it would open the port, too */
+        ln_asker_fail(k, 1, "%s is stopped, not paused: lunate start %s opens it again", c->name,
+                      c->name);
+        return;
+    }
     if (ln_channel_set_mode(c, pause ? LN_MODE_PAUSED : LN_MODE_RUN, &err) != LN_OK) {
         ln_asker_fail(k, 1, "%s", err.text);
         return;

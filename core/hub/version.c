@@ -248,8 +248,19 @@ int ln_version_pins_read(struct ln_hub *h)
     return n;
 }
 
-/* The version that `word` begins, "" the one that ran before; 0: err says why not. Within a read
- * transaction. */
+/* Whether it has handled a message of those that are kept. Within a read transaction. */
+static bool has_run(struct ln_reader *r, uint32_t chan, uint64_t id)
+{
+    struct ln_version_run run;
+    for (uint64_t seq = 0; ln_read_next_run(r, chan, &seq, &run) == LN_OK;)
+        if (run.id == id && run.messages)
+            return true;
+    return false;
+}
+
+/* The version that `word` begins; "" the one that ran before, of those that have handled a message
+ * when there are such: what was swapped in while the channel was stopped may never have run. 0: err
+ * says why not. Within a read transaction. */
 static uint64_t find(struct ln_channel *c, uint32_t chan, uint64_t present, const char *word,
                      struct ln_err *err)
 {
@@ -257,12 +268,16 @@ static uint64_t find(struct ln_channel *c, uint32_t chan, uint64_t present, cons
     uint64_t id = 0, found = 0;
     int64_t newest = 0;
     unsigned hits = 0;
+    bool proved = false;
     size_t n = strlen(word);
     while (ln_read_next_version(c->hub->reader, chan, &id, &v) == LN_OK) {
         char hex[17];
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)v.id);
-        if (n ? strncmp(hex, word, n < 16 ? n : 16) != 0 : v.id == present || v.last_us <= newest)
+        bool ran = !n && v.id != present && has_run(c->hub->reader, chan, v.id);
+        if (n ? strncmp(hex, word, n < 16 ? n : 16) != 0
+              : v.id == present || ran < proved || (ran == proved && v.last_us <= newest))
             continue;
+        proved = ran;
         newest = v.last_us;
         found = v.id;
         hits++;

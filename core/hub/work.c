@@ -216,6 +216,7 @@ int ln_work_open(struct ln_channel *c)
     c->work.read_next = cs.cursor;
     c->work.behind = cs.cursor < cs.next_seq;
     c->work.attempts = cs.attempts;
+    ln_recall_channel(c, cs.next_seq);
     return LN_OK;
 }
 

@@ -51,9 +51,32 @@ local function look_up_hosts(s)
   end
 end
 
+-- Whether a program is there: a path, or a name on PATH. A path from some folder is not judged.
+local function is_there(program)
+  if program:sub(1, 1) == "/" then return sys.kind(program) == "file" end
+  if program:find("/", 1, true) then return true end
+  for folder in (os.getenv "PATH" or "/usr/bin:/bin"):gmatch "[^:]+" do
+    if sys.kind(folder .. "/" .. program) == "file" then return true end
+  end
+  return false
+end
+
+-- Programs that alerts would go through. It may be that they are installed later.
+local function look_for_commands(s)
+  for key, value in pairs(s.settings or {}) do
+    local target = key:match "^alerts%.target%.([%w_-]+)%.command$"
+    local program = target and value:match "^[^\n]*"
+    if program and not is_there(program) then
+      s.warnings[#s.warnings + 1] = { channel = "", text = ("lunate.lua: alerts: target %s: "
+        .. "there is no program %s: its alerts would reach nobody"):format(target, program) }
+    end
+  end
+end
+
 function M.run(args)
   local s = loader.load()
   look_up_hosts(s)
+  look_for_commands(s)
   if args.json then
     print_json(s)
     return #s.errors == 0 and 0 or 1

@@ -118,22 +118,23 @@ describe("e2e/reload", function()
     local out = net.receiver {}
     local port = net.free_port()
     local function marked(mark, wait)
-      return traffic.channel(port, out.port, { top = ('transform = function(msg) msg["PID-5.1"] = "%s" %s end,')
-        :format(mark, wait or "") })
+      return traffic.channel(port, out.port, { top = ('limits = { seconds = 300 }, transform = function(msg) '
+        .. 'msg["PID-5.1"] = "%s" %s end,'):format(mark, wait or "") })
     end
-    local s = site.new { ["channels/in.lua"] = marked("A",
-      "local t = os.clock() + 3 repeat until os.clock() > t"), ["channels/other.lua"] =
+    local s = site.new { ["channels/in.lua"] = marked("A", -- it ends with its channel, however long that takes
+      "local t = os.clock() + 200 repeat until os.clock() > t"), ["channels/other.lua"] =
       traffic.channel(net.free_port(), out.port) }
     local e = s:start()
     traffic.send_all(net.connect(port), { "M1", "M2" })
-    local function reload_while_busy()
-      e.proc:kill(proc.HUP)
-      out:run_for(0.7)
-    end
     s:write("channels/in.lua", marked "B")
-    reload_while_busy()
+    e.proc:kill(proc.HUP)
+    out:run_for(1)
     assert(os.remove(s.path .. "/channels/in.lua"))
-    reload_while_busy()
+    site.wait_until(function()
+      e.proc:kill(proc.HUP)
+      out:run_for(0.3)
+      return e:log():find("removed channel=in", 1, true)
+    end, 30, "its removal")
     s:write("channels/in.lua", marked "C")
     run(s, "reload")
     out:run_for_frames(2, 20)

@@ -147,6 +147,23 @@ describe("e2e/version", function()
     assert.equal(0, t.e:stop())
   end)
 
+  -- Guards: what was swapped in while the channel was stopped and never ran was taken for the one before.
+  it("without a version one that has handled messages is preferred to one that has not", function()
+    local t = two()
+    local a = versions(t.s)[2].version
+    run(t.s, "stop", "in")
+    t.s:write("channels/in.lua", script(t.port, t.r.port, "never") .. "-- its worker cannot start\n")
+    run(t.s, "reload")
+    t.s:write("channels/in.lua", t.b)
+    run(t.s, "reload")
+    run(t.s, "start", "in")
+    assert.equal(3, #versions(t.s))
+    has(run(t.s, "rollback", "in"), "rolled back to " .. a:sub(1, 8))
+    t.conn = nil
+    assert.equal("1a", (name_of(t, "A4")))
+    assert.equal(0, t.e:stop())
+  end)
+
   it("says what it cannot roll back to", function()
     local t = two()
     for _, case in ipairs { { "in", "123456", "no kept version begins with 123456" },

@@ -125,6 +125,22 @@ describe("the developer's desk", function()
       { status, err })
   end)
 
+  it("check warns of an alert's program that is not there", function()
+    local function check(program)
+      s:write("lunate.lua", ("return { alerts = { targets = { duty = { command = { %q, 'x' } } } } }")
+        :format(program))
+      return s:run "check"
+    end
+    for program, there in pairs { ["/bin/sh"] = true, sh = true, ["/no/such/program"] = false,
+      ["no-such-thing"] = false, ["/bin"] = false } do
+      local status, out, err = check(program)
+      assert.same({ 0, "1 channel, all well\n" }, { status, out })
+      assert.equal(there and "" or ("warning: lunate.lua: alerts: target duty: there is no program %s: its alerts "
+        .. "would reach nobody\n"):format(program), err)
+    end
+    os.remove(s.path .. "/lunate.lua")
+  end)
+
   it("check warns of a receiver without an address, and refuses what holds too much", function()
     local _
     local status, out, err = s:run "check"
