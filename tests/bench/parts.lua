@@ -207,6 +207,9 @@ function M.seal()
     rig.engine(1, nil, true))
 end
 
+--- Retention at work while messages come.
+function M.trim() require "bench.trim"() end
+
 --- How small and how soon: the demo site.
 function M.size()
   local files, ready, hub, worker = {}, {}, {}, {}
