@@ -64,22 +64,19 @@ static bool admit(void *owner, const char *peer)
 
 /* ---- pages ---- */
 
-/* OpenMetrics, unless only text is named: Prometheus names both, with q-values of its own, and
- * browsers would save what is no text to a file. */
+/* OpenMetrics when it is named and not refused: Prometheus asks for it with q-values of its own. */
 static bool wants_open(const struct ln_http_conn *k)
 {
     static const char type[] = "application/openmetrics-text";
     struct ln_span a = ln_http_header(k, "accept");
     char text[512];
-    if (!a.ptr)
-        return true;
-    if (a.len >= sizeof text)
+    if (!a.ptr || a.len >= sizeof text)
         return false;
     memcpy(text, a.ptr, a.len);
     text[a.len] = '\0';
     const char *at = strstr(text, type);
     if (!at)
-        return !strstr(text, "text/");
+        return false;
     const char *end = strchr(at, ','), *q = strstr(at, "q=0");
     bool refused = q && (!end || q < end) && strspn(q + 2, "0.") == strcspn(q + 2, " ,;");
     return !refused;
