@@ -286,7 +286,7 @@ return {
   query = {
     examples = { "lunate query PID-5.1 PID-3 samples/adt_a01.hl7",
       "lunate query --rows --header MSH-10 'OBX[*]-3.1' 'OBX[*]-5' results.hl7",
-      "lunate query MSH-10 --where 'OBX[*]-8=H' archive/*.hl7",
+      "lunate query MSH-10 --file --where 'OBX[*]-8=H' archive/*.hl7",
       "lunate query 'OBX[*]-5' --json < results.hl7" },
     about = "Words that read as paths are paths, the rest are files. \"\" is HL7's explicit null.",
   },

@@ -15,7 +15,7 @@ function M.define(parser)
   parser:option("--where", "only messages where PATH=VALUE, PATH!=VALUE or PATH~PATTERN")
     :count "*"
   parser:flag("--header", "first a line with the paths")
-  parser:flag("--no-file", "no column with the file's name")
+  parser:flag("--file", "first a column with the file's name")
   parser:flag("--json", "one object a line")
 end
 
@@ -87,15 +87,16 @@ local function joined(list, n)
   return table.concat(out, ", ")
 end
 
-local function printer(paths, args, named)
+-- several: of several files, each JSON document names its own.
+local function printer(paths, args, several)
   local shown = sys.isatty(1) and term.printable or function(text) return text end
   local function put(file, cells, values)
     if not args.json then
       for i, cell in ipairs(cells) do cells[i] = shown(cell) end
-      io.write(named and file .. "\t" or "", table.concat(cells, "\t"), "\n")
+      io.write(args.file and file .. "\t" or "", table.concat(cells, "\t"), "\n")
       return
     end
-    local members = { "file", named and file or nil }
+    local members = { "file", (several or args.file) and file or nil }
     for i, path in ipairs(paths) do
       members[2 * i + 1] = path.text
       members[2 * i + 2] = values[i] == nil and json.null or values[i]
@@ -132,14 +133,13 @@ end
 function M.run(args)
   local paths, files = sort_words(args.words)
   local where = conditions(args.where)
-  local named = #files > 1 and not args.no_file
   local by = args.rows and query_path.rows_of(paths)
-  local print_line, print_row = printer(paths, args, named)
+  local print_line, print_row = printer(paths, args, #files > 1)
   io.stdout:setvbuf "full"
   if args.header and not args.json then
     local cells = {}
     for i, path in ipairs(paths) do cells[i] = path.text end
-    io.write(named and "file\t" or "", table.concat(cells, "\t"), "\n")
+    io.write(args.file and "file\t" or "", table.concat(cells, "\t"), "\n")
   end
   return input.each("query", files, function(piece)
     local msg = piece.msg

@@ -46,6 +46,17 @@ describe("role/query", function()
     end
   end)
 
+  -- With several files each line began with a column that no path had asked for.
+  it("of several files: the paths' columns alone, the file's name with --file", function()
+    local two = tmp.file(MSG:format "2", "two.hl7")
+    assert.equal("1\t7\n2\t7\n", out("MSH-10", "PID-3", one, two))
+    assert.equal(("%s\t1\n%s\t2\n"):format(one, two), out("MSH-10", "--file", one, two))
+    assert.equal(("file\tMSH-10\n%s\t1\n"):format(one), out("MSH-10", "--file", "--header", one))
+    assert.equal(('{"file":"%s","MSH-10":"1"}\n{"file":"%s","MSH-10":"2"}\n'):format(one, two),
+      out("MSH-10", "--json", one, two))
+    assert.equal('{"MSH-10":"1"}\n', out("MSH-10", "--json", one))
+  end)
+
   it("--where takes wildcards, and negation means none", function()
     local both = tmp.file(MSG:format "1" .. (MSG:format "2"):gsub("|z", "|q"))
     assert.equal("1\n", out("MSH-10", "--where", "OBX[*]-5=z", both))
