@@ -165,18 +165,6 @@ local function lines(text)
   return list
 end
 
--- What is encrypted in the store must not leave it in clear (lua/archive/file.lua writes and reads
--- content in two places: there a key would have to be used).
-local function check_archives(channels, site, fail)
-  if not (site["encryption.key_file"] or site["encryption.key_command"]) then return end
-  for _, c in ipairs(channels) do
-    if c.settings and (c.settings.archive or "") ~= "" then
-      fail(c.name, "%s: archive writes what encryption keeps secret in clear: set archive = false",
-        line_of(c, "archive"))
-    end
-  end
-end
-
 local any = { ["0.0.0.0"] = true, ["::"] = true, ["*"] = true }
 
 local function check_ports(channels, fail)
@@ -377,7 +365,6 @@ return function(core)
     core.emit_begin(c.name, kept and select(2, kept_files(c, kept)) or c.path)
     read_channel(core, c, shared, channel_defaults(site), fail)
   end
-  check_archives(channels, site, fail)
   check_ports(channels, fail)
   check_links(channels, fail)
   check_tables(core, shared, fail)

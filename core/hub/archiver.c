@@ -64,7 +64,8 @@ static void on_lost(void *owner, const char *why)
 
 static const struct ln_child_ops ops = {.role = "archiver", .record = on_record, .lost = on_lost};
 
-/* NAME -> "path\ndays\nmb" for each channel that is archived; NULL: none is. */
+/* NAME -> "path\ndays\nmb" for each channel that is archived, "" -> where the keys come from and
+ * which is in use; NULL: none is. */
 static struct ln_blob *settings_of(struct ln_hub *h)
 {
     struct ln_buf b = {0};
@@ -77,6 +78,15 @@ static struct ln_blob *settings_of(struct ln_hub *h)
                  (unsigned long long)c->conf->retain_mb);
         ln_wire_bytes(&b, ln_span_str(c->name));
         ln_wire_bytes(&b, ln_span_str(text));
+    }
+    if (b.len && (h->key_file || h->key_command)) {
+        struct ln_buf key = {0};
+        ln_buf_addf(&key, "%s\n%s\n%s", h->key_file ? h->key_file : "",
+                    h->key_command ? h->key_command : "", h->key_id);
+        ln_wire_bytes(&b, ln_span_str(""));
+        ln_wire_bytes(&b, ln_buf_span(&key));
+        b.failed |= key.failed;
+        ln_buf_fini(&key);
     }
     struct ln_blob *out = b.len && !b.failed ? ln_blob_new(ln_buf_span(&b)) : NULL;
     ln_buf_fini(&b);

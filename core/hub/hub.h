@@ -475,6 +475,7 @@ struct ln_hub {
     struct evdns_base *dns;
     const char *site; /* absolute path */
     char *data; /* absolute path of the store */
+    char key_id[20]; /* that was taken into use while it runs; "": as at the start */
     char *key_file, *key_command; /* where its key comes from, as lunate.lua says now */
     struct ln_store *store;
     struct ln_reader *reader;

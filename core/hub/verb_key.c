@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,6 +63,8 @@ static void tell(struct rotation *r)
         ln_asker_fail(r->asker, 1, "%s", r->err.text);
         return;
     }
+    snprintf(r->asker->hub->key_id, sizeof r->asker->hub->key_id, "%s", r->id);
+    r->asker->hub->archive_stale = true; /* archives are to be written with it, too */
     ln_log(LN_INFO, "hub", "key_rotated", "key=%s", r->id);
     ln_asker_done(r->asker, "key", r->id);
 }

@@ -90,7 +90,8 @@ enum ln_proto {
     LN_P_ALERTS_ANSWER, /* u64 id, u8 exit status, bytes text as in REPLY */
 
     /* hub <-> archiver: HELLO; START as for the alerter, SITE (channel name, "FOLDER\nDAYS\nMB",
-       again when it changes); then from the archiver */
+       again when it changes; channel name "", "KEY_FILE\nKEY_COMMAND\nID": with encryption);
+       then from the archiver */
     LN_P_ARCHIVED, /* bytes channel, u64 seq: all before it is in its files */
     LN_P_ARCHIVE_STATE, /* bytes why nothing can be archived (or ""), u64 messages, u64 bytes:
                            written since it started */

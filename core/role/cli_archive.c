@@ -1,8 +1,9 @@
-/* lunate.archive_core: what lua/archive needs of zstd and of the file system. */
+/* lunate.archive_core: what lua/archive needs of zstd, of sealing and of the file system. */
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,7 +11,9 @@
 
 #include "base/buf.h"
 #include "base/crc.h"
+#include "crypt/sealed.h"
 #include "role/cli.h"
+#include "store/store.h"
 
 enum { LEVEL = 6, FRAME_MAX = 512 << 20 };
 
@@ -67,6 +70,72 @@ static int expand(lua_State *L)
         return give(L, &b, n);
     ln_buf_fini(&b);
     return failed(L, ZSTD_getErrorName(n));
+}
+
+/* seal(label, text): the text, encrypted under a data key of its own that the site's key wraps
+ * (crypt/sealed.h); nil, why. */
+static int seal(lua_State *L)
+{
+    struct ln_span label, text;
+    struct ln_keys *keys = ln_store_keys_ref();
+    struct ln_sealer *s = NULL;
+    struct ln_buf b = {0};
+    label.ptr = luaL_checklstring(L, 1, &label.len);
+    text.ptr = luaL_checklstring(L, 2, &text.len);
+    if (!keys)
+        return failed(L, "there is no key to encrypt it with");
+    int rc = ln_sealer_new(keys, label, &s, &b);
+    if (rc == LN_OK)
+        rc = ln_sealer_add(s, text, true, &b);
+    ln_sealer_free(s);
+    ln_keys_unref(keys);
+    if (rc == LN_OK)
+        return give(L, &b, b.len);
+    ln_buf_fini(&b);
+    return failed(L, ln_strerror(rc));
+}
+
+/* unseal(label, bytes): what was sealed; nil, why. */
+static int unseal(lua_State *L)
+{
+    struct ln_span label, in;
+    struct ln_keys *keys = ln_store_keys_ref();
+    struct ln_unsealer *u = NULL;
+    struct ln_buf b = {0};
+    struct ln_err err = {0};
+    size_t used = 0;
+    label.ptr = luaL_checklstring(L, 1, &label.len);
+    in.ptr = luaL_checklstring(L, 2, &in.len);
+    size_t head = in.len < LN_SEALED_HEAD ? in.len : LN_SEALED_HEAD;
+    if (!keys)
+        return failed(L, "it is encrypted, and lunate.lua names no key");
+    int rc = ln_unsealer_new(keys, label, ln_span(in.ptr, head), &u, &err);
+    in = ln_span(in.ptr + head, in.len - head);
+    if (rc == LN_OK)
+        rc = ln_unsealer_add(u, in, &used, &b);
+    if (rc == LN_OK && (!ln_unsealer_done(u) || used != in.len))
+        rc = LN_EPARSE;
+    ln_unsealer_free(u);
+    ln_keys_unref(keys);
+    if (rc == LN_OK)
+        return give(L, &b, b.len);
+    ln_buf_fini(&b);
+    return failed(L, err.text[0]       ? err.text
+                     : rc == LN_EPARSE ? "it was changed, or is damaged"
+                                       : ln_strerror(rc));
+}
+
+/* key_of(bytes): the id of the key that a sealed text was sealed with; nil: it is none. */
+static int key_of(lua_State *L)
+{
+    char id[LN_KEYS_ID_TEXT];
+    size_t len;
+    const char *s = luaL_checklstring(L, 1, &len);
+    if (len < LN_SEALED_HEAD || memcmp(s, LN_SEALED_MAGIC, 8) != 0)
+        return 0;
+    ln_keys_wrapped_id(ln_span(s + 8, LN_WRAPPED), id);
+    lua_pushstring(L, id);
+    return 1;
 }
 
 /* bytes(base64): what it stands for. */
@@ -177,6 +246,16 @@ static int read_at(lua_State *L)
     return give(L, &b, done);
 }
 
+/* replace(from, to): the file has the other's name, durably: true; nil, why. */
+static int replace(lua_State *L)
+{
+    const char *from = luaL_checkstring(L, 1), *to = luaL_checkstring(L, 2);
+    if (rename(from, to) != 0 || sync_folder_of(L, to) != 0)
+        return failed(L, strerror(errno));
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* size(path): bytes; nil, why. */
 static int size_of(lua_State *L)
 {
@@ -211,6 +290,10 @@ int ln_cli_archive_open(lua_State *L)
                                          {"size", size_of},
                                          {"cut", cut},
                                          {"bytes", bytes_of},
+                                         {"seal", seal},
+                                         {"unseal", unseal},
+                                         {"key_of", key_of},
+                                         {"replace", replace},
                                          {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);

@@ -263,6 +263,8 @@ void ln_store_stat(struct ln_store *s, struct ln_store_stat *out);
  * in clear so far, where what is older stays readable; without the right ones an encrypted store is
  * not opened (LN_EKEY). */
 void ln_store_keys(struct ln_keys *keys);
+/* The same, to be unref'd; NULL: none. */
+struct ln_keys *ln_store_keys_ref(void);
 /* Rewrites the store at `path`, which no engine may have, under a new data key of this process's
  * keys: what was in clear is then encrypted. The old file is replaced when the new one is whole and
  * checked. *messages: how many there were. */

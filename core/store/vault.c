@@ -31,6 +31,11 @@ struct ln_keys *ln_vault_keys(void)
     return k;
 }
 
+struct ln_keys *ln_store_keys_ref(void)
+{
+    return ln_vault_keys();
+}
+
 /* ---- the table ----------------------------------------------------------------------------- */
 
 struct ln_vault *ln_vault_new(struct ln_keys *keys)

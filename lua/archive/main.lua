@@ -53,12 +53,14 @@ end
 
 -- The file for a block of that day: the channel's last one, or a new one.
 local function path_for(ch, day)
+  local n, sealed = 1, A.key ~= nil
   if ch.path and ch.path:find("/" .. day, 1, true) then
-    local n = tonumber(ch.path:match "_(%d+)%.zst$") or 1
-    if (core.size(ch.path) or 0) < file.file then return ch.path end
-    return file.path(ch.folder, ch.name, day, n + 1)
+    n = tonumber(ch.path:match "_(%d+)%.%l+$") or 1
+    local same = file.is_sealed(ch.path) == sealed
+    if same and (core.size(ch.path) or 0) < file.file then return ch.path end
+    n = n + 1
   end
-  return file.path(ch.folder, ch.name, day, 1)
+  return file.path(ch.folder, ch.name, day, n, sealed)
 end
 
 local function make_folders(path)
@@ -76,7 +78,7 @@ local function write_block(ch, docs, about, ids)
   local ok, err = make_folders(ch.folder .. "/" .. ch.name)
   if not ok then return nil, err end
   local path = path_for(ch, about.day)
-  local bytes, why = file.encode(docs, about, ids)
+  local bytes, why = file.encode(docs, about, ids, file.is_sealed(path))
   if not bytes then return nil, why end
   local size, reason = core.append(path, bytes)
   if not size then return nil, ("%s: %s"):format(path, reason) end
@@ -142,10 +144,11 @@ end
 
 local function look()
   if not A.history then
-    local reader, err = store.open(A.data)
-    if not reader and err:find("is encrypted", 1, true) then
-      return "what an encrypted store holds is not archived in clear: take `archive` out"
+    if A.key then
+      local ok, why = store.keys(A.site, A.key.file, A.key.command)
+      if not ok then return why end
     end
+    local reader, err = store.open(A.data)
     if not reader then return err end
     A.history = history.of(reader)
   end
@@ -163,21 +166,27 @@ end
 
 local function take_settings(payload)
   local at = 1
-  A.channels = {}
+  A.channels, A.key = {}, nil
+  if A.history then A.history.reader:close() end
+  A.history = nil -- keys may be others
   while at <= #payload do
     local behind, name, text = wire.unpack("bb", payload, at)
-    local folder, days, mb = text:match "^(.*)\n(.-)\n(.-)$"
-    if folder:sub(1, 1) ~= "/" then folder = A.site .. "/" .. folder end
-    A.channels[name] = { name = name, folder = folder, days = tonumber(days), mb = tonumber(mb) }
+    local one, two, three = text:match "^(.*)\n(.-)\n(.-)$"
+    if name == "" then -- where the keys come from
+      A.key = { file = one ~= "" and one or nil, command = two ~= "" and two or nil }
+    else
+      if one:sub(1, 1) ~= "/" then one = A.site .. "/" .. one end
+      A.channels[name] = { name = name, folder = one, days = tonumber(two), mb = tonumber(three) }
+    end
     at = behind
   end
 end
 
 local function turn()
   local before, written = A.failure, A.messages
-  local ok, why = pcall(look)
+  local _, why = pcall(look) -- what it says, or what it raised
   A.failure = tostring(why)
-  if not ok then A.history = nil end
+  if A.failure ~= "" then A.history = nil end -- the store was put back, or has another key
   if A.failure ~= before or A.messages > written or sys.now() - A.reported >= REPORT then
     report()
   end

@@ -47,7 +47,9 @@ local function search_file(path, args, found, trouble)
       if why == "damaged" then trouble(path, ("damaged at byte %.0f"):format(at)) end
       break
     end
-    if fits_block(args, b) then blocks[#blocks + 1] = b end
+    if b.closed then
+      trouble(path, ("block at byte %.0f: %s"):format(b.at, b.closed))
+    elseif fits_block(args, b) then blocks[#blocks + 1] = b end
   end
   for i = #blocks, 1, -1 do
     local docs, why = file.documents(path, blocks[i])
@@ -81,9 +83,11 @@ local function verify_file(path, out, last, problem)
     end
     local docs, err = file.documents(path, b)
     if not docs then problem(path, ("block at byte %.0f: %s"):format(b.at, err)) end
-    if b.from <= last then out.again = out.again + 1 end
-    last = b.to
-    out.messages, out.bytes = out.messages + b.n, out.bytes + b.bytes
+    if not b.closed then
+      if b.from <= last then out.again = out.again + 1 end
+      last = b.to
+      out.messages, out.bytes = out.messages + b.n, out.bytes + b.bytes
+    end
   end
 end
 
@@ -102,6 +106,34 @@ function M.verify(archives)
     end
   end
   return out
+end
+
+--- What the blocks are encrypted with: keys { [id] = blocks }, clear: files that are not.
+function M.keys(archives)
+  local out = { keys = {}, clear = 0 }
+  for _, a in ipairs(archives) do
+    for _, path in ipairs(file.files(a.folder, a.channel)) do
+      if not file.is_sealed(path) then out.clear = out.clear + 1 end
+      for b in file.blocks(path) do
+        if b.key then out.keys[b.key] = (out.keys[b.key] or 0) + 1 end
+      end
+    end
+  end
+  return out
+end
+
+--- Encrypts all of it anew under the present key: messages; nil, why. step(messages so far).
+function M.seal(archives, step)
+  local n = 0
+  for _, a in ipairs(archives) do
+    for _, path in ipairs(file.files(a.folder, a.channel)) do
+      local more, err = file.seal(path)
+      if not more then return nil, err end
+      n = n + more
+      if step then step(n) end
+    end
+  end
+  return n
 end
 
 return M

@@ -12,7 +12,7 @@ local M = {}
 
 -- { channel, folder } of the channels that have an archive (or one alone), and folders that are
 -- there though their channel is gone from the site.
-local function archives(channel)
+local function archives(channel, lenient)
   local list, roots, seen = {}, {}, {}
   local s = loader.load()
   local function add_root(path)
@@ -29,6 +29,7 @@ local function archives(channel)
     end
   end
   if not next(roots) then
+    if lenient then return list end
     fail.fail(1, "no channel has an archive: archive = \"FOLDER\" in lunate.lua or in a channel")
   end
   table.sort(list, function(a, b) return a.channel < b.channel end)
@@ -48,6 +49,7 @@ end
 --- messages --archive: args as search.check left them; shown: of lunate.cli.audit. How many.
 function M.messages(args, shown)
   local n = 0
+  site.unlock()
   search.search(archives(args.channel), args, function(doc, text)
     n = n + 1
     shown:add(doc.channel, doc.seq, function()
@@ -62,6 +64,7 @@ end
 -- texts with what they decode to; newest first.
 function M.find(channel, seq)
   local list = {}
+  site.unlock()
   search.search(archives(channel), { seq = seq }, function(doc, text)
     list[#list + 1] = { doc = doc, text = text }
   end, trouble)
@@ -70,6 +73,8 @@ end
 
 --- verify --archive: the exit status.
 function M.verify(as_json)
+  local ok, why = site.unlock(true)
+  if not ok then io.stderr:write(why, "\n") end -- and what cannot be opened is named
   local v = search.verify(archives())
   if as_json then
     local list = {}
@@ -87,6 +92,16 @@ function M.verify(as_json)
       v.again == 1 and "1 block has" or v.again .. " blocks have"))
   end
   return #v.problems == 0 and 0 or 1
+end
+
+--- Which keys the archives need: see search.keys; none without an archive.
+function M.keys()
+  return search.keys(archives(nil, true))
+end
+
+--- key encrypt: all archives under the present key: messages; nil, why.
+function M.seal(step)
+  return search.seal(archives(nil, true), step)
 end
 
 return M
