@@ -86,14 +86,36 @@ static unsigned in_use(const struct ln_source *s)
     return s->nconn - s->nrefused;
 }
 
+/* A line a second for each address and reason, so that one peer does not hide another; a few of
+ * these at most. */
+static bool may_log(struct ln_source *s, const char *name, const char *why)
+{
+    const char *port = strrchr(name, ':');
+    int64_t now = ln_mono_us();
+    int oldest = 0;
+    char of[sizeof s->tls_logged[0].of];
+    snprintf(of, sizeof of, "%.*s %s", (int)(port ? port - name : 80), name, why);
+    for (int i = 0; i < LN_TLS_LOGGED; i++) {
+        if (strcmp(s->tls_logged[i].of, of) == 0) {
+            oldest = i;
+            break;
+        }
+        if (s->tls_logged[i].us < s->tls_logged[oldest].us)
+            oldest = i;
+    }
+    if (s->tls_logged[oldest].us && now - s->tls_logged[oldest].us < 1000000)
+        return false;
+    memcpy(s->tls_logged[oldest].of, of, sizeof of);
+    s->tls_logged[oldest].us = now;
+    return true;
+}
+
 void ln_source_tls_failed(struct ln_conn *k, const char *why)
 {
     struct ln_source *s = k->source;
-    int64_t now = ln_mono_us();
     s->tls_failed++;
-    if (s->tls_logged_us && now - s->tls_logged_us < 1000000)
+    if (!may_log(s, k->name, why))
         return;
-    s->tls_logged_us = now;
     ln_log(LN_ERROR, "source", "tls_failed", "channel=%s peer=%s total=%llu why=\"%s\"",
            s->channel->name, k->name, (unsigned long long)s->tls_failed, why);
 }

@@ -31,6 +31,8 @@ struct ln_conn {
     char name[80];
 };
 
+enum { LN_TLS_LOGGED = 8 };
+
 struct ln_source {
     LIST_ENTRY(ln_source) link; /* in the hub's list, until the last connection is gone */
     struct ln_channel *channel;
@@ -42,7 +44,11 @@ struct ln_source {
     char host[LN_CONF_HOST];
     int port;
     uint64_t over_limit, denied, tls_failed;
-    int64_t limit_logged_us, tls_logged_us;
+    int64_t limit_logged_us;
+    struct { /* handshakes that failed: of whom and why, and when that was logged last */
+        char of[120];
+        int64_t us;
+    } tls_logged[LN_TLS_LOGGED];
     struct ln_peer *peer;
     unsigned npeer;
 };
@@ -50,7 +56,8 @@ struct ln_source {
 void ln_source_free(struct ln_source *s);
 /* What k holds of an unfinished frame has changed; false: all together hold too much. */
 bool ln_source_count_held(struct ln_conn *k, size_t held);
-/* A connection could not be made secure, or should have been: counted, and logged once a second. */
+/* A connection could not be made secure, or should have been: counted, and logged, once a
+ * second for each address and reason. */
 void ln_source_tls_failed(struct ln_conn *k, const char *why);
 
 /* ---- reply.c */

@@ -189,12 +189,20 @@ static int audit_is_view(lua_State *L)
     return 1;
 }
 
+/* view_role(verb): the least role, as a number, over a channel that the verb shows. */
+static int audit_view_role(lua_State *L)
+{
+    const struct ln_right *r = ln_right_of(luaL_checkstring(L, 1));
+    lua_pushinteger(L, r ? (int)r->role : LN_ROLE_ADMIN);
+    return 1;
+}
+
 int ln_cli_audit_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {
-        {"open", audit_open}, {"put", audit_put},       {"done", audit_done},
-        {"hash", audit_hash}, {"verify", audit_verify}, {"is_view", audit_is_view},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"open", audit_open},           {"put", audit_put},
+                                         {"done", audit_done},           {"hash", audit_hash},
+                                         {"verify", audit_verify},       {"is_view", audit_is_view},
+                                         {"view_role", audit_view_role}, {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;

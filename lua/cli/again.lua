@@ -63,7 +63,20 @@ local function targets(args, state, result)
     or "has no output: its script failed, --reprocess runs it again"
 end
 
+-- Who cannot read the store has the engine look; what is found comes as lines of JSON.
+local function find_elsewhere()
+  local text = {}
+  local status = site.view(site.context.given, function(number, part)
+    if number == 1 then text[#text + 1] = part else io.stderr:write(part) end
+  end)
+  if status ~= 0 then fail.fail(status) end
+  local t = require("json").decode(table.concat(text))
+  return t.found, t.other
+end
+
 local function find(verb, args)
+  local in_view = package.loaded["lunate.cli.viewer"]
+  if not in_view and site.is_foreign() then return find_elsewhere() end
   local h = history.open()
   local found, other = {}, {}
   args.channel = args.message
@@ -79,6 +92,16 @@ local function find(verb, args)
     end
   end)
   return found, other
+end
+
+-- In a view: what the client is to ask for.
+local function tell(found, other)
+  local list = {}
+  for i, f in ipairs(found) do
+    list[i] = json.object("seq", f.seq, "dests", json.list(f.dests), "parked", f.parked)
+  end
+  print(json.encode(json.object("found", json.list(list), "other", json.list(other))))
+  return 0
 end
 
 local function print_some(list, all)
@@ -117,6 +140,7 @@ local function several(verb, args)
   end
   if verb == "settle" then args.state = "parked" end
   local found, other = find(verb, args)
+  if package.loaded["lunate.cli.viewer"] then return tell(found, other) end
   if #found == 0 then
     io.stderr:write("no message to ", verb, "\n")
     print_some(other)
@@ -153,6 +177,9 @@ local function where_to(args, channel, seq)
   local list = targets(args, state, result)
   return list or { "" }, list and state == "parked"
 end
+
+--- The engine only looks for them: each is asked for from here.
+function M.is_view() return false end
 
 function M.run(args, verb)
   if verb == "settle" and not args.reason:find "%S" then

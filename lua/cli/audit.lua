@@ -8,6 +8,7 @@ local sys = require "lunate.sys"
 local M = {}
 
 local SHOWN_MAX = 400 -- ids in one entry
+local SHOWN_BYTES = 7000 -- of their text: the log cuts texts at 8 KB (core/audit/audit.h)
 
 local opened
 
@@ -93,13 +94,18 @@ local List = {}
 List.__index = List
 
 function M.list(entry)
-  return setmetatable({ entry = entry, ids = {}, shows = {} }, List)
+  return setmetatable({ entry = entry, ids = {}, shows = {}, named = {}, size = 0 }, List)
 end
 
 function List:add(channel, seq, show)
+  local size = #("%.0f"):format(seq) + 1 + (self.named[channel] and 0 or #channel + 2)
+  if #self.ids >= SHOWN_MAX or self.size + size > SHOWN_BYTES then
+    self:flush()
+    size = size + #channel + 2
+  end
   self.ids[#self.ids + 1] = { channel, seq }
   self.shows[#self.shows + 1] = show
-  if #self.ids >= SHOWN_MAX then self:flush() end
+  self.named[channel], self.size = true, self.size + size
 end
 
 --- Writes the entry when something is to be shown, or when none was written yet; then shows.
@@ -110,7 +116,7 @@ function List:flush()
     self.written = true
   end
   local shows = self.shows
-  self.ids, self.shows = {}, {}
+  self.ids, self.shows, self.named, self.size = {}, {}, {}, 0
   for _, show in ipairs(shows) do show() end
 end
 

@@ -153,7 +153,8 @@ end
 
 local function place(p)
   local where = p.line > 0 and ("%s:%.0f"):format(p.file, p.line) or p.file
-  return p.seq > 0 and ("%s: entry %.0f"):format(where, p.seq) or where
+  local said = p.what:find "^entr" -- it names them itself
+  return p.seq > 0 and not said and ("%s: entry %.0f"):format(where, p.seq) or where
 end
 
 local function verify(args)

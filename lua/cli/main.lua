@@ -86,8 +86,9 @@ local function run(words)
   local site = require "lunate.cli.site"
   site.context.break_glass = args.break_glass
   if not require("lunate.cli.why").own[verb] then site.context.reason = args.reason end
+  site.context.given = given
   if not package.loaded["lunate.cli.viewer"] and require("lunate.audit_core").is_view(verb)
-    and site.is_foreign() then
+    and (not module.is_view or module.is_view(args)) and site.is_foreign() then
     return site.view(given)
   end
   return module.run(args, verb) or 0

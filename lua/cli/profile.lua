@@ -55,6 +55,9 @@ local function from_channel(f, args)
   return 0
 end
 
+--- Files are the user's own.
+function M.is_view(args) return args.channel ~= nil end
+
 function M.run(args)
   if args.channel and #args.files > 0 then fail.usage "a channel or files, not both" end
   if not args.channel and (args.last or args.since) then

@@ -231,8 +231,15 @@ function M.is_foreign()
   return not kind and why == "Permission denied"
 end
 
---- Has the engine run a verb that reads the store, and prints what it prints: the exit status.
-function M.view(words)
+local function show(number, text)
+  local out = number == 2 and io.stderr or io.stdout
+  out:write(text)
+  out:flush()
+end
+
+--- Has the engine run a verb that reads the store: the exit status. What it prints is printed, or
+--- goes to take(stream, text): 1 output, 2 errors.
+function M.view(words, take)
   local stream = dial()
   local terminal = (sys.isatty(1) and "1" or "") .. (sys.isatty(2) and "2" or "")
   if require("lunate.cli.term").coloured() then terminal = terminal .. "c" end
@@ -244,9 +251,7 @@ function M.view(words)
     if not kind then break end
     local _, number, text = wire.unpack("1b", payload)
     if kind == wire.PART then
-      local out = number == 2 and io.stderr or io.stdout
-      out:write(text)
-      out:flush()
+      (take or show)(number, text)
     elseif kind == wire.REPLY then
       stream:close()
       if number ~= 0 and text ~= "" then fail.fail(number, "%s", text) end

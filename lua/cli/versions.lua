@@ -6,6 +6,7 @@ local time = require "lunate.cli.time"
 local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
 local site = require "lunate.cli.site"
+local audit = require "lunate.cli.audit"
 local history = require "lunate.cli.history"
 
 local M = {}
@@ -78,6 +79,7 @@ end
 local function list(args)
   local h = history.open()
   local c = h:channel(args.channel)
+  audit.put { action = "versions", object = c.name, reason = args.reason }
   local versions, now = collect(h.reader, c)
   if args.json then
     for _, v in ipairs(versions) do print(json.encode(document(v, now))) end

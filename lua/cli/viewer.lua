@@ -8,7 +8,7 @@ local store = require "lunate.store"
 local site = require "lunate.cli.site"
 local fail = require "lunate.cli.fail"
 
-local OBSERVER, VIEWER = 1, 2
+local OBSERVER, VIEWER, DEVELOPER = 1, 2, 4
 local WITHHELD = "(withheld)"
 
 -- ---- what goes out ------------------------------------------------------------------------------
@@ -62,6 +62,7 @@ function Reader:channels()
   self.roles = {}
   for _, c in ipairs(self.reader:channels()) do
     local role = self.params.channels[c.name] or self.params.all
+    if role < self.least then role = 0 end -- of the verb
     self.roles[c.id] = role
     if role >= OBSERVER then list[#list + 1] = c end
   end
@@ -132,9 +133,31 @@ function Reader:seq_at(channel, ...)
   return self:may(channel, OBSERVER) and self.reader:seq_at(channel, ...) or nil
 end
 
--- Which versions there were, not what stands in them.
+-- Which versions there were; what stands in them is for developers.
 function Reader:versions(channel)
-  return self:may(channel, OBSERVER) and self.reader:versions(channel) or {}
+  local list = self:may(channel, OBSERVER) and self.reader:versions(channel) or {}
+  for _, v in ipairs(self:may(channel, DEVELOPER) and list or {}) do
+    for _, f in ipairs(v.files) do self.files[f.hash] = true end
+  end
+  return list
+end
+
+function Reader:version_file(hash)
+  if self.files[hash] then return self.reader:version_file(hash) end
+  fail.fail(1, "scripts are shown to developers of the channel")
+end
+
+function Reader:version_now(channel)
+  return self:may(channel, DEVELOPER) and self.reader:version_now(channel)
+    or { id = "", pin = "", pin_from = "", reason = "" }
+end
+
+function Reader:runs(channel)
+  return self:may(channel, DEVELOPER) and self.reader:runs(channel) or {}
+end
+
+function Reader:kv(channel, ...)
+  if self:may(channel, VIEWER) then return self.reader:kv(channel, ...) end
 end
 
 function Reader:close()
@@ -151,7 +174,8 @@ local function guard(p)
   function store.open(folder)
     local reader, err = open(folder)
     if not reader then return nil, err end
-    local r = setmetatable({ reader = reader, params = p, roles = {} }, Reader)
+    local r = setmetatable({ reader = reader, params = p, roles = {}, files = {},
+      least = require("lunate.audit_core").view_role(p.words[3]) }, Reader)
     r:channels()
     return r
   end

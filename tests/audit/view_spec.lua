@@ -119,6 +119,60 @@ describe("audit/view", function()
     assert.equal(0, e:stop())
   end)
 
+  it("versions, scripts, replay, profile, resend with filters: by role, and recorded", function()
+    if not is_root then return pending "needs root, to be somebody else" end
+    local DEVELOPER, OPERATOR = 23456, 34567
+    local s, e = start()
+    s:write("lunate.lua", ([[return { access = { users = { [%d] = { viewer = "a" }, [%d] = { observer = "a" },
+      [%d] = { developer = "a", observer = "b" }, [%d] = { operator = "a", viewer = "b" } } } }]])
+      :format(VIEWER, OBSERVER, DEVELOPER, OPERATOR))
+    assert.equal(0, (s:run "reload"))
+    local function may(uid, part, ...)
+      local status, out, err = as(s, uid, ...)
+      assert.equal(0, status, table.concat({ ... }, " ") .. ": " .. err)
+      assert.truthy(out:find(part, 1, true), out)
+    end
+    local function may_not(uid, part, ...)
+      local status, out, err = as(s, uid, ...)
+      assert.equal(1, status, table.concat({ ... }, " ") .. ": " .. out)
+      assert.truthy(err:find(part, 1, true), err)
+      assert.is_nil((out .. err):find(MARK, 1, true))
+      assert.is_nil((out .. err):find("mllp.listen", 1, true))
+    end
+    may(DEVELOPER, "runs", "versions", "a")
+    may(DEVELOPER, "return channel", "show", "a/1", "--script")
+    may(DEVELOPER, "1 message", "replay", "-c", "a")
+    may(VIEWER, "ADT", "profile", "-c", "a")
+    may(OPERATOR, '"ADT', "profile", "-c", "b", "--json")
+    may_not(DEVELOPER, "no channel \"b\"", "versions", "b")
+    may_not(DEVELOPER, "no channel \"b\"", "replay", "-c", "b")
+    may_not(DEVELOPER, "developers of the channel", "show", "b/1", "--script")
+    may_not(DEVELOPER, "only the site's owner can read files", "replay", "-c", "a", "--script", s.path .. "/lunate.lua")
+    may_not(VIEWER, "developer", "versions", "a")
+    may_not(VIEWER, "developers of the channel", "show", "a/1", "--script")
+    may_not(VIEWER, "developer", "replay", "-c", "a")
+    may_not(OBSERVER, "viewer", "profile", "-c", "a")
+    may_not(VIEWER, "operator", "resend", "a", "--state", "queued", "--yes")
+    may_not(OPERATOR, "no channel \"b\"", "resend", "b", "--since", "1h", "--yes")
+    local status, out = as(s, OPERATOR, "resend", "a", "--since", "1h")
+    assert.equal(1, status)
+    assert.truthy(out:find("1 message of a to resend", 1, true), out)
+    may(OPERATOR, "1 output on the way again", "resend", "a", "--since", "1h", "--yes", "--reason", "INC-9")
+    assert.equal(2, e:channel "a".received)
+    local seen, log = {}, io.popen("cat " .. tmp.quote(s.path) .. "/data/audit/*.jsonl")
+    for line in log:lines() do
+      local entry = json.decode(line)
+      if entry.outcome == "ok" then seen[entry.action .. " " .. entry.uid] = entry end
+    end
+    log:close()
+    for _, key in ipairs { "versions " .. DEVELOPER, "replay " .. DEVELOPER, "profile " .. VIEWER,
+      "resend.find " .. OPERATOR, "resend " .. OPERATOR } do
+      assert.truthy(seen[key], key)
+    end
+    assert.equal("INC-9", seen["resend " .. OPERATOR].reason)
+    assert.equal(0, e:stop())
+  end)
+
   it("files stay the owner's; a token shows what it may; a view ends with who looks", function()
     if not is_root then return pending "needs root, to be somebody else" end
     local s, e = start()
@@ -137,7 +191,7 @@ describe("audit/view", function()
     assert.truthy(out:find('"action":"engine.start"', 1, true))
     assert.equal(0, (with("audit", "verify")))
     for _, words in ipairs { { "audit", "verify", "--public-key", "/etc/shadow" },
-      { "audit", "verify", "--syslog=/etc/shadow" }, { "show", "a/1", "--script" } } do
+      { "audit", "verify", "--syslog=/etc/shadow" }, { "replay", "-c", "a", "--script", "/etc/shadow" } } do
       local err
       status, out, err = with(unpack(words))
       assert.equal(1, status, out)

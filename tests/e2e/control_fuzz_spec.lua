@@ -38,6 +38,13 @@ local verbs = {
   { "resend", channels, numbers, dests, flags, { "", "parked" }, numbers },
   { "reposition", queues, numbers, numbers, numbers, numbers, texts }, { "nosuch", texts }, {},
 }
+-- Views are processes: rarer. What stands before a request: why, as whom.
+local views = { { "view", { "80", "0", "", "-1", "99999999999", "x" }, { "", "1", "12c", "\255" },
+  { "messages", "show", "tail", "trace", "audit", "token", "versions", "replay", "profile", "resend", "settle", "view",
+    "status", "run", "nosuch", "", "--help", "-C" }, { "adt", "adt/1", "list", "-c", "--script", "--state", "--where",
+    "../..", "", ("y"):rep(70000), "\0" }, texts } }
+local contexts = { "reason", "token", "break_glass", "true", "", "nosuch", ("z"):rep(5000), "\0\255",
+  "lunate_0123456789abcdef_AAAA", "INC-17" }
 local rare = { { "reload" }, { "reload", channels }, { "reload", channels, texts } }
 
 local function words_of(verb)
@@ -61,7 +68,19 @@ local mutations = {
     return table.concat(t) end,
 }
 
+local function context()
+  local list = {}
+  for i = 1, random(0, 7) do list[i] = one_of(contexts) end
+  return control.context(list)
+end
+
 local function frame()
+  local kind = random(40)
+  if kind <= 4 then return kind == 1 and one_of(mutations)(context()) or context() end
+  if kind == 5 and random(8) == 1 then
+    local view = control.request(words_of(one_of(views)))
+    return random(2) == 1 and view or one_of(mutations)(view)
+  end
   local request = control.request(words_of(random(3000) == 1 and one_of(rare) or one_of(verbs)))
   return random(2) == 1 and request or one_of(mutations)(request)
 end

@@ -156,6 +156,29 @@ describe("TLS listener", function()
     assert.equal("AA", traffic.exchange(net.connect(plain), "P2"))
   end)
 
+  it("failures of two kinds within a second: each has its line, the same again has not", function()
+    local e, port = start(pair "hub" .. (', ca = "%s"'):format(file "ca.pem"))
+    for _ = 1, 5 do
+      local c = net.connect(port)
+      c:send "MSH|^~\\&|"
+      c:close()
+      exchange(port)
+    end
+    logged(e, "does not speak TLS")
+    logged(e, "sent no certificate")
+    local _, lines = e:log():gsub("tls_failed", "")
+    assert.is_true(lines >= 2 and lines < 10, e:log())
+  end)
+
+  it("its private key lies in locked memory", function()
+    local e = start(pair "hub")
+    local locked = 0
+    for line in io.lines(("/proc/%d/smaps"):format(e.pid)) do
+      if line:find "^VmFlags:.* dd" and line:find " lo" then locked = locked + 1 end
+    end
+    assert.is_true(locked > 0)
+  end)
+
   it("garbage, truncated records and handshakes that stall end; others are served meanwhile", function()
     local e, port = start(pair "hub")
     local stalled = {}

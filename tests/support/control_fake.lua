@@ -43,6 +43,13 @@ function M.request(words)
   return record(M.REQUEST, table.concat(list))
 end
 
+--- LN_P_CONTEXT with its pairs, in a row.
+function M.context(pairs_)
+  local list = {}
+  for i, text in ipairs(pairs_) do list[i] = bytes(text) end
+  return record(ln.C.LN_P_CONTEXT, table.concat(list))
+end
+
 --- Listens at folder/control.sock (the folder may be deep).
 function M.listen(folder)
   local here = io.popen "pwd" -- a deep folder's path is too long for a socket's address
