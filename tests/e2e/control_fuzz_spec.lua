@@ -75,9 +75,9 @@ local function context()
 end
 
 local function frame()
-  local kind = random(40)
-  if kind <= 4 then return kind == 1 and one_of(mutations)(context()) or context() end
-  if kind == 5 and random(8) == 1 then
+  local kind = random(150) -- a context that makes no sense ends the connection, and what is behind it
+  if kind <= 3 then return kind == 1 and one_of(mutations)(context()) or context() end
+  if kind == 4 and random(3) == 1 then
     local view = control.request(words_of(one_of(views)))
     return random(2) == 1 and view or one_of(mutations)(view)
   end
