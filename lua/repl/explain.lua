@@ -94,7 +94,7 @@ local function field_text(session, path, version)
   local e, why = d.field(plain, version)
   local out = {}
   if e then
-    out[1] = ("%s  %s"):format(paint("bold", path), e.title)
+    out[1] = text.fold(("%s  %s"):format(paint("bold", path), e.title))
     out[2] = text.wrap(("%s of %s: %s"):format(e.name, owner_title(d, plain, version), traits(e)),
       "  ")
   else
@@ -112,7 +112,7 @@ local function field_text(session, path, version)
       { indent = "  " })
   end
   if t then
-    out[#out + 1] = ("  table %s, %s:"):format(t.id, t.name)
+    out[#out + 1] = text.fold(("  table %s, %s:"):format(t.id, t.name))
     out[#out + 1] = code_rows(t, MOST)
   end
   return table.concat(out, "\n"), e or name
@@ -129,16 +129,19 @@ local function segment_text(session, name, version)
     if n > 0 then return ("%s%s\n  %s"):format(paint("bold", name), here, why) end
     return nil, why
   end
-  return ("%s  %s (version %s)%s\n%s"):format(paint("bold", name), s.title, s.version, here,
-    text.rows(entry_rows(s.fields, s.count, name .. "-"), columns, { indent = "  " }))
+  local head = ("%s  %s (version %s)%s"):format(paint("bold", name), s.title, s.version, here)
+  return text.fold(head) .. "\n" .. text.rows(entry_rows(s.fields, s.count, name .. "-"), columns,
+    { indent = "  " })
 end
 
 local function type_text(session, name, version)
   local t = session.core.hl7.dictionary.type(name, version)
   if not t then return nil end
-  if t.primitive then return ("%s  %s, a simple type"):format(paint("bold", name), t.title) end
-  return ("%s  %s (version %s)\n%s"):format(paint("bold", name), t.title, t.version,
-    text.rows(entry_rows(t.components, t.count, "."), columns, { indent = "  " }))
+  if t.primitive then
+    return text.fold(("%s  %s, a simple type"):format(paint("bold", name), t.title))
+  end
+  return ("%s\n%s"):format(text.fold(("%s  %s (version %s)"):format(paint("bold", name), t.title,
+    t.version)), text.rows(entry_rows(t.components, t.count, "."), columns, { indent = "  " }))
 end
 
 local function structure_lines(node, indent, out)

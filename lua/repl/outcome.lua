@@ -28,6 +28,9 @@ function M.diff(before, after)
     for i = #lines, MOST + 1, -1 do lines[i] = nil end
     lines[#lines + 1] = ("… and %d more lines"):format(more)
   end
+  for i, line in ipairs(lines) do
+    if columns and not line:find "^ " then lines[i] = text.cut(line, columns) end
+  end
   return "  " .. table.concat(lines, "\n  ")
 end
 
@@ -55,12 +58,12 @@ end
 function M.text(r, before, o)
   local out, shown = {}, {}
   if r.state == "filtered" then
-    return ("%s: %s"):format(paint("yellow", "filtered"),
-      r.reason ~= "" and printable(r.reason) or "the filter gave no reason")
+    return text.fold(("%s: %s"):format(paint("yellow", "filtered"),
+      r.reason ~= "" and printable(r.reason) or "the filter gave no reason"))
   end
   if r.state ~= "done" then return paint("red", "error: ") .. printable(r.reason, true) end
-  out[1] = ("%s in %s"):format(o.filter and "passed the filter, done" or
-    "done (there is no filter)", milliseconds(r.duration_us))
+  out[1] = text.fold(("%s in %s"):format(o.filter and "passed the filter, done" or
+    "done (there is no filter)", milliseconds(r.duration_us)))
   for _, item in ipairs(r.outputs) do out[#out + 1] = one_output(item, before, shown) end
   if #r.outputs == 0 then out[#out + 1] = "nothing goes out" end
   return table.concat(out, "\n")

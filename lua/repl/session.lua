@@ -46,6 +46,10 @@ function Session:wrong(line, ...)
   io.stdout:flush()
   local stream = self.person and io.stdout or io.stderr
   local said = line:find "^\27?%[?3?1?m?error: " and line or text.paint("red", "error: ") .. line
+  if self.person then
+    self:look()
+    said = said:gsub("^[^\n]+", text.fold)
+  end
   self:put(stream, said .. "\n")
 end
 
@@ -60,7 +64,8 @@ function Session:take(source)
   self.bytes, self.source, self.last_run = bytes, source, nil
   if self.person then
     local place = #source.list > 1 and (", %d of %d"):format(source.at, #source.list) or ""
-    self:say("%s%s: %s", text.printable(source.label), place, answer[2])
+    self:look()
+    self:say("%s", text.fold(("%s%s: %s"):format(text.printable(source.label), place, answer[2])))
   end
 end
 

@@ -120,18 +120,29 @@ function M.rows(rows, colours, o)
   return table.concat(out, "\n")
 end
 
+-- Columns without what only colours.
+local function visible(text)
+  return M.columns((text:gsub("\27%[[%d;]*m", "")))
+end
+
 --- Text in lines no longer than the terminal, broken at blanks.
 function M.wrap(text, indent)
   indent = indent or ""
   local out, line = {}, indent
   for word in text:gmatch "%S+" do
-    if #line > #indent and M.columns(line) + 1 + M.columns(word) >= M.width then
+    if #line > #indent and visible(line) + 1 + visible(word) >= M.width then
       out[#out + 1], line = line, indent
     end
     line = line .. (#line > #indent and " " or "") .. word
   end
   out[#out + 1] = line
   return table.concat(out, "\n")
+end
+
+--- A line as it is, where the terminal is wide enough or there is none; else in several.
+function M.fold(line)
+  if M.plain or visible(line) < M.width then return line end
+  return M.wrap(line, line:match "^ *")
 end
 
 --- What the first texts of all candidates ({ text, ... }) begin with.

@@ -326,6 +326,19 @@ adt>
     t:wait "EVE -> EVE!"
   end)
 
+  it("on 20 columns words stay whole", function()
+    open("", { width = 20, prompt = ">", keep = true })
+    assert.matches("\nsamples/adt.hl7:\nADT%^A01 2.5.1\nMSG00001, 3\nsegments\n>\n$", t:screen())
+    t:clear ">"
+    t:line "?PID-8"
+    assert.matches("\nPID%-8\nAdministrative Sex\n", "\n" .. t:wait "table 0001")
+    t:clear ">"
+    t:line ".load nosuchfile.hl7"
+    assert.matches("error: there is no\nfile nosuchfile.hl7\n", t:wait "nosuchfile.hl7\n>")
+    t:line ".run"
+    assert.matches("done %(there is no\nfilter%) in .-\n%-> lab\n  PID  Patient id…\n", t:wait "does it.")
+  end)
+
   describe("a file that is saved while a line is typed", function()
     local function lines_of(screen)
       local list = {}
