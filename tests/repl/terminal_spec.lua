@@ -336,7 +336,7 @@ adt>
     t:line ".load nosuchfile.hl7"
     assert.matches("error: there is no\nfile nosuchfile.hl7\n", t:wait "nosuchfile.hl7\n>")
     t:line ".run"
-    assert.matches("done %(there is no\nfilter%) in .-\n%-> lab\n  PID  Patient id…\n", t:wait "does it.")
+    assert.matches("done %(there is no\nfilter%) in .-\n%-> lab\n  PID  Patient ide…\n", t:wait "does it.")
   end)
 
   describe("a file that is saved while a line is typed", function()
