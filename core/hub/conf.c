@@ -1,6 +1,5 @@
 #include "hub/conf.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -169,7 +168,7 @@ static int take_file(struct ln_conf *c, bool shared, struct ln_wire_in *in)
     struct ln_span path = ln_wire_get_bytes(in), content = ln_wire_get_bytes(in);
     if (in->bad || (!shared && c->nchannel == 0))
         return LN_EPARSE;
-    struct ln_blob *b = ln_blob_new(content);
+    struct ln_content *b = c->lent ? ln_content_adopt(c->lent, content) : ln_content_new(content);
     if (shared)
         return ln_conf_file_add(&c->shared, &c->nshared, path, b);
     struct ln_conf_channel *ch = &c->channel[c->nchannel - 1];
@@ -238,31 +237,6 @@ int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in, struct 
     return rc;
 }
 
-static int version_of(struct ln_conf_channel *ch)
-{
-    unsigned char md[EVP_MAX_MD_SIZE];
-    unsigned n = 0;
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
-    int ok = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
-    for (unsigned i = 0; ok && i < ch->nfile; i++) {
-        const struct ln_conf_file *f = &ch->file[i];
-        uint64_t len = f->content->len;
-        ok = EVP_DigestUpdate(ctx, f->path, strlen(f->path) + 1) &&
-             EVP_DigestUpdate(ctx, &len, sizeof len) &&
-             EVP_DigestUpdate(ctx, f->content->data, len);
-    }
-    ok = ok && EVP_DigestFinal_ex(ctx, md, &n) && n == 32;
-    EVP_MD_CTX_free(ctx);
-    if (!ok)
-        return LN_EIO;
-    ch->version64 = 0;
-    for (unsigned i = 0; i < 8; i++)
-        ch->version64 = ch->version64 << 8 | md[i];
-    for (unsigned i = 0; i < 32; i++)
-        snprintf(ch->version + 2 * i, 3, "%02x", md[i]);
-    return LN_OK;
-}
-
 static void make_tls(struct ln_conf_channel *ch)
 {
     struct ln_err err = {0};
@@ -289,66 +263,25 @@ int ln_conf_pin(struct ln_conf *c, struct ln_pin *p)
     return LN_OK;
 }
 
-static struct ln_pin *pin_of(const struct ln_conf *c, const char *name)
+int ln_conf_prepare(struct ln_conf *c)
 {
-    for (unsigned i = 0; i < c->npin; i++)
-        if (strcmp(c->pin[i]->channel, name) == 0)
-            return c->pin[i];
-    return NULL;
-}
-
-/* What the loader read from disk gives way to what the pin has, unless it is the same. */
-static int take_pin(struct ln_conf_channel *ch, struct ln_pin *p)
-{
-    if (ch->version64 == p->id)
-        return LN_OK;
-    struct ln_conf_file *file = NULL;
-    unsigned n = 0;
-    int rc = LN_OK;
-    for (unsigned i = 0; i < p->nfile && rc == LN_OK; i++)
-        rc = ln_conf_file_add(&file, &n, ln_span_str(p->file[i].path),
-                              ln_blob_ref(p->file[i].content));
-    ln_conf_files_free(ch->file, ch->nfile);
-    ch->file = file;
-    ch->nfile = n;
-    ch->pin = ln_pin_ref(p);
-    snprintf(ch->disk, sizeof ch->disk, "%s", ch->version);
-    return rc == LN_OK ? version_of(ch) : rc;
-}
-
-static int finish_files(struct ln_conf *c, struct ln_conf_channel *ch)
-{
-    struct ln_pin *p = pin_of(c, ch->name);
-    char text[700];
-    int rc = LN_OK;
-    for (unsigned k = 0; k < c->nshared && rc == LN_OK; k++) {
-        const struct ln_conf_file *f = &c->shared[k];
-        rc = ln_conf_file_add(&ch->file, &ch->nfile, ln_span_str(f->path), ln_blob_ref(f->content));
-    }
-    if (rc == LN_OK)
-        rc = version_of(ch);
-    if (rc == LN_OK && p && !p->broken[0])
-        rc = take_pin(ch, p);
-    if (rc != LN_OK || !p || ch->version64 == p->id)
-        return rc;
-    snprintf(text, sizeof text,
-             "it was rolled back to %.6s, which cannot be read from the store (%s): lunate reload "
-             "%s runs the files on disk",
-             p->version, p->broken[0] ? p->broken : "other bytes than were put", ch->name);
-    ch->error = strdup(text);
-    return LN_OK;
+    ln_tls_forget_system();
+    for (unsigned i = 0; i < c->nchannel; i++)
+        if (!c->channel[i].error)
+            make_tls(&c->channel[i]);
+    return ln_conf_files_prepare(c);
 }
 
 int ln_conf_finish(struct ln_conf *c)
 {
-    ln_tls_forget_system();
+    for (unsigned i = 0; i < c->nshared; i++)
+        c->shared[i].content = ln_content_share(c->shared[i].content);
     for (unsigned i = 0; i < c->nchannel; i++) {
         struct ln_conf_channel *ch = &c->channel[i];
         if (ch->error)
             continue;
-        if (finish_files(c, ch) != LN_OK)
+        if (ln_conf_files_finish(c, ch) != LN_OK)
             return LN_ENOMEM;
-        make_tls(ch);
         for (unsigned k = 0; k < i && !ch->from_channel && !ch->error; k++) {
             struct ln_conf_channel *o = &c->channel[k];
             if (o->error || o->from_channel || o->port != ch->port ||

@@ -88,8 +88,9 @@ struct ln_conf_channel {
     unsigned nsecret; /* what it asked for with secret "NAME": not a part of its version */
     struct ln_conf_file *secret;
     uint64_t secret64; /* hash of them */
-    char version[65]; /* SHA-256 over all files, hex */
+    char version[65]; /* SHA-256 over the paths and hashes of all files, hex */
     uint64_t version64; /* its first 8 bytes */
+    uint64_t former64; /* as it was numbered formerly; 0: not needed, since no pin has such a one */
     struct ln_pin *pin; /* it was read from a version that the store keeps; NULL: from disk */
     char disk[65]; /* pin: version of the files on disk; "" = none */
     uint64_t tls64; /* hash of the certificates, keys and lists */
@@ -119,6 +120,8 @@ struct ln_conf {
     struct ln_conf_file *shared;
     struct ln_pin **pin; /* what the loader was given in the place of files */
     unsigned npin;
+    char former_of[LN_CONF_NAME]; /* a channel whose former number is needed besides; "" = none */
+    struct ln_buf *lent; /* while a record is taken: where it stands, when it may be kept */
 };
 
 struct ln_conf *ln_conf_new(void);
@@ -129,9 +132,15 @@ int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in,
                  struct ln_err *err) LN_MUST;
 /* Before the first record: p's channel is evaluated from p's files (or cannot be: p->broken). */
 int ln_conf_pin(struct ln_conf *c, struct ln_pin *p) LN_MUST;
-/* After the last record: adds shared files to the channels, computes versions, checks that no two
+/* After the last record, first what takes time: hashes files, reads certificates. A thread may do
+ * so: c is its own then, and of pins only what nobody has looked at yet. */
+int ln_conf_prepare(struct ln_conf *c) LN_MUST;
+/* Then, in the loop: adds shared files to the channels, computes versions, checks that no two
  * channels listen on the same port. */
 int ln_conf_finish(struct ln_conf *c) LN_MUST;
+/* conf_files.c: the steps of these two for files. */
+int ln_conf_files_prepare(struct ln_conf *c) LN_MUST;
+int ln_conf_files_finish(struct ln_conf *c, struct ln_conf_channel *ch) LN_MUST;
 struct ln_conf_channel *ln_conf_find(struct ln_conf *c, const char *name);
 /* Moves a channel's record out of c, so that it outlives it. */
 struct ln_conf_channel *ln_conf_take_channel(struct ln_conf *c, const char *name);

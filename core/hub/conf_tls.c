@@ -42,7 +42,7 @@ int ln_conf_tls_take(struct ln_conf_tls *t, const char *key, struct ln_span path
         if (t->file[i].path)
             return LN_EPARSE;
         t->file[i].path = ln_span_dup(path);
-        t->file[i].text = ln_blob_new(text);
+        t->file[i].text = ln_content_new(text);
         return t->file[i].path && t->file[i].text ? LN_OK : LN_ENOMEM;
     }
     return LN_EPARSE;
@@ -51,10 +51,10 @@ int ln_conf_tls_take(struct ln_conf_tls *t, const char *key, struct ln_span path
 static void drop_files(struct ln_conf_tls *t)
 {
     for (int i = 0; i < LN_TLS_FILES; i++) {
-        struct ln_blob *b = t->file[i].text;
+        struct ln_content *b = t->file[i].text;
         if (b)
             OPENSSL_cleanse(b->data, b->len);
-        ln_blob_unref(b);
+        ln_content_unref(b);
         free(t->file[i].path);
         t->file[i].text = NULL;
         t->file[i].path = NULL;
@@ -82,7 +82,7 @@ int ln_conf_tls_make(struct ln_conf_tls *t, bool server, struct ln_err *err)
         return LN_OK;
     for (int i = 0; i < LN_TLS_FILES; i++)
         if (t->file[i].text)
-            *files[i] = (struct ln_tls_file){t->file[i].path, ln_blob_span(t->file[i].text)};
+            *files[i] = (struct ln_tls_file){t->file[i].path, ln_content_span(t->file[i].text)};
     if (t->allow)
         opt.nallow = split(t->allow, allow);
     opt.allow = allow;

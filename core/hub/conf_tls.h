@@ -8,7 +8,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
-#include "hub/blob.h"
+#include "hub/content.h"
 #include "net/tls.h"
 
 enum ln_conf_tls_file { LN_TLS_CERT, LN_TLS_KEY, LN_TLS_CA, LN_TLS_CRL, LN_TLS_FILES };
@@ -20,7 +20,7 @@ struct ln_conf_tls {
     char *allow; /* lines */
     struct {
         char *path;
-        struct ln_blob *text;
+        struct ln_content *text;
     } file[LN_TLS_FILES]; /* until made */
     struct ln_tls *made;
 };

@@ -17,6 +17,7 @@
 #include "crypt/keys.h"
 #include "hub/audit.h"
 #include "hub/gate.h"
+#include "hub/job.h"
 #include "hub/view.h"
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
@@ -185,45 +186,27 @@ static bool first_look(struct ln_hub *h, unsigned *running, unsigned *deaf)
     return (*running > 0 || LIST_EMPTY(&h->channels)) && (*deaf == 0 || listening > 0);
 }
 
-/* The first load: all or nothing for what a person must mend now (the store), channel by channel
- * for scripts and ports: one that does not load must not keep the others from running. */
-static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
+static void give_up(struct ln_hub *h, const char *why)
+{
+    complain(why);
+    finish(h, 1);
+}
+
+/* The store is open, and the scripts' versions can be put to it. */
+static void apply_first(void *arg)
 {
     struct ln_hub *h = arg;
+    struct ln_conf *conf = h->first;
     struct ln_err err = {0};
     unsigned running, deaf;
-    h->loading = false;
-    if (error) {
-        complain(error);
-        finish(h, 1);
-        goto out;
-    }
-    set_log_level(conf->log_level);
-    if (!h->store) {
-        if (open_store(h, conf, &err) != LN_OK || ln_control_open(h, &err) != LN_OK) {
-            complain(err.text);
-            finish(h, 1);
-            goto out;
-        }
-        /* What was rolled back is evaluated from the store: once more, with that. */
-        if (ln_version_pins_read(h) > 0) {
-            h->loading = ln_load_start(h, NULL, NULL, on_first_load, h, &err) == LN_OK;
-            if (!h->loading) {
-                complain(err.text);
-                finish(h, 1);
-            }
-            goto out;
-        }
-    }
+    h->first = NULL;
     if (ln_hub_audit_start(h) != LN_OK) {
-        complain("cannot start the audit log's thread");
-        finish(h, 1);
+        give_up(h, "cannot start the audit log's thread");
         goto out;
     }
     set_site(h, conf);
     if (ln_admin_apply(h, conf, &err) != LN_OK) {
-        complain(err.text);
-        finish(h, 1);
+        give_up(h, err.text);
         goto out;
     }
     ln_channel_apply(h, conf, NULL, NULL);
@@ -242,6 +225,38 @@ static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
     ln_notify("READY=1"); /* even while a port is not to be had: the other channels run */
     if (ln_channel_listen_again(h, 0) == 0)
         announce(h);
+out:
+    ln_conf_free(conf);
+}
+
+/* The first load: all or nothing for what a person must mend now (the store), channel by channel
+ * for scripts and ports: one that does not load must not keep the others from running. */
+static void on_first_load(void *arg, struct ln_conf *conf, const char *error)
+{
+    struct ln_hub *h = arg;
+    struct ln_err err = {0};
+    h->loading = false;
+    if (error) {
+        give_up(h, error);
+        goto out;
+    }
+    set_log_level(conf->log_level);
+    if (!h->store) {
+        if (open_store(h, conf, &err) != LN_OK || ln_control_open(h, &err) != LN_OK) {
+            give_up(h, err.text);
+            goto out;
+        }
+        /* What was rolled back is evaluated from the store: once more, with that. */
+        if (ln_version_pins_read(h) > 0) {
+            h->loading = ln_load_start(h, NULL, NULL, on_first_load, h, &err) == LN_OK;
+            if (!h->loading)
+                give_up(h, err.text);
+            goto out;
+        }
+    }
+    h->first = conf;
+    ln_version_make_ready(h, conf, NULL, apply_first, h);
+    return;
 out:
     ln_conf_free(conf);
 }
@@ -461,6 +476,7 @@ static void shut_down(struct ln_hub *h)
 {
     struct ln_channel *c;
     bool own = h->control != NULL; /* another engine's folder, otherwise */
+    ln_job_end_all();
     ln_admin_close(h);
     ln_alerter_stop(h);
     ln_archiver_stop(h);
@@ -502,6 +518,7 @@ int ln_hub_run(const char *site)
         complain("cannot start the event loop");
         return 1;
     }
+    ln_worker_init_hub(&h);
     if (ln_load_start(&h, NULL, NULL, on_first_load, &h, &err) != LN_OK) {
         complain(err.text);
         return 1;

@@ -187,7 +187,13 @@ int ln_duplicate_of(struct ln_channel *c, uint64_t seq, struct ln_span raw,
 /* ---- worker.c: the process ---------------------------------------------------------------------
  */
 
-enum ln_worker_state { LN_W_NONE, LN_W_STARTING, LN_W_READY, LN_W_WAITING /* back-off */ };
+enum ln_worker_state {
+    LN_W_NONE,
+    LN_W_QUEUED, /* its turn to start is still to come */
+    LN_W_STARTING,
+    LN_W_READY,
+    LN_W_WAITING, /* back-off */
+};
 
 struct ln_worker {
     enum ln_worker_state state;
@@ -200,14 +206,21 @@ struct ln_worker {
     double backoff_s;
     uint64_t restarts;
     bool dirty; /* in the hub's list of workers to flush */
-    bool sent_all;
+    bool telling; /* it is being given its files */
+    unsigned file; /* which one is next, */
+    size_t file_at; /* and from where in it */
+    TAILQ_ENTRY(ln_worker) queue; /* of the hub's, while LN_W_QUEUED */
     struct ln_worker *next_dirty;
     struct ln_channel *channel;
     char failure[400]; /* why the script did not load */
 };
 
+void ln_worker_init_hub(struct ln_hub *h);
 void ln_worker_init(struct ln_channel *c);
+/* Starts it, or puts it to those whose turn comes when others have started. */
 void ln_worker_start(struct ln_channel *c);
+/* Whether one would start now. */
+bool ln_worker_room(const struct ln_hub *h);
 /* Ends it; entries it had are given again to the next. */
 void ln_worker_stop(struct ln_channel *c);
 void ln_worker_give(struct ln_channel *c, const struct ln_entry *e);
@@ -482,6 +495,9 @@ struct ln_hub {
     LIST_HEAD(, ln_channel) channels;
     LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
+    TAILQ_HEAD(, ln_worker) to_start;
+    unsigned starting; /* workers that read their scripts */
+    struct event starter;
     struct ln_listener *control; /* NULL: not ours (yet) */
     struct ln_listener *outside; /* control socket for others than the owner; NULL: none */
     char *outside_dir;
@@ -496,6 +512,7 @@ struct ln_hub {
     bool archive_stale; /* what the archiver is to do may have changed */
     struct ln_spread commit_us, commit_size;
     uint64_t commits_seen, commit_us_seen, operations_seen;
+    struct ln_conf *first; /* the first load, about to be applied */
     struct ln_specs *specs; /* running, before a reload */
     struct ln_git *git; /* NULL: the site is no checkout, as far as is known */
     struct ln_pins pins; /* channels that were rolled back */

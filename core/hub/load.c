@@ -1,13 +1,14 @@
 /* The loader child: evaluates the site's Lua in a process of its own and hands over plain records.
  */
 #include "hub/hub.h"
+#include "hub/job.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
 static const int LOAD_LIMIT_S = 30; /* without a record */
-enum { RECORD_MAX = 64 << 20 };
+enum { RECORD_MAX = 65 << 20, LARGE = 1 << 20 }; /* a file has up to 64 MB */
 
 struct load {
     struct ln_hub *hub;
@@ -20,42 +21,97 @@ struct load {
     char reading[LN_CONF_NAME]; /* the channel that is being evaluated */
     char only[LN_CONF_NAME]; /* a channel that is not evaluated from its pin, */
     struct ln_pin *instead; /* but from this one; NULL: from disk */
+    int code; /* of the thread that prepares what was read */
     ln_load_fn *fn;
     void *arg;
 };
 
-static void finish(struct load *l, const char *error)
+/* The process is not needed any longer. */
+static void end_child(struct load *l)
+{
+    ln_stream_fini(&l->stream);
+    ln_buf_fini(&l->in);
+    evtimer_del(&l->timer);
+    kill(l->pid, SIGKILL);
+    ln_pin_unref(l->instead);
+    l->instead = NULL;
+}
+
+static void tell(struct load *l, const char *error)
 {
     ln_load_fn *fn = l->fn;
     void *arg = l->arg;
     struct ln_conf *conf = l->conf;
     char text[512];
-    ln_stream_fini(&l->stream);
-    ln_buf_fini(&l->in);
-    evtimer_del(&l->timer);
-    kill(l->pid, SIGKILL);
-    snprintf(text, sizeof text, "%s", error ? error : "");
-    ln_pin_unref(l->instead);
     free(l);
-    if (!error && ln_conf_finish(conf) != LN_OK)
-        error = "out of memory";
     if (!error && conf->error) {
         snprintf(text, sizeof text, "%s", conf->error);
         error = text;
     }
-    fn(arg, conf, error ? text : NULL);
+    fn(arg, conf, error);
+}
+
+static void failed(struct load *l, const char *error)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s", error); /* it may stand in what ends here */
+    end_child(l);
+    tell(l, text);
+}
+
+/* All has been read: files are hashed and certificates read in a thread, no sender waits for it. */
+static void prepare(void *arg)
+{
+    struct load *l = arg;
+    l->code = ln_conf_prepare(l->conf);
+}
+
+static void on_prepared(void *arg)
+{
+    struct load *l = arg;
+    if (l->code == LN_OK)
+        l->code = ln_conf_finish(l->conf);
+    tell(l, l->code == LN_OK ? NULL : ln_strerror(l->code));
+}
+
+static void finish(struct load *l)
+{
+    end_child(l);
+    if (ln_job_start(l->hub->base, prepare, on_prepared, l) == LN_OK)
+        return;
+    prepare(l);
+    on_prepared(l);
 }
 
 static int send_start(struct load *l)
 {
     struct ln_buf *b = &l->stream.out;
+    const char *except = l->only[0] ? l->only : NULL;
     size_t rec = ln_wire_begin(b, LN_P_START);
     ln_wire_bytes(b, ln_span_str(l->hub->site));
-    ln_pin_write(&l->hub->pins, l->only[0] ? l->only : NULL, l->instead, b);
+    ln_pin_fit(&l->hub->pins, except, l->instead);
+    ln_pin_write(&l->hub->pins, except, l->instead, b);
     ln_pin_unref(l->instead);
     l->instead = NULL;
     int rc = ln_wire_end(b, rec);
     ln_stream_flush(&l->stream);
+    return rc;
+}
+
+/* A large file: it stays where it came to, instead of being copied, for which the loop would stand
+ * still. What follows it in the buffer moves on. */
+static int take_large(struct load *l, uint8_t type, struct ln_wire_in *in, size_t end,
+                      struct ln_err *err)
+{
+    struct ln_buf whole = l->in;
+    l->in = (struct ln_buf){0};
+    int rc = ln_buf_add(&l->in, whole.data + end, whole.len - end);
+    if (rc == LN_OK) {
+        l->conf->lent = &whole;
+        rc = ln_conf_take(l->conf, type, in, err);
+        l->conf->lent = NULL;
+    }
+    ln_buf_fini(&whole);
     return rc;
 }
 
@@ -93,17 +149,21 @@ static void on_data(void *owner, const char *data, size_t len)
         rc = ln_wire_next(l->in.data + at, l->in.len - at, RECORD_MAX, &type, &in, &used);
         if (rc == LN_EAGAIN)
             break;
-        if (rc == LN_OK)
+        bool large =
+            rc == LN_OK && l->hello && used > LARGE && (type == LN_P_FILE || type == LN_P_SHARED);
+        if (large)
+            rc = take_large(l, type, &in, at + used, &err);
+        else if (rc == LN_OK)
             rc = on_record(l, type, &in, &err);
         else
             ln_err_set(&err, rc, "loader sent what no loader sends");
-        at += used;
+        at = large ? 0 : at + used;
     }
     ln_buf_drop(&l->in, at);
     if (l->done)
-        finish(l, NULL);
+        finish(l);
     else if (rc != LN_OK && rc != LN_EAGAIN)
-        finish(l, err.text);
+        failed(l, err.text);
 }
 
 static void stopped(struct load *l, const char *how)
@@ -113,7 +173,7 @@ static void stopped(struct load *l, const char *how)
         snprintf(text, sizeof text, "channels/%s.lua: loading it %s", l->reading, how);
     else
         snprintf(text, sizeof text, "reading the site %s", how);
-    finish(l, text);
+    failed(l, text);
 }
 
 static void on_closed(void *owner, int code, const char *why)
@@ -137,9 +197,13 @@ static int take_pins(struct load *l)
 {
     struct ln_pin *p;
     int rc = l->instead ? ln_conf_pin(l->conf, l->instead) : LN_OK;
-    LIST_FOREACH (p, &l->hub->pins, link)
-        if (rc == LN_OK && strcmp(p->channel, l->only) != 0)
+    LIST_FOREACH (p, &l->hub->pins, link) {
+        bool passed = strcmp(p->channel, l->only) == 0;
+        if (passed && p->former) /* it may be what must not come back: ln_version_refused */
+            snprintf(l->conf->former_of, sizeof l->conf->former_of, "%s", p->channel);
+        if (rc == LN_OK && !passed)
             rc = ln_conf_pin(l->conf, p);
+    }
     return rc;
 }
 

@@ -9,6 +9,7 @@ struct reload {
     char only[LN_CONF_NAME];
     bool plan;
     struct ln_pin *pin; /* a rollback; NULL: what is on disk */
+    struct ln_conf *conf; /* about to be applied */
     ln_reload_done *done;
     void *arg;
 };
@@ -30,6 +31,18 @@ static void finish(struct reload *r, const char *error, struct ln_buf *report)
     ln_hub_loaded(h);
 }
 
+static void apply(void *arg)
+{
+    struct reload *r = arg;
+    struct ln_buf report = {0};
+    struct ln_conf *conf = r->conf;
+    const char *error = r->hub->draining ? "the engine is stopping" : NULL;
+    if (!error)
+        ln_hub_apply(r->hub, conf, r->only[0] ? r->only : NULL, &report);
+    finish(r, error, &report);
+    ln_conf_free(conf);
+}
+
 static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
 {
     struct reload *r = arg;
@@ -37,14 +50,15 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     const char *only = r->only[0] ? r->only : NULL;
     const struct ln_conf_channel *ch = only && !error ? ln_conf_find(conf, only) : NULL;
     char text[600];
-    if (!error && r->hub->draining)
-        error = "the engine is stopping";
     if (!error && ch && !r->plan && !r->pin && ln_version_refused(r->hub, ch, text, sizeof text))
         error = text;
-    if (!error && r->plan)
+    if (!error && !r->plan) {
+        r->conf = conf;
+        ln_version_make_ready(r->hub, conf, only, apply, r);
+        return;
+    }
+    if (!error)
         ln_plan_site(r->hub, conf, only, &report);
-    else if (!error)
-        ln_hub_apply(r->hub, conf, only, &report);
     finish(r, error, &report);
     ln_conf_free(conf);
 }

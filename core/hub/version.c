@@ -5,10 +5,10 @@
  * nothing. */
 #include "hub/version.h"
 
-#include <openssl/evp.h>
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "hub/job.h"
 
 /* ---- keeping ------------------------------------------------------------------------------- */
 
@@ -33,6 +33,13 @@ static void on_kept(void *arg, int code, uint64_t seq)
 {
     struct ln_channel *c = arg;
     (void)seq;
+    const struct ln_conf_channel *conf = c->conf;
+    for (unsigned i = 0; conf && code != LN_ECLOSED && i < conf->nfile; i++) {
+        struct ln_content *f = conf->file[i].content;
+        f->given = f->given && code == LN_OK;
+        if (code == LN_OK && !f->wanted)
+            ln_buf_fini(&f->packed);
+    }
     if (code == LN_ENOTFOUND && !c->version_all)
         (void)!keep(c, true);
     else if (code == LN_OK)
@@ -52,21 +59,6 @@ void ln_version_tick(struct ln_hub *h, int64_t mono_us)
     }
 }
 
-static int hash_files(const struct ln_conf_channel *conf, struct ln_version_file *f)
-{
-    for (unsigned i = 0; i < conf->nfile; i++) {
-        const struct ln_blob *b = conf->file[i].content;
-        unsigned n = 0;
-        unsigned char md[EVP_MAX_MD_SIZE];
-        if (!EVP_Digest(b->data, b->len, md, &n, EVP_sha256(), NULL) || n != LN_VERSION_HASH)
-            return LN_EIO;
-        memcpy(f[i].hash, md, n);
-        f[i].path = ln_span_str(conf->file[i].path);
-        f[i].content = ln_blob_span(b);
-    }
-    return LN_OK;
-}
-
 static void from_hex(const char *hex, uint8_t *out)
 {
     for (unsigned i = 0; i < LN_VERSION_HASH; i++) {
@@ -76,15 +68,124 @@ static void from_hex(const char *hex, uint8_t *out)
     }
 }
 
-/* Files whose content the store has by another version go without it. */
-static void leave_out_known(struct ln_hub *h, struct ln_version_file *f, unsigned n)
+/* Whether the store is known to have it, or was given it: what it is given comes to it in order.
+ * Within a read transaction. */
+static bool has(struct ln_hub *h, const struct ln_content *f)
 {
+    return f->given || ln_read_version_has(h->reader, f->hash);
+}
+
+/* Lists what the store is to get with these versions, and marks it; how many there are. NULL, 0:
+ * nothing, or no memory for that (keep() sees to it). Free the list. */
+static struct ln_content **list_wanted(struct ln_hub *h, const struct ln_conf *conf,
+                                       const char *only, unsigned *n)
+{
+    struct ln_content **list = NULL;
+    *n = 0;
+    for (unsigned i = 0; i < conf->nchannel; i++)
+        for (unsigned k = 0; k < conf->channel[i].nfile; k++)
+            conf->channel[i].file[k].content->mark = 0;
     if (ln_reader_begin(h->reader) != LN_OK)
-        return;
-    for (unsigned i = 0; i < n; i++)
-        if (ln_read_version_has(h->reader, f[i].hash))
-            f[i].content = ln_span(NULL, 0);
+        return NULL;
+    for (unsigned i = 0; i < conf->nchannel; i++) {
+        const struct ln_conf_channel *ch = &conf->channel[i];
+        if (ch->error || (only && strcmp(ch->name, only) != 0))
+            continue;
+        for (unsigned k = 0; k < ch->nfile; k++) {
+            struct ln_content *f = ch->file[k].content;
+            if (f->mark++ || f->packed.len || has(h, f))
+                continue;
+            struct ln_content **more = realloc(list, (*n + 1) * sizeof *list);
+            if (!more)
+                break;
+            list = more;
+            list[(*n)++] = f;
+        }
+    }
     ln_reader_end(h->reader);
+    return list;
+}
+
+struct packing {
+    struct ln_content **list;
+    unsigned n;
+    void (*done)(void *);
+    void *arg;
+};
+
+static void pack_all(void *arg)
+{
+    struct packing *p = arg;
+    for (unsigned i = 0; i < p->n; i++)
+        (void)!ln_content_pack(p->list[i]); /* keep() tries again, and tells */
+}
+
+static void on_packed(void *arg)
+{
+    struct packing *p = arg;
+    void (*done)(void *) = p->done;
+    void *owner = p->arg;
+    for (unsigned i = 0; i < p->n; i++) {
+        p->list[i]->wanted = false;
+        ln_content_unref(p->list[i]);
+    }
+    free(p->list);
+    free(p);
+    done(owner);
+}
+
+void ln_version_make_ready(struct ln_hub *h, const struct ln_conf *conf, const char *only,
+                           void (*done)(void *), void *arg)
+{
+    struct packing *p = calloc(1, sizeof *p);
+    if (p) {
+        *p = (struct packing){.done = done, .arg = arg};
+        p->list = list_wanted(h, conf, only, &p->n);
+    }
+    if (!p || p->n == 0) {
+        free(p);
+        done(arg);
+        return;
+    }
+    for (unsigned i = 0; i < p->n; i++) {
+        p->list[i]->wanted = true;
+        ln_content_ref(p->list[i]);
+    }
+    if (ln_job_start(h->base, pack_all, on_packed, p) == LN_OK)
+        return;
+    pack_all(p);
+    on_packed(p);
+}
+
+/* What the store does not have goes along. LN_EAGAIN: that is being compressed. Here it is only
+ * when the store has dropped a file since ln_version_make_ready looked. */
+static int fill_files(struct ln_channel *c, struct ln_version_file *f, bool all)
+{
+    const struct ln_conf_channel *conf = c->conf;
+    struct ln_hub *h = c->hub;
+    bool reading = !all && ln_reader_begin(h->reader) == LN_OK;
+    int rc = LN_OK;
+    for (unsigned i = 0; i < conf->nfile && rc == LN_OK; i++) {
+        struct ln_content *content = conf->file[i].content;
+        memcpy(f[i].hash, content->hash, LN_VERSION_HASH);
+        f[i].path = ln_span_str(conf->file[i].path);
+        f[i].len = content->len;
+        if (content->given || (reading && has(h, content)))
+            continue;
+        rc = content->wanted ? LN_EAGAIN : ln_content_pack(content);
+        if (rc == LN_OK)
+            f[i].packed = ln_buf_span(&content->packed);
+    }
+    if (reading)
+        ln_reader_end(h->reader);
+    return rc;
+}
+
+/* They are on their way: others with the same files need not bring them. */
+static void note_given(const struct ln_conf_channel *conf, const struct ln_version_file *f)
+{
+    for (unsigned i = 0; i < conf->nfile; i++)
+        conf->file[i].content->given |= f[i].packed.ptr != NULL;
 }
 
 static int keep(struct ln_channel *c, bool all)
@@ -93,20 +194,24 @@ static int keep(struct ln_channel *c, bool all)
     struct ln_version v = {.id = conf->version64, .nfile = conf->nfile};
     struct ln_version_file *f = calloc(conf->nfile + 1u, sizeof *f);
     c->version_all = all;
-    int rc = f ? hash_files(conf, f) : LN_ENOMEM;
+    int rc = f ? fill_files(c, f, all) : LN_ENOMEM;
     if (rc == LN_OK) {
         v.file = f;
         v.first_us = v.last_us = ln_now_us();
         from_hex(conf->version, v.hash);
         if (!conf->pin)
             ln_git_of(c->hub, conf->file, conf->nfile, v.git, sizeof v.git, &v.dirty);
-        if (!all)
-            leave_out_known(c->hub, f, v.nfile);
         rc = ln_store_version(c->hub->store, c->id, &v, on_kept, c);
+        if (rc == LN_OK)
+            note_given(conf, f);
     }
     free(f);
-    if (rc != LN_OK)
+    if (rc == LN_EAGAIN) {
+        c->version_again_us = ln_mono_us();
+        c->version_kept = 0;
+    } else if (rc != LN_OK) {
         not_kept(c, rc);
+    }
     return rc;
 }
 
@@ -209,10 +314,24 @@ static int fill(struct ln_reader *r, uint32_t chan, struct ln_pin *p)
     for (unsigned i = 0; rc == LN_OK && i < LN_VERSION_HASH; i++)
         snprintf(p->version + (size_t)2 * i, 3, "%02x", v.hash[i]);
     for (uint32_t i = 0; rc == LN_OK && i < v.nfile; i++) {
-        struct ln_span content;
-        rc = ln_read_version_file(r, v.file[i].hash, &content);
+        struct ln_content *is = ln_content_find(v.file[i].hash);
+        struct ln_span bytes;
+        if (!is)
+            rc = ln_read_version_file(r, v.file[i].hash, &bytes);
         if (rc == LN_OK)
-            rc = ln_pin_add(p, v.file[i].path, content);
+            rc = ln_pin_add(p, v.file[i].path, is ? ln_content_ref(is) : ln_content_new(bytes));
+    }
+    return rc;
+}
+
+/* Pins have most of their files in common, as a rule. */
+static int share_files(struct ln_pin *p)
+{
+    int rc = LN_OK;
+    for (unsigned i = 0; i < p->nfile && rc == LN_OK; i++) {
+        rc = ln_content_hash(p->file[i].content);
+        if (rc == LN_OK)
+            p->file[i].content = ln_content_share(p->file[i].content);
     }
     return rc;
 }
@@ -239,6 +358,8 @@ int ln_version_pins_read(struct ln_hub *h)
                  (int)(now.reason.len < sizeof p->reason ? now.reason.len : sizeof p->reason - 1),
                  now.reason.len ? now.reason.ptr : "");
         int rc = fill(r, cs.id, p);
+        if (rc == LN_OK)
+            rc = share_files(p);
         if (rc != LN_OK)
             break_pin(p, ln_strerror(rc));
         LIST_INSERT_HEAD(&h->pins, p, link);
@@ -258,6 +379,17 @@ static bool has_run(struct ln_reader *r, uint32_t chan, uint64_t id)
     return false;
 }
 
+/* Whether v is of the very files that run: numbered formerly, that is. */
+static bool same_files(const struct ln_channel *c, const struct ln_version *v)
+{
+    const struct ln_conf_channel *conf = c->failed ? NULL : c->conf;
+    bool same = conf && conf->nfile == v->nfile;
+    for (uint32_t i = 0; same && i < v->nfile; i++)
+        same = ln_span_is(v->file[i].path, conf->file[i].path) &&
+               memcmp(v->file[i].hash, conf->file[i].content->hash, LN_VERSION_HASH) == 0;
+    return same;
+}
+
 /* The version that `word` begins; "" the one that ran before, of those that have handled a message
  * when there are such: what was swapped in while the channel was stopped may never have run. 0: err
  * says why not. Within a read transaction. */
@@ -274,8 +406,10 @@ static uint64_t find(struct ln_channel *c, uint32_t chan, uint64_t present, cons
         char hex[17];
         snprintf(hex, sizeof hex, "%016llx", (unsigned long long)v.id);
         bool ran = !n && v.id != present && has_run(c->hub->reader, chan, v.id);
-        if (n ? strncmp(hex, word, n < 16 ? n : 16) != 0
-              : v.id == present || ran < proved || (ran == proved && v.last_us <= newest))
+        bool passed = n ? strncmp(hex, word, n < 16 ? n : 16) != 0
+                        : v.id == present || ran < proved ||
+                              (ran == proved && v.last_us <= newest) || same_files(c, &v);
+        if (passed)
             continue;
         proved = ran;
         newest = v.last_us;
@@ -336,7 +470,8 @@ bool ln_version_refused(const struct ln_hub *h, const struct ln_conf_channel *ch
                         size_t cap)
 {
     const struct ln_pin *p = ln_pin_find(&h->pins, ch->name);
-    if (!p || ch->pin || ch->error || ch->version64 != p->from)
+    bool same = p && (ch->version64 == p->from || (ch->former64 && ch->former64 == p->from));
+    if (!same || ch->pin || ch->error)
         return false;
     snprintf(
         text, cap,

@@ -9,6 +9,10 @@
 /* c->conf runs (its worker is ready), or is to when the channel is started: it is kept, and what it
  * was rolled back to, or no longer is, is noted. */
 void ln_version_runs(struct ln_channel *c);
+/* Before conf is applied (to `only`, or as a whole): what the store is to get with its versions is
+ * compressed, in a thread; then, or at once when there is nothing, calls done. */
+void ln_version_make_ready(struct ln_hub *h, const struct ln_conf *conf, const char *only,
+                           void (*done)(void *), void *arg);
 /* Puts again what the store had no room for. */
 void ln_version_tick(struct ln_hub *h, int64_t mono_us);
 /* Reads the pins that the store has into h->pins; how many there are. */

@@ -365,12 +365,21 @@ static bool may_give(const struct ln_channel *c)
     return inflight < WINDOW && (inflight == 0 || w->given_bytes < WINDOW_BYTES);
 }
 
+/* Whether another script is to take over: while others are being started, the old one goes on. */
+static bool is_due(const struct ln_channel *c)
+{
+    bool stays = c->worker.state == LN_W_READY && !ln_worker_room(c->hub);
+    return c->next && !c->removed && (!stays || c->mode == LN_MODE_STOPPED);
+}
+
 void ln_work_pump(struct ln_channel *c)
 {
     struct ln_work *w = &c->work;
-    if (c->next && !c->removed && w->given == w->answered && w->answered == 0)
+    bool due = is_due(c);
+    if (due && w->given == w->answered && w->answered == 0)
         ln_channel_switch(c); /* a message boundary */
-    if (c->mode != LN_MODE_RUN || c->failed || c->next || c->removed || c->halt == LN_HALT_STOP)
+    if (c->mode != LN_MODE_RUN || c->failed || (due && c->next) || c->removed ||
+        c->halt == LN_HALT_STOP)
         return;
     for (;;) {
         refill(c);

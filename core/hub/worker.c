@@ -15,7 +15,10 @@
 static const double START_LIMIT_S = 10; /* from spawn to READY */
 static const double HARD_GRACE_S = 0.5; /* the soft limit in the worker gets this long to act */
 static const double BACKOFF_FIRST_S = 0.05, BACKOFF_MAX_S = 30;
-enum { RESULT_MAX = 200u << 20, FLUSH_AT = 256 * 1024 };
+enum { RESULT_MAX = 200u << 20, PIECE = 256 * 1024 };
+/* That many workers read their scripts at a time: a hundred at once would get ten seconds of two
+ * cores together, and none of them done in its ten. */
+static const unsigned STARTING_MAX = 8;
 
 static void lost(struct ln_channel *c, const char *why, bool blame_head);
 
@@ -79,25 +82,82 @@ void ln_worker_give(struct ln_channel *c, const struct ln_entry *e)
     mark_dirty(w);
 }
 
-static int send_files(struct ln_buf *b, const struct ln_conf_file *f, unsigned n)
+/* Files and secrets, as one list. */
+static const struct ln_conf_file *file_at(const struct ln_conf_channel *conf, unsigned i)
 {
-    int rc = LN_OK;
-    for (unsigned i = 0; i < n && rc == LN_OK; i++) {
-        size_t rec = ln_wire_begin(b, LN_P_FILE);
-        ln_wire_bytes(b, ln_span_str(f[i].path));
-        ln_wire_bytes(b, ln_blob_span(f[i].content));
-        rc = ln_wire_end(b, rec);
-    }
-    return rc;
+    if (i < conf->nfile)
+        return &conf->file[i];
+    return i - conf->nfile < conf->nsecret ? &conf->secret[i - conf->nfile] : NULL;
 }
 
-/* Files, secrets, kv and START: what the script is to be. */
+/* Adds a piece of the file that is next. */
+static int add_piece(struct ln_worker *w, const struct ln_conf_file *f)
+{
+    struct ln_buf *b = &w->stream.out;
+    struct ln_span all = ln_content_span(f->content);
+    b->failed = false;
+    size_t left = all.len - w->file_at, n = left < PIECE ? left : PIECE;
+    if (w->file_at == 0) {
+        ln_wire_head(b, LN_P_FILE, 4 + strlen(f->path) + 4 + all.len);
+        ln_wire_bytes(b, ln_span_str(f->path));
+        ln_wire_u32(b, (uint32_t)all.len);
+    }
+    w->file_at += n;
+    if (w->file_at == all.len) {
+        w->file++;
+        w->file_at = 0;
+    }
+    return b->failed ? LN_ENOMEM : ln_buf_add(b, all.ptr + (all.len - left), n);
+}
+
+/* kv and START: what comes behind the files. */
+static int add_start(struct ln_channel *c)
+{
+    struct ln_buf *b = &c->worker.stream.out;
+    struct ln_span key = {"", 0}, value;
+    size_t rec;
+    int rc = ln_reader_begin(c->hub->reader);
+    if (rc != LN_OK)
+        return rc;
+    while (rc == LN_OK && ln_read_kv_next(c->hub->reader, c->id, &key, &value) == LN_OK) {
+        rec = ln_wire_begin(b, LN_P_KV);
+        ln_wire_bytes(b, key);
+        ln_wire_bytes(b, value);
+        rc = ln_wire_end(b, rec);
+    }
+    ln_reader_end(c->hub->reader);
+    if (rc != LN_OK)
+        return rc;
+    rec = ln_wire_begin(b, LN_P_START);
+    return ln_wire_end(b, rec);
+}
+
+/* What the script is to be, piece by piece: neither the loop nor memory is to notice that a hundred
+ * channels get a large table each. */
+static int send_more(struct ln_channel *c)
+{
+    struct ln_worker *w = &c->worker;
+    const struct ln_conf_file *f;
+    int rc = LN_OK;
+    while (rc == LN_OK && (f = file_at(c->conf, w->file)) && w->stream.out.len < PIECE)
+        rc = add_piece(w, f);
+    if (rc == LN_OK && !f) {
+        rc = add_start(c);
+        w->telling = false;
+    }
+    if (rc != LN_OK)
+        return rc;
+    ln_stream_flush(&w->stream);
+    if (w->telling)
+        ln_stream_wake(&w->stream);
+    return LN_OK;
+}
+
 static int send_script(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
     struct ln_conf_channel *conf = c->conf;
     struct ln_buf *b = &w->stream.out;
-    struct ln_span key = {"", 0}, value;
     size_t rec = ln_wire_begin(b, LN_P_CHANNEL);
     ln_wire_bytes(b, ln_span_str(c->name));
     ln_wire_bytes(b, ln_span_str(c->hub->site));
@@ -106,28 +166,21 @@ static int send_script(struct ln_channel *c)
     ln_wire_u32(b, conf->memory_mb);
     ln_wire_u8(b, conf->jit);
     int rc = ln_wire_end(b, rec);
-    if (rc == LN_OK)
-        rc = send_files(b, conf->file, conf->nfile);
-    if (rc == LN_OK)
-        rc = send_files(b, conf->secret, conf->nsecret);
-    if (rc == LN_OK && (rc = ln_reader_begin(c->hub->reader)) == LN_OK) {
-        while (rc == LN_OK && ln_read_kv_next(c->hub->reader, c->id, &key, &value) == LN_OK) {
-            rec = ln_wire_begin(b, LN_P_KV);
-            ln_wire_bytes(b, key);
-            ln_wire_bytes(b, value);
-            rc = ln_wire_end(b, rec);
-        }
-        ln_reader_end(c->hub->reader);
-    }
-    if (rc != LN_OK)
-        return rc;
-    rec = ln_wire_begin(b, LN_P_START);
-    rc = ln_wire_end(b, rec);
-    ln_stream_flush(&w->stream);
-    return rc;
+    w->telling = true;
+    w->file = 0;
+    w->file_at = 0;
+    return rc == LN_OK ? send_more(c) : rc;
 }
 
 /* ---- from the worker ------------------------------------------------------------------------- */
+
+/* Another may start now. */
+static void made_room(struct ln_hub *h)
+{
+    struct timeval now = {0, 0};
+    h->starting--;
+    evtimer_add(&h->starter, &now);
+}
 
 static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
 {
@@ -142,6 +195,7 @@ static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
     if (!ln_wire_done(in))
         return LN_EPARSE;
     w->state = LN_W_READY;
+    made_room(c->hub);
     w->failure[0] = '\0';
     evtimer_del(&w->timer);
     ln_log(LN_INFO, "worker", "ready", "channel=%s pid=%d script=%.6s ms=%.1f", c->name,
@@ -293,7 +347,12 @@ static void on_closed(void *owner, int code, const char *why)
 
 static void on_drained(void *owner)
 {
-    ln_work_pump(owner);
+    struct ln_channel *c = owner;
+    int rc = c->worker.telling ? send_more(c) : LN_OK;
+    if (rc == LN_OK)
+        ln_work_pump(c);
+    else
+        lost(c, ln_strerror(rc), false);
 }
 
 static const struct ln_stream_ops worker_ops = {
@@ -304,6 +363,11 @@ static const struct ln_stream_ops worker_ops = {
 /* Ends the process; it is reaped by the hub's SIGCHLD. */
 static void end_process(struct ln_worker *w)
 {
+    struct ln_hub *h = w->channel->hub;
+    if (w->state == LN_W_STARTING)
+        made_room(h);
+    if (w->state == LN_W_QUEUED)
+        TAILQ_REMOVE(&h->to_start, w, queue);
     if (w->dirty) {
         w->stream.out.len = w->stream.out_done = 0;
         ln_worker_flush_all(w->channel->hub);
@@ -401,18 +465,15 @@ void ln_worker_init(struct ln_channel *c)
     evtimer_assign(&c->worker.timer, c->hub->base, on_timer, c);
 }
 
-void ln_worker_start(struct ln_channel *c)
+bool ln_worker_room(const struct ln_hub *h)
+{
+    return h->starting < STARTING_MAX && TAILQ_EMPTY(&h->to_start);
+}
+
+static void start(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
     int fd;
-    if (w->state == LN_W_STARTING || w->state == LN_W_READY)
-        return;
-    evtimer_del(&w->timer);
-    if (c->work.answered > 0) { /* kv must hold what the results on their way to the disk wrote */
-        w->state = LN_W_WAITING;
-        arm(w, 0.002);
-        return;
-    }
     int rc = ln_worker_spawn("worker", c->name, &w->pid, &fd);
     if (rc == LN_OK)
         rc = ln_stream_init(&w->stream, c->hub->base, fd, &worker_ops, c);
@@ -424,6 +485,49 @@ void ln_worker_start(struct ln_channel *c)
         return;
     }
     w->state = LN_W_STARTING;
+    c->hub->starting++;
     w->spawned_us = ln_mono_us();
     arm(w, START_LIMIT_S);
+}
+
+void ln_worker_start(struct ln_channel *c)
+{
+    struct ln_worker *w = &c->worker;
+    struct ln_hub *h = c->hub;
+    if (w->state == LN_W_STARTING || w->state == LN_W_READY || w->state == LN_W_QUEUED)
+        return;
+    evtimer_del(&w->timer);
+    if (c->work.answered > 0) { /* kv must hold what the results on their way to the disk wrote */
+        w->state = LN_W_WAITING;
+        arm(w, 0.002);
+    } else if (ln_worker_room(h)) {
+        start(c);
+    } else {
+        w->state = LN_W_QUEUED;
+        TAILQ_INSERT_TAIL(&h->to_start, w, queue);
+    }
+}
+
+/* Those that wait for their turn, then reloads that do. */
+static void on_room(evutil_socket_t fd, short what, void *arg)
+{
+    struct ln_hub *h = arg;
+    struct ln_worker *w;
+    struct ln_channel *c;
+    (void)fd;
+    (void)what;
+    while (h->starting < STARTING_MAX && !h->finished && (w = TAILQ_FIRST(&h->to_start))) {
+        TAILQ_REMOVE(&h->to_start, w, queue);
+        w->state = LN_W_NONE;
+        start(w->channel);
+    }
+    LIST_FOREACH (c, &h->channels, link)
+        if (c->next && !h->finished && ln_worker_room(h))
+            ln_work_pump(c);
+}
+
+void ln_worker_init_hub(struct ln_hub *h)
+{
+    TAILQ_INIT(&h->to_start);
+    evtimer_assign(&h->starter, h->base, on_room, h);
 }

@@ -31,9 +31,9 @@ enum ln_proto {
                   through require and lookup */
     LN_P_KV, /* bytes key, bytes value: what kv holds at the start */
     LN_P_START, /* loader: bytes site folder, and perhaps channels that are evaluated from other
-                   files than those on disk: u32 n, n x (bytes channel, u32 files, files x (bytes
-                   path, bytes content)); alerter: bytes site folder, bytes folder of the
-                   store; worker: nothing */
+                   files than those on disk: u32 n, n x bytes content, u32 n, n x (bytes channel,
+                   u32 files, files x (bytes path, u32 which content, from 0)); alerter: bytes
+                   site folder, bytes folder of the store; worker: nothing */
     LN_P_MESSAGE, /* u64 seq, u64 receipt time us, bytes raw */
 
     /* worker -> hub */

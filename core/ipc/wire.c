@@ -21,6 +21,12 @@ int ln_wire_end(struct ln_buf *b, size_t start)
     return LN_OK;
 }
 
+void ln_wire_head(struct ln_buf *b, uint8_t type, size_t len)
+{
+    ln_wire_u32(b, (uint32_t)(len + 1));
+    ln_wire_u8(b, type);
+}
+
 static void put(struct ln_buf *b, uint64_t v, int n)
 {
     char bytes[8];

@@ -23,6 +23,9 @@ size_t ln_wire_begin(struct ln_buf *b, uint8_t type);
  * out). */
 int ln_wire_end(struct ln_buf *b, size_t start);
 
+/* Or, when the payload of `len` bytes follows from elsewhere: nothing needs to be ended then. */
+void ln_wire_head(struct ln_buf *b, uint8_t type, size_t len);
+
 void ln_wire_u8(struct ln_buf *b, uint8_t v);
 void ln_wire_u16(struct ln_buf *b, uint16_t v);
 void ln_wire_u32(struct ln_buf *b, uint32_t v);

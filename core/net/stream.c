@@ -189,6 +189,12 @@ static void want_write(struct ln_stream *s, bool on)
     s->writing = on;
 }
 
+void ln_stream_wake(struct ln_stream *s)
+{
+    if (s->fd >= 0)
+        want_write(s, true);
+}
+
 /* Sends one run; what the kernel took, or a broken stream. */
 static size_t send_some(struct ln_stream *s, const char *data, size_t len)
 {
@@ -240,7 +246,7 @@ void ln_stream_flush(struct ln_stream *s)
     if (s->out_done == s->out.len) {
         ln_buf_clear(&s->out, KEEP_OUT);
         s->out_done = 0;
-    } else if (s->out_done > (1u << 20)) {
+    } else if (s->out_done > (1u << 20) && s->out_done >= s->out.len / 2) { /* each byte once */
         ln_buf_drop(&s->out, s->out_done);
         s->out_done = 0;
     }

@@ -60,6 +60,8 @@ void ln_stream_resume(struct ln_stream *s); /* read on */
 int ln_stream_write(struct ln_stream *s, struct ln_span data);
 /* The same in two steps: add to s->out directly, then flush once. */
 void ln_stream_flush(struct ln_stream *s);
+/* Tells ops->drained, from the loop, as soon as nothing is kept: also when that is so now. */
+void ln_stream_wake(struct ln_stream *s);
 /* Bytes kept. */
 size_t ln_stream_kept(const struct ln_stream *s);
 #endif

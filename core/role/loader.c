@@ -264,9 +264,22 @@ static int core_check_tls(lua_State *L)
     return 2;
 }
 
+/* { content ... }, left on the stack: each string once, whoever has it. */
+static void push_contents(lua_State *L)
+{
+    uint32_t n = pins.ptr < pins.end ? ln_wire_get_u32(&pins) : 0;
+    lua_newtable(L);
+    for (uint32_t i = 0; i < n && !pins.bad; i++) {
+        struct ln_span text = ln_wire_get_bytes(&pins);
+        lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+}
+
 /* { [channel] = { { path, content } ... } }: what START has besides the folder. */
 static void push_pins(lua_State *L)
 {
+    push_contents(L);
     uint32_t n = pins.ptr < pins.end ? ln_wire_get_u32(&pins) : 0;
     lua_newtable(L);
     for (uint32_t i = 0; i < n && !pins.bad; i++) {
@@ -275,16 +288,18 @@ static void push_pins(lua_State *L)
         lua_pushlstring(L, name.ptr ? name.ptr : "", name.len);
         lua_newtable(L);
         for (uint32_t k = 0; k < files && !pins.bad; k++) {
-            struct ln_span path = ln_wire_get_bytes(&pins), text = ln_wire_get_bytes(&pins);
+            struct ln_span path = ln_wire_get_bytes(&pins);
+            uint32_t which = ln_wire_get_u32(&pins);
             lua_createtable(L, 2, 0);
             lua_pushlstring(L, path.ptr ? path.ptr : "", path.len);
             lua_rawseti(L, -2, 1);
-            lua_pushlstring(L, text.ptr ? text.ptr : "", text.len);
+            lua_rawgeti(L, -5, (int)which + 1);
             lua_rawseti(L, -2, 2);
             lua_rawseti(L, -2, (int)k + 1);
         }
         lua_rawset(L, -3);
     }
+    lua_remove(L, -2);
 }
 
 static int load_site(lua_State *L)

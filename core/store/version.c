@@ -1,5 +1,4 @@
-/* Script versions, given to the store: the loop's side. Content is compressed here, file by file.
- */
+/* Script versions, given to the store: the loop's side. */
 #include "store/version.h"
 
 #include <stdlib.h>
@@ -10,26 +9,39 @@
 
 enum { LEVEL = 3 };
 
-/* Appends {bytes packed, number len} of each file; a file without content has an empty one. */
-static int pack_files(const struct ln_version *v, struct ln_buf *out)
+int ln_version_pack(struct ln_span content, struct ln_buf *out)
 {
-    for (uint32_t i = 0; i < v->nfile; i++) {
-        struct ln_span c = v->file[i].content;
-        size_t cap = c.ptr ? ZSTD_compressBound(c.len) : 0, n = 0;
-        char *z = malloc(cap + 1);
-        if (z && c.ptr)
-            n = ZSTD_compress(z, cap, c.ptr, c.len, LEVEL);
-        if (!z || ZSTD_isError(n) || ln_buf_reserve(out, n + 20) != LN_OK) {
-            free(z);
-            return LN_ENOMEM;
-        }
-        struct ln_enc e = {out->data + out->len};
-        ln_enc_bytes(&e, ln_span(z, n));
-        ln_enc_num(&e, c.len);
-        out->len = (size_t)(e.p - out->data);
-        free(z);
-    }
+    size_t cap = ZSTD_compressBound(content.len);
+    out->len = 0;
+    if (ln_buf_reserve(out, cap) != LN_OK)
+        return LN_ENOMEM;
+    size_t n = ZSTD_compress(out->data, cap, content.ptr, content.len, LEVEL);
+    if (ZSTD_isError(n))
+        return LN_ENOMEM;
+    char *p = realloc(out->data, n); /* it may be kept for a while */
+    out->data = p ? p : out->data;
+    out->cap = p ? n : out->cap;
+    out->len = n;
     return LN_OK;
+}
+
+/* Appends {bytes packed, number len} of each file; a file without content has an empty one. */
+static size_t put_files(const struct ln_version *v, char *to)
+{
+    struct ln_enc e = {to};
+    for (uint32_t i = 0; i < v->nfile; i++) {
+        ln_enc_bytes(&e, v->file[i].packed);
+        ln_enc_num(&e, v->file[i].len);
+    }
+    return (size_t)(e.p - to);
+}
+
+static size_t files_bound(const struct ln_version *v)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < v->nfile; i++)
+        n += 20 + v->file[i].packed.len;
+    return n;
 }
 
 static struct ln_op *start(struct ln_store *s, enum ln_op_kind kind, uint32_t chan, size_t cap,
@@ -47,22 +59,16 @@ static struct ln_op *start(struct ln_store *s, enum ln_op_kind kind, uint32_t ch
 int ln_store_version(struct ln_store *s, uint32_t chan, const struct ln_version *v,
                      ln_store_done *done, void *arg)
 {
-    struct ln_buf files = {0};
     if (!chan || chan > s->nchans)
         return LN_EINVAL;
-    int rc = pack_files(v, &files);
     struct ln_op *op =
-        rc == LN_OK ? start(s, LN_OP_VERSION, chan, ln_version_bound(v) + files.len, done, arg)
-                    : NULL;
-    if (op) {
-        op->data_len = ln_version_write(op->data, v);
-        if (files.len)
-            memcpy(op->data + op->data_len, files.data, files.len);
-        op->len = op->data_len + files.len;
-        ln_batch_push(s, op);
-    }
-    ln_buf_fini(&files);
-    return op ? LN_OK : LN_ENOMEM;
+        start(s, LN_OP_VERSION, chan, ln_version_bound(v) + files_bound(v), done, arg);
+    if (!op)
+        return LN_ENOMEM;
+    op->data_len = ln_version_write(op->data, v);
+    op->len = op->data_len + put_files(v, op->data + op->data_len);
+    ln_batch_push(s, op);
+    return LN_OK;
 }
 
 int ln_store_pin(struct ln_store *s, uint32_t chan, const struct ln_version_now *now,

@@ -15,6 +15,7 @@
 #ifndef LN_STORE_VERSION_H
 #define LN_STORE_VERSION_H
 
+#include "base/buf.h"
 #include "store/store.h"
 
 #define LN_VERSION_HASH 32u
@@ -22,7 +23,9 @@
 struct ln_version_file {
     struct ln_span path; /* relative to the site */
     uint8_t hash[LN_VERSION_HASH]; /* SHA-256 of the content */
-    struct ln_span content; /* putting: NULL when the store is known to have it */
+    struct ln_span packed; /* putting: its content, ln_version_pack'ed; NULL when the store is known
+                              to have it */
+    uint64_t len; /* putting: of the content */
 };
 
 struct ln_version {
@@ -48,6 +51,8 @@ struct ln_version_now {
     struct ln_span reason;
 };
 
+/* Compresses a file's content for a version. Any thread may do so. */
+int ln_version_pack(struct ln_span content, struct ln_buf *out) LN_MUST;
 /* Keeps a version of a channel, as what runs now. `done` gets LN_ENOTFOUND when a file without
  * content is not there: put it again with all. Git fields that are empty leave what is known. */
 int ln_store_version(struct ln_store *s, uint32_t chan, const struct ln_version *v,

@@ -36,7 +36,10 @@ end
 local function keep_version(s, chan)
   local file = ffi.new "struct ln_version_file[1]"
   local path, text = "channels/a.lua", ("return channel {} -- "):rep(20)
-  file[0].path, file[0].content = ln.span(path), ln.span(text)
+  local packed = ffi.new "struct ln_buf"
+  assert.equal(0, C.ln_version_pack(ln.span(text), packed))
+  file[0].path, file[0].len = ln.span(path), #text
+  file[0].packed.ptr, file[0].packed.len = packed.data, packed.len
   ffi.fill(file[0].hash, 32, 7)
   local v = ffi.new("struct ln_version", { first_us = 1, last_us = 1, nfile = 1, file = file })
   ffi.fill(v.hash, 32, 9)
@@ -45,6 +48,7 @@ local function keep_version(s, chan)
   assert.equal(0, C.ln_store_version(s.s, chan, v, s.so.collect_done, slot))
   assert.is_true(s:wait())
   assert.equal(0, s:code(i))
+  C.ln_buf_fini(packed)
 end
 
 local function marks_in(dir)

@@ -129,7 +129,7 @@ function Store:wait(seconds)
   self.so.collect_into(self.c)
   while self.c.told < self.n and C.ln_mono_us() < deadline do
     pfd[0].fd, pfd[0].events = C.ln_store_fd(self.s), 1
-    C.poll(pfd, 1, 50)
+    C.poll(ffi.cast("void *", pfd), 1, 50) -- another spec file may have declared it first
     C.ln_store_dispatch(self.s)
   end
   return self.c.told == self.n
