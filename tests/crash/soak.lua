@@ -235,10 +235,7 @@ function World.run(o)
   assert(#faults == 0, table.concat(faults, "\n"))
   assert(w.engine:stop(30) == 0, "the engine's end")
   w.say(site.must(w.site, "verify", { timeout = 600 }):gsub("%s+$", "") )
-  for _, name in ipairs { "hub", "count" } do
-    local slope, mean = check.slope(w, name)
-    w.say(("memory of %s in the second half: %.0f KB on average, %+.1f KB a minute"):format(name, mean, slope))
-  end
+  check.memory(w)
   assert(#faults == 0, table.concat(faults, "\n"))
   return w
 end

@@ -29,15 +29,25 @@ function M.sample(w)
     row.flt or "-", megabytes(w), collectgarbage "count" / 1024))
 end
 
---- KB a minute by least squares over the samples of one process; and its mean.
-function M.slope(w, name)
+--- KB a minute by least squares over the samples of one process from the ith on; and its mean.
+function M.slope(w, name, i)
   local n, sx, sy, sxx, sxy = 0, 0, 0, 0, 0
-  for _, row in ipairs(w.samples) do
+  for at, row in ipairs(w.samples) do
     local x, y = row.minute, row[name]
-    if y then n, sx, sy, sxx, sxy = n + 1, sx + x, sy + y, sxx + x * x, sxy + x * y end
+    if y and at >= i then n, sx, sy, sxx, sxy = n + 1, sx + x, sy + y, sxx + x * x, sxy + x * y end
   end
   local d = n * sxx - sx * sx
   return d > 0 and (n * sxy - sx * sy) / d or 0, n > 0 and sy / n or 0
+end
+
+--- Says how memory went in the second half, and in the last quarter.
+function M.memory(w)
+  for _, name in ipairs { "hub", "count" } do
+    local slope, mean = M.slope(w, name, 1)
+    local last = M.slope(w, name, #w.samples / 2)
+    w.say(("memory of %s in the second half: %.0f KB on average, %+.1f KB a minute; in the last quarter %+.1f")
+      :format(name, mean, slope, last))
+  end
 end
 
 --- A list of what is wrong in the counts of the engine against those of the load.

@@ -126,6 +126,7 @@ describe("e2e/reload", function()
       traffic.channel(net.free_port(), out.port) }
     local e = s:start()
     traffic.send_all(net.connect(port), { "M1", "M2" })
+    site.wait_until(function() return e:log():find("worker ready channel=in", 1, true) end, 20, "M1 in hand")
     s:write("channels/in.lua", marked "B")
     e.proc:kill(proc.HUP)
     out:run_for(1)
