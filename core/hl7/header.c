@@ -296,3 +296,31 @@ bool ln_batch_next(struct ln_span frame, size_t *pos, struct ln_span *message)
     *message = ln_span(frame.ptr + l.start, l.at - l.start);
     return true;
 }
+
+/* BTS-1 says that there were messages, which then are missing. */
+static bool counts_messages(struct ln_span f, size_t i)
+{
+    if (f.ptr[i] != 'B')
+        return false;
+    size_t end = line_end(f, i);
+    for (i += 4; i < end && f.ptr[i] >= '0' && f.ptr[i] <= '9'; i++)
+        if (f.ptr[i] != '0')
+            return true;
+    return false;
+}
+
+bool ln_batch_is_empty(struct ln_span frame)
+{
+    bool lf_only, header = false, trailer = false;
+    for (size_t at = frame.len ? skip_front(frame) : 0; at < frame.len;
+         at = next_line(frame, at, &lf_only)) {
+        size_t i = past_blanks(frame, at);
+        bool end = trailer_at(frame, i);
+        enum ln_header_kind kind = end ? LN_HEADER_NONE : boundary_at(frame, i);
+        if (end ? counts_messages(frame, i) : kind != LN_HEADER_BHS && kind != LN_HEADER_FHS)
+            return false;
+        header = header || !end;
+        trailer = trailer || end;
+    }
+    return header && trailer;
+}

@@ -57,4 +57,8 @@ struct ln_span ln_header_component(const struct ln_header *h, int field, int com
  * batch headers and with one MSH gives that one message. */
 bool ln_batch_next(struct ln_span frame, size_t *pos, struct ln_span *message);
 
+/* A batch of no messages, which is legal (chapter 2.10.3): headers, a trailer, nothing else; BTS-1
+ * does not say that there were any. */
+bool ln_batch_is_empty(struct ln_span frame);
+
 #endif

@@ -219,7 +219,7 @@ static void on_frame(struct ln_conn *k, struct ln_span frame)
         readable = false;
         n = 1;
     }
-    if (!readable)
+    if (!readable && !ln_batch_is_empty(frame))
         ln_log(LN_WARN, "source", "unreadable", "channel=%s peer=%s bytes=%zu offset=%zu kept=1",
                c->name, k->name, frame.len, err.offset);
     if (readable && (n > 1 || h.kind != LN_HEADER_MSH)) {

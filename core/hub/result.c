@@ -423,6 +423,9 @@ static void drop_duplicate(struct ln_channel *c, struct ln_entry *e)
 void ln_result_without_script(struct ln_channel *c, struct ln_entry *e)
 {
     struct outcome oc = {.state = LN_S_REJECTED, .reason = ln_span_str("not an HL7 v2 message")};
+    if (e->kind == LN_R_UNREADABLE && ln_batch_is_empty(ln_blob_span(e->raw)))
+        oc = (struct outcome){.state = LN_S_FILTERED,
+                              .reason = ln_span_str("a batch without messages")};
     if (e->kind == LN_R_DUPLICATE)
         drop_duplicate(c, e);
     else if (e->kind == LN_R_RESENT)

@@ -95,7 +95,9 @@ static void acknowledge_receipt(struct ln_channel *c, uint64_t seq, uint8_t kind
 {
     if (!owed)
         return;
-    if (kind == LN_R_UNREADABLE)
+    if (kind == LN_R_UNREADABLE && ln_batch_is_empty(raw))
+        ln_owed_settle(owed, part, LN_ACK_AA, NULL);
+    else if (kind == LN_R_UNREADABLE)
         ln_owed_settle(owed, part, LN_ACK_AR,
                        ln_charset_wide(raw) ? "UTF-16 and UTF-32 cannot travel in MLLP: send "
                                               "UNICODE UTF-8"

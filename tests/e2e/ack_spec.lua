@@ -171,11 +171,19 @@ describe("e2e/ack: what an acknowledgement says", function()
     assert.truthy(reply:match "\rMSA|AA|B4" and reply:match "\rMSA|AA|B5")
   end)
 
-  it("keeps and refuses a batch without messages", function()
+  it("takes a batch without messages, which is legal; refuses one whose messages are missing", function()
     local e, conn = begin()
-    local reply = ask(conn, "BHS|^~\\&|A|B|C|D|2026||||EMPTY\rBTS|0\r")
-    assert.truthy(reply:match "[\r]?MSA|A[RE]|")
-    site.wait_until(function() return e:channel("in").rejected == 1 end, 5, "the count")
+    for _, text in ipairs { "BHS|^~\\&|A|B|C|D|2026||||EMPTY\rBTS|0\r",
+      "FHS|^~\\&|A|B|C|D|2026||||EMPTY\rBHS|^~\\&\rBTS|0\rFTS|1\r" } do
+      assert.same({ "AA", "EMPTY" }, { msa(ask(conn, text)) })
+    end
+    for _, text in ipairs { "BHS|^~\\&|A|B|C|D|2026||||CUT\rBTS|2\r", "BHS|^~\\&|A|B|C|D|2026||||CUT\r",
+      "BHS|^~\\&|A|B|C|D|2026||||CUT\rPID|1\rBTS|0\r" } do
+      assert.same({ "AR", "CUT" }, { msa(ask(conn, text)) })
+    end
+    site.wait_until(function() return e:channel("in").rejected == 3 end, 5, "the count")
+    local c = e:channel "in"
+    assert.same({ 5, 2, 0 }, { c.received, c.filtered, c.pending })
   end)
 end)
 

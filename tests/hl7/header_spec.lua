@@ -88,6 +88,18 @@ describe("hl7/header", function()
     assert.same({ "MSH|^~\\&|A\rNTE|1||x\n MSH#^~\r" }, split "MSH|^~\\&|A\rNTE|1||x\n MSH#^~\r")
   end)
 
+  it("tells a batch of no messages from one that lost them", function()
+    local function empty(text) return C.ln_batch_is_empty(ln.span(text)) end
+    for _, text in ipairs { "BHS|^~\\&|A\rBTS|0\r", "BHS|^~\\&\rBTS\r", "FHS|^~\\&\nFTS|0",
+      "\239\187\191FHS#!@%*#A\rBHS#!@%*\rBTS#00#x\rFTS#1\r" } do
+      assert.is_true(empty(text), text)
+    end
+    for _, text in ipairs { "", "\r", "BTS|0\r", "BHS|^~\\&|A\r", "BHS|^~\\&|A\rBTS|1\r", "BHS|^~\\&\rPID|1\rBTS|0\r",
+      "BHS|^~\\&\rMSH|^~\\&\rBTS|0\r", "MSH|^~\\&\rBTS|0\r", "BHS|^~\\&\rBTSX\rBTS|0\r", "BHS|^~\\&\rBTS|10\r" } do
+      assert.is_false(empty(text), text)
+    end
+  end)
+
   it("reads any number of encoding characters, by place", function()
     for text, want in pairs {
       ["MSH|^~\\&|"] = "|^~\\&.", ["MSH|^~\\&#|"] = "|^~\\&#", ["MSH|^~\\|"] = "|^~\\..",
