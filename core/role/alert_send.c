@@ -37,7 +37,8 @@ static struct {
 
 /* What the far end said last, and where reading of the mail is. */
 static struct {
-    char said[300], error[CURL_ERROR_SIZE], body[200];
+    char said[300], error[CURL_ERROR_SIZE];
+    size_t answered; /* bytes; what they say may be of patients, and status shows it */
     const char *mail;
     size_t left;
 } t;
@@ -96,10 +97,10 @@ static size_t on_read(char *to, size_t size, size_t n, void *arg)
 
 static size_t on_write(char *data, size_t size, size_t n, void *arg)
 {
-    size_t used = strlen(t.body), room = sizeof t.body - 1 - used, len = size * n;
+    (void)data;
     (void)arg;
-    memcpy(t.body + used, data, len < room ? len : room); /* zeroed: stays a string */
-    return len;
+    t.answered += size * n;
+    return size * n;
 }
 
 /* The server's lines; ours may hold the password and are not kept. */
@@ -116,11 +117,12 @@ static int on_debug(CURL *curl, curl_infotype kind, char *data, size_t len, void
 
 static void lines(const char *text, struct curl_slist **list)
 {
-    char line[2000];
     while (text && *text) {
         size_t n = strcspn(text, "\n");
-        snprintf(line, sizeof line, "%.*s", (int)n, text);
-        *list = c.slist_append(*list, line);
+        char *line = strndup(text, n);
+        if (line)
+            *list = c.slist_append(*list, line);
+        free(line);
         text += n + (text[n] == '\n');
     }
 }
@@ -188,14 +190,14 @@ static int transfer(const struct ln_alert *a, bool mail, struct ln_err *err)
         set_hook(curl, a);
     CURLcode rc = c.easy_perform(curl);
     t.said[strcspn(t.said, "\r\n")] = '\0';
-    t.body[strcspn(t.body, "\r\n")] = '\0';
     const char *said = mail ? t.said : "";
     if (rc != CURLE_OK)
         return ln_err_set(err, LN_EIO, "%.250s%s%s%s", t.error[0] ? t.error : c.easy_strerror(rc),
                           *said ? " (the server said: " : "", said, *said ? ")" : "");
     c.easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
     if (!mail && (code < 200 || code > 299))
-        return ln_err_set(err, LN_EIO, "answered with HTTP status %ld: %s", code, t.body);
+        return ln_err_set(err, LN_EIO, "answered with HTTP status %ld (and %zu bytes, not shown)",
+                          code, t.answered);
     return LN_OK;
 }
 
