@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
+#include "hub/job.h"
 
 struct ln_channel *ln_channel_find(struct ln_hub *h, const char *name)
 {
@@ -394,8 +395,11 @@ int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err)
     uint8_t before = c->mode;
     ln_channel_halt_off(c);
     c->mode = mode;
-    int rc = set_source(c, c->next ? c->next : c->conf, err);
-    if (rc != LN_OK) {
+    const struct ln_conf_channel *conf = c->next ? c->next : c->conf;
+    int rc = set_source(c, conf, err);
+    if (rc != LN_OK && conf->by_name && !conf->addresses[0]) {
+        go_deaf(c, err->text); /* it is looked up again */
+    } else if (rc != LN_OK) {
         c->mode = before;
         return rc;
     }
@@ -407,14 +411,64 @@ int ln_channel_set_mode(struct ln_channel *c, uint8_t mode, struct ln_err *err)
     return ln_store_set_mode(c->hub->store, c->id, mode, NULL, NULL);
 }
 
+/* ---- a name that was not found, looked up again -------------------------------------------- */
+
+struct look_up {
+    struct ln_hub *hub;
+    char channel[LN_CONF_NAME], host[LN_CONF_HOST], addresses[LN_CONF_ADDRESSES];
+    int code;
+    struct ln_err err;
+};
+
+static void look_up(void *arg)
+{
+    struct look_up *l = arg;
+    l->code = ln_listen_resolve(l->host, l->addresses, sizeof l->addresses, &l->err);
+}
+
+static void on_looked_up(void *arg)
+{
+    struct look_up *l = arg;
+    struct ln_channel *c = ln_channel_find(l->hub, l->channel);
+    struct ln_conf_channel *conf = c ? c->next ? c->next : c->conf : NULL;
+    struct ln_err err = {0};
+    if (c)
+        c->looking_up = false;
+    if (conf && c->deaf && strcmp(conf->host, l->host) == 0) {
+        if (l->code == LN_OK)
+            snprintf(conf->addresses, sizeof conf->addresses, "%s", l->addresses);
+        if (l->code != LN_OK || set_source(c, conf, &err) != LN_OK)
+            go_deaf(c, l->code != LN_OK ? l->err.text : err.text);
+    }
+    free(l);
+}
+
+/* True when conf's listener waits for a look-up. */
+static bool look_up_again(struct ln_channel *c, const struct ln_conf_channel *conf)
+{
+    if (!conf->by_name || conf->addresses[0] || c->looking_up)
+        return c->looking_up;
+    struct look_up *l = calloc(1, sizeof *l);
+    if (!l)
+        return false;
+    l->hub = c->hub;
+    snprintf(l->channel, sizeof l->channel, "%s", c->name);
+    snprintf(l->host, sizeof l->host, "%s", conf->host);
+    c->looking_up = ln_job_start(c->hub->base, look_up, on_looked_up, l) == LN_OK;
+    if (!c->looking_up)
+        free(l);
+    return c->looking_up;
+}
+
 unsigned ln_channel_listen_again(struct ln_hub *h, int64_t mono_us)
 {
     struct ln_channel *c;
     unsigned deaf = 0;
     LIST_FOREACH (c, &h->channels, link) {
         struct ln_err err = {0};
-        if (c->deaf && !h->draining && mono_us >= c->deaf_until_us &&
-            set_source(c, c->next ? c->next : c->conf, &err) != LN_OK)
+        const struct ln_conf_channel *conf = c->next ? c->next : c->conf;
+        bool due = c->deaf && !h->draining && mono_us >= c->deaf_until_us;
+        if (due && !look_up_again(c, conf) && set_source(c, conf, &err) != LN_OK)
             go_deaf(c, err.text);
         deaf += c->deaf;
     }

@@ -15,8 +15,9 @@
 #include "hub/pin.h"
 #include "ipc/proto.h"
 
-#define LN_CONF_NAME 65
-#define LN_CONF_HOST 256
+#define LN_CONF_NAME      65
+#define LN_CONF_HOST      256
+#define LN_CONF_ADDRESSES 400
 
 enum ln_ack_mode { LN_ACK_COMMIT, LN_ACK_TRANSFORM, LN_ACK_DELIVERY, LN_ACK_NONE };
 /* Refusals, in the order of ln_conf_dest.on_reply. */
@@ -63,6 +64,9 @@ struct ln_conf_channel {
     char *error; /* why it does not load; all else is then unset */
     bool from_channel;
     char host[LN_CONF_HOST];
+    bool by_name; /* host is a name: */
+    char addresses[LN_CONF_ADDRESSES]; /* what it means; "" = it could not be found */
+    char no_address[512]; /* then: why */
     int port;
     double idle_s;
     uint64_t max_message;

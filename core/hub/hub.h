@@ -357,6 +357,7 @@ struct ln_channel {
     char deaf_why[300];
     int64_t deaf_until_us; /* monotonic: when to try again */
     unsigned deaf_tries;
+    bool looking_up; /* its host's name, in a thread */
     int64_t last_in_us;
     struct ln_spread acked_us, script_us; /* receipt to reply; time in the script */
 };

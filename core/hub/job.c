@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <time.h>
 #include <unistd.h>
+
+enum { END_S = 3 };
 
 struct job {
     LIST_ENTRY(job) link;
@@ -82,6 +85,16 @@ int ln_job_start(struct event_base *base, void (*work)(void *), void (*done)(voi
 
 void ln_job_end_all(void)
 {
-    while (!LIST_EMPTY(&jobs))
-        end(LIST_FIRST(&jobs));
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_S;
+    while (!LIST_EMPTY(&jobs)) {
+        struct job *j = LIST_FIRST(&jobs);
+        LIST_REMOVE(j, link);
+        if (pthread_timedjoin_np(j->thread, NULL, &until) != 0)
+            continue; /* a look-up of a name, as a rule: it ends with the process */
+        event_del(&j->ev);
+        close(j->fd);
+        free(j);
+    }
 }

@@ -12,7 +12,7 @@
  * until then. */
 int ln_job_start(struct event_base *base, void (*work)(void *), void (*done)(void *),
                  void *arg) LN_MUST;
-/* At the end: waits for the threads that are at work; their done is not called. */
+/* At the end: waits for the threads that are at work, for 3 s; their done is not called. */
 void ln_job_end_all(void);
 #endif
 

@@ -192,22 +192,35 @@ static void on_accept(void *owner, int fd, const char *name)
     ln_conn_check_stop(k);
 }
 
+/* Where a name led to stays so until the next reload. */
+static int open_listener(struct ln_source *s, struct ln_err *err)
+{
+    struct event_base *base = s->channel->hub->base;
+    if (!s->addresses[0])
+        return ln_listen_tcp(base, s->host, s->port, on_accept, s, &s->listener, err);
+    return ln_listen_resolved(base, s->host, s->addresses, s->port, on_accept, s, &s->listener,
+                              err);
+}
+
 int ln_source_open(struct ln_channel *c, const struct ln_conf_channel *conf, struct ln_source **out,
                    struct ln_err *err)
 {
+    if (conf->by_name && !conf->addresses[0])
+        return ln_err_set(err, LN_ENOTFOUND, "%s", conf->no_address);
     struct ln_source *s = calloc(1, sizeof *s);
     if (!s)
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     s->channel = c;
     LIST_INIT(&s->conns);
-    int rc = ln_listen_tcp(c->hub->base, conf->host, conf->port, on_accept, s, &s->listener, err);
+    snprintf(s->host, sizeof s->host, "%s", conf->host);
+    snprintf(s->addresses, sizeof s->addresses, "%s", conf->addresses);
+    s->port = conf->port;
+    int rc = open_listener(s, err);
     if (rc != LN_OK) {
         free(s);
         return rc;
     }
     s->tls = ln_tls_ref(conf->tls.made);
-    snprintf(s->host, sizeof s->host, "%s", conf->host);
-    s->port = conf->port;
     LIST_INSERT_HEAD(&c->hub->sources, s, link);
     *out = s;
     return LN_OK;
@@ -237,7 +250,7 @@ int ln_source_unmute(struct ln_source *s, struct ln_err *err)
 {
     if (!s || s->listener)
         return LN_OK;
-    return ln_listen_tcp(s->channel->hub->base, s->host, s->port, on_accept, s, &s->listener, err);
+    return open_listener(s, err);
 }
 
 void ln_source_quiet(struct ln_source *s)

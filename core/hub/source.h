@@ -42,6 +42,7 @@ struct ln_source {
     unsigned nconn, nrefused; /* the latter are among the former */
     bool closing;
     char host[LN_CONF_HOST];
+    char addresses[LN_CONF_ADDRESSES]; /* of a name; "" = host is an address */
     int port;
     uint64_t over_limit, denied, tls_failed;
     int64_t limit_logged_us;

@@ -148,28 +148,20 @@ static int bind_error(struct ln_err *err, const char *host, int port, int e)
     }
 }
 
-int ln_listen_tcp(struct event_base *base, const char *host, int port, ln_accept_fn *fn,
-                  void *owner, struct ln_listener **out, struct ln_err *err)
+static int listen_on(struct event_base *base, const char *host, const struct addrinfo *list,
+                     int port, ln_accept_fn *fn, void *owner, struct ln_listener **out,
+                     struct ln_err *err)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL;
-    char service[8];
     bool all = strcmp(host, "*") == 0;
-    snprintf(service, sizeof service, "%d", port);
-    if (all)
-        hints.ai_flags |= AI_NUMERICHOST;
-    int rc = getaddrinfo(all ? "::" : host, service, &hints, &list);
-    if (rc != 0)
-        return ln_err_set(err, LN_EINVAL, "cannot listen on %s: %s", host, gai_strerror(rc));
     struct ln_listener *l = listener_new(base, fn, owner, true);
     int failed = l ? 0 : ENOMEM;
-    for (struct addrinfo *ai = list; ai && l && l->n < ADDRS_MAX; ai = ai->ai_next) {
+    for (const struct addrinfo *ai = list; ai && l && l->n < ADDRS_MAX; ai = ai->ai_next) {
         int fd = open_one(ai, !all);
         if (fd >= 0)
             add_fd(l, base, fd);
         else if (errno != EAFNOSUPPORT && (errno != EADDRNOTAVAIL || !ai->ai_next || l->n == 0))
             failed = failed ? failed : errno;
     }
-    freeaddrinfo(list);
     if (l && l->n > 0 && (failed == 0 || failed == EADDRNOTAVAIL)) {
         *out = l;
         return LN_OK;
@@ -180,6 +172,81 @@ int ln_listen_tcp(struct event_base *base, const char *host, int port, ln_accept
         (failed == EAFNOSUPPORT || failed == EADDRNOTAVAIL || failed == 0)) /* no IPv6 here */
         return ln_listen_tcp(base, "0.0.0.0", port, fn, owner, out, err);
     return bind_error(err, host, port, failed ? failed : EADDRNOTAVAIL);
+}
+
+static int look_up(const char *host, int port, bool numeric, struct addrinfo **list)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    char service[8];
+    bool all = strcmp(host, "*") == 0;
+    snprintf(service, sizeof service, "%d", port);
+    if (all || numeric)
+        hints.ai_flags |= AI_NUMERICHOST;
+    *list = NULL;
+    return getaddrinfo(all ? "::" : host, service, &hints, list);
+}
+
+int ln_listen_tcp(struct event_base *base, const char *host, int port, ln_accept_fn *fn,
+                  void *owner, struct ln_listener **out, struct ln_err *err)
+{
+    struct addrinfo *list;
+    int rc = look_up(host, port, false, &list);
+    if (rc != 0)
+        return ln_err_set(err, LN_EINVAL, "cannot listen on %s: %s", host, gai_strerror(rc));
+    rc = listen_on(base, host, list, port, fn, owner, out, err);
+    freeaddrinfo(list);
+    return rc;
+}
+
+bool ln_listen_by_name(const char *host)
+{
+    struct addrinfo *list;
+    bool named = look_up(host, 1, true, &list) != 0;
+    if (list)
+        freeaddrinfo(list);
+    return named;
+}
+
+int ln_listen_resolve(const char *host, char *out, size_t cap, struct ln_err *err)
+{
+    struct addrinfo *list;
+    size_t n = 0;
+    int rc = look_up(host, 1, false, &list);
+    out[0] = '\0';
+    if (rc != 0)
+        return ln_err_set(err, LN_EINVAL, "cannot listen on %s: %s", host, gai_strerror(rc));
+    for (const struct addrinfo *ai = list; ai; ai = ai->ai_next) {
+        char text[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
+        if (getnameinfo(ai->ai_addr, ai->ai_addrlen, text, sizeof text, NULL, 0, NI_NUMERICHOST) ==
+                0 &&
+            n + strlen(text) + 2 < cap)
+            n += (size_t)snprintf(out + n, cap - n, "%s%s", n ? " " : "", text);
+    }
+    freeaddrinfo(list);
+    return LN_OK;
+}
+
+int ln_listen_resolved(struct event_base *base, const char *host, const char *addresses, int port,
+                       ln_accept_fn *fn, void *owner, struct ln_listener **out, struct ln_err *err)
+{
+    struct addrinfo *list = NULL, **end = &list;
+    int rc = LN_OK;
+    while (*addresses && rc == 0) {
+        char one[INET6_ADDRSTRLEN + 1 + IF_NAMESIZE];
+        size_t n = strcspn(addresses, " ");
+        snprintf(one, sizeof one, "%.*s", (int)n, addresses);
+        rc = look_up(one, port, true, end);
+        while (*end)
+            end = &(*end)->ai_next;
+        addresses += n + (addresses[n] == ' ');
+    }
+    if (rc != 0)
+        rc = ln_err_set(err, LN_EINVAL, "cannot listen on %s: %s", host, gai_strerror(rc));
+    else
+        rc = listen_on(base, host, list, port, fn, owner, out, err);
+    if (list)
+        freeaddrinfo(list);
+    return rc;
 }
 
 int ln_listen_unix(struct event_base *base, const char *dir, const char *name, ln_accept_fn *fn,

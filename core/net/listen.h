@@ -4,6 +4,8 @@
 
 #ifndef LN_CDEF
 #include <event2/event.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
@@ -18,6 +20,14 @@ typedef void ln_accept_fn(void *owner, int fd, const char *peer);
  * what to do (in use, not permitted, not an address of this machine). */
 int ln_listen_tcp(struct event_base *base, const char *host, int port, ln_accept_fn *fn,
                   void *owner, struct ln_listener **out, struct ln_err *err) LN_MUST;
+/* True when host is a name, which takes a look-up: that may take seconds. */
+bool ln_listen_by_name(const char *host);
+/* Looks a name up, in any thread: its addresses, with blanks between. err says what failed. */
+int ln_listen_resolve(const char *host, char *out, size_t cap, struct ln_err *err) LN_MUST;
+/* As ln_listen_tcp, on what ln_listen_resolve has found for host. */
+int ln_listen_resolved(struct event_base *base, const char *host, const char *addresses, int port,
+                       ln_accept_fn *fn, void *owner, struct ln_listener **out,
+                       struct ln_err *err) LN_MUST;
 /* Unix socket with mode 0600; a stale one is replaced. Long paths work. */
 int ln_listen_unix(struct event_base *base, const char *dir, const char *name, ln_accept_fn *fn,
                    void *owner, struct ln_listener **out, struct ln_err *err) LN_MUST;
