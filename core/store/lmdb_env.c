@@ -106,7 +106,12 @@ static int read_meta(struct ln_env *e, struct ln_err *err)
         code = ln_err_set(err, LN_EPARSE, "%s/data.mdb is damaged: no hash key", e->path);
     else
         memcpy(e->hash_key, hash.mv_data, LN_HASH_KEY_LEN);
-    if (code == LN_OK && e->format == LN_STORE_FORMAT_SEALED) {
+    bool sealed = e->format == LN_STORE_FORMAT_SEALED;
+    if (code == LN_OK && sealed != ln_vault_any(txn, meta))
+        code = ln_err_set(err, LN_EPARSE, "%s/data.mdb is damaged: it says that it is %s", e->path,
+                          sealed ? "encrypted, and holds no data key"
+                                 : "in clear, and holds data keys");
+    if (code == LN_OK && sealed) {
         code = ln_vault_load(e, txn, meta, err);
         if (code == LN_EKEY && e->blind && !ln_vault_open(e->vault))
             code = LN_OK;

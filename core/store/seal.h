@@ -59,6 +59,7 @@ struct ln_keys *ln_vault_keys(void);
 /* Takes over the generations in meta that are not known yet. LN_EKEY: none of our keys opens one.
  */
 int ln_vault_load(const struct ln_env *e, MDB_txn *txn, MDB_dbi meta, struct ln_err *err) LN_MUST;
+bool ln_vault_any(MDB_txn *txn, MDB_dbi meta); /* whether meta holds a generation */
 /* Copies a generation's key. LN_ENOTFOUND. */
 int ln_vault_get(struct ln_vault *v, uint32_t gen, unsigned char key[LN_AEAD_KEY]) LN_MUST;
 /* Makes a generation with a key of its own: it must be put before it is used. */

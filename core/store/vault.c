@@ -231,6 +231,18 @@ int ln_vault_load(const struct ln_env *e, MDB_txn *txn, MDB_dbi meta, struct ln_
     return code;
 }
 
+bool ln_vault_any(MDB_txn *txn, MDB_dbi meta)
+{
+    MDB_cursor *c;
+    MDB_val key = ln_span_val(ln_span_str("key")), val;
+    if (mdb_cursor_open(txn, meta, &c))
+        return false;
+    bool any = mdb_cursor_get(c, &key, &val, MDB_SET_RANGE) == 0 && key.mv_size == 7 &&
+               memcmp(key.mv_data, "key", 3) == 0;
+    mdb_cursor_close(c);
+    return any;
+}
+
 static int put_format(const struct ln_env *e, MDB_txn *txn)
 {
     struct ln_key f = {.len = 0};

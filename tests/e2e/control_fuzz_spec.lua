@@ -169,9 +169,12 @@ describe("e2e/control socket", function()
     assert.equal(kept, k.received)
     assert.equal("running", k.state)
     assert.equal(0, e:stop(30))
-    for _, verb in ipairs { "hold", "drain", "reposition" } do -- real ones were among them
-      assert.matches(" control " .. verb, e:log(), 1, true)
+    local verbs_done, n = {}, 0 -- real ones were among them; which, depends on what cut them off
+    for verb in e:log():gmatch " control (%S+)" do
+      n = n + (verbs_done[verb] and 0 or 1)
+      verbs_done[verb] = true
     end
+    assert.is_true(n >= 5, n .. " verbs had an effect")
     assert.equal(0, (s:run "verify"))
   end)
 end)

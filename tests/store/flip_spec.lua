@@ -69,4 +69,15 @@ st.both("store/flip", function(encrypted)
     end
     assert.is_true(seen >= 7 and tried == seen * samples)
   end)
+
+  it("a format that says encrypted for clear, or the reverse, is found", function()
+    local folder = dir .. "-c"
+    st.sh(("rm -rf %s; mkdir %s; cp %s/data.mdb %s/"):format(folder, folder, dir, folder))
+    assert.equal(0, (sh("%s %s meta 0 -1 1", flip, folder))) -- the number's last bit
+    local verdict, text = verify(folder)
+    st.sh(("rm -rf %s-c %s-c-site"):format(dir, dir))
+    assert.equal(1, verdict, text)
+    assert.truthy(text:find(encrypted and "in clear, and holds data keys" or "encrypted, and holds no data key", 1, true),
+      text)
+  end)
 end)
