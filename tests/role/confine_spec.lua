@@ -13,7 +13,8 @@ void *mmap(void *, size_t, int, int, int, long); int mprotect(void *, size_t, in
 int prctl(int, ...); int setuid(unsigned); int getuid(void); int chown(const char *, unsigned, unsigned);
 ]])
 local C = ffi.C
-require("jit").off() -- children would want executable memory
+require("jit").off() -- children would want executable memory, for what was compiled before, too
+require("jit").flush()
 local sanitized = os.getenv "MODE" == "asan"
 
 -- Runs fn in a child; true when it gave true.
