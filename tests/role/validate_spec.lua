@@ -132,6 +132,8 @@ describe("role/validate", function()
       p:wait(0.05)
     end
     assert.equal(1, p:wait(1))
-    assert.is_true(most < 40000, most .. " kB")
+    if (os.getenv "MODE" or "release") == "release" then -- the sanitizer keeps what was freed
+      assert.is_true(most < 40000, most .. " kB")
+    end
   end)
 end)
