@@ -157,22 +157,11 @@ void ln_alerter_stop(struct ln_hub *h)
 
 void ln_alerter_apply(struct ln_hub *h)
 {
-    struct ln_alerter *a = h->alerter;
     struct ln_blob *settings = ln_child_settings(h->site_settings, "alerts.");
-    if (!settings) {
+    if (settings)
+        h->alerter = ln_child_apply(h->alerter, sizeof *h->alerter, h, &ops, settings);
+    else
         ln_alerter_stop(h);
-        return;
-    }
-    if (a) {
-        ln_child_change(&a->child, settings);
-        return;
-    }
-    if (!(a = calloc(1, sizeof *a))) {
-        ln_blob_unref(settings);
-        return;
-    }
-    h->alerter = a;
-    ln_child_start(&a->child, h, &ops, a, settings);
 }
 
 /* ---- asked about ----------------------------------------------------------------------------- */

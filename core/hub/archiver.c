@@ -105,22 +105,11 @@ void ln_archiver_stop(struct ln_hub *h)
 
 void ln_archiver_apply(struct ln_hub *h)
 {
-    struct ln_archiver *a = h->archiver;
     struct ln_blob *settings = settings_of(h);
-    if (!settings) {
+    if (settings)
+        h->archiver = ln_child_apply(h->archiver, sizeof *h->archiver, h, &ops, settings);
+    else
         ln_archiver_stop(h);
-        return;
-    }
-    if (a) {
-        ln_child_change(&a->child, settings);
-        return;
-    }
-    if (!(a = calloc(1, sizeof *a))) {
-        ln_blob_unref(settings);
-        return;
-    }
-    h->archiver = a;
-    ln_child_start(&a->child, h, &ops, a, settings);
 }
 
 void ln_archiver_status(const struct ln_hub *h, struct ln_buf *b)

@@ -71,22 +71,11 @@ void ln_audit_send_stop(struct ln_hub *h)
 
 void ln_audit_send_apply(struct ln_hub *h)
 {
-    struct ln_audit_send *a = h->audit_send;
     struct ln_blob *settings = ln_child_settings(h->site_settings, "audit.syslog.");
-    if (!settings) {
+    if (settings)
+        h->audit_send = ln_child_apply(h->audit_send, sizeof *h->audit_send, h, &ops, settings);
+    else
         ln_audit_send_stop(h);
-        return;
-    }
-    if (a) {
-        ln_child_change(&a->child, settings);
-        return;
-    }
-    if (!(a = calloc(1, sizeof *a))) {
-        ln_blob_unref(settings);
-        return;
-    }
-    h->audit_send = a;
-    ln_child_start(&a->child, h, &ops, a, settings);
 }
 
 void ln_audit_send_numbers(const struct ln_hub *h, struct ln_audit_send_numbers *out)

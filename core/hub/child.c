@@ -32,7 +32,7 @@ static void lost(struct ln_child *c, const char *why)
     c->pid = 0;
     c->hello = false;
     arm(c, c->backoff_s);
-    c->ops->lost(c->owner, why);
+    c->ops->lost(c, why);
 }
 
 static int send_settings(struct ln_child *c)
@@ -71,7 +71,7 @@ static void on_data(void *owner, const char *data, size_t len)
         if (rc != LN_OK)
             break;
         if (c->hello)
-            rc = c->ops->record(c->owner, type, &in);
+            rc = c->ops->record(c, type, &in);
         else
             rc = type == LN_P_HELLO ? take_hello(c, &in) : LN_EPARSE;
         at += used;
@@ -117,23 +117,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (c->ops->tick)
-        c->ops->tick(c->owner);
+        c->ops->tick(c);
     if (c->ops->silent_us && ln_mono_us() - c->heard_us > c->ops->silent_us)
         lost(c, "it was silent for too long");
     else
         arm(c, TICK_S);
 }
 
-void ln_child_start(struct ln_child *c, struct ln_hub *h, const struct ln_child_ops *ops,
-                    void *owner, struct ln_blob *settings)
-{
-    *c = (struct ln_child){.hub = h, .ops = ops, .owner = owner, .settings = settings};
-    c->stream.fd = -1;
-    evtimer_assign(&c->timer, h->base, on_timer, c);
-    spawn(c);
-}
-
-void ln_child_change(struct ln_child *c, struct ln_blob *settings)
+static void change(struct ln_child *c, struct ln_blob *settings)
 {
     bool same = c->settings->len == settings->len &&
                 memcmp(c->settings->data, settings->data, settings->len) == 0;
@@ -141,6 +132,23 @@ void ln_child_change(struct ln_child *c, struct ln_blob *settings)
     c->settings = settings;
     if (!same && ln_child_answers(c) && send_settings(c) != LN_OK)
         lost(c, "out of memory");
+}
+
+void *ln_child_apply(void *owner, size_t size, struct ln_hub *h, const struct ln_child_ops *ops,
+                     struct ln_blob *settings)
+{
+    struct ln_child *c = owner ? owner : calloc(1, size);
+    if (owner) {
+        change(c, settings);
+    } else if (c) {
+        *c = (struct ln_child){.hub = h, .ops = ops, .settings = settings};
+        c->stream.fd = -1;
+        evtimer_assign(&c->timer, h->base, on_timer, c);
+        spawn(c);
+    } else {
+        ln_blob_unref(settings);
+    }
+    return c;
 }
 
 void ln_child_stop(struct ln_child *c)

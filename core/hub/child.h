@@ -21,7 +21,6 @@ struct ln_child_ops {
 struct ln_child {
     struct ln_hub *hub;
     const struct ln_child_ops *ops;
-    void *owner;
     struct ln_blob *settings; /* a SITE record's payload */
     struct ln_stream stream;
     struct ln_buf in;
@@ -39,11 +38,11 @@ struct ln_blob *ln_child_settings(const struct ln_blob *site, const char *prefix
 int ln_child_log(const struct ln_child *c, struct ln_wire_in *in);
 /* A copy without control characters, at most so long; NULL: out of memory. */
 char *ln_child_text(struct ln_span s, size_t most);
-/* Takes over settings. Starting never fails: it is tried again. */
-void ln_child_start(struct ln_child *c, struct ln_hub *h, const struct ln_child_ops *ops,
-                    void *owner, struct ln_blob *settings);
-/* Takes over other settings and tells it of them when they differ. */
-void ln_child_change(struct ln_child *c, struct ln_blob *settings);
+/* What the hub keeps of such a process, whose first member is its struct ln_child: `owner`, told of
+ * settings when they differ; when that is NULL a new one of `size` bytes, whose process is started
+ * (that never fails: it is tried again). Takes over settings. NULL: out of memory. */
+void *ln_child_apply(void *owner, size_t size, struct ln_hub *h, const struct ln_child_ops *ops,
+                     struct ln_blob *settings) LN_MUST;
 /* Ends it and frees what c holds; lost is not called. */
 void ln_child_stop(struct ln_child *c);
 /* It runs and has said HELLO: records may be added to c->stream.out. */
