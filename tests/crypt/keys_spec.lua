@@ -104,6 +104,8 @@ describe("sealing", function()
 end)
 
 describe("keys", function()
+  after_each(tmp.cleanup)
+
   it("are read as hexadecimal, base64 or raw bytes; the first is the present one", function()
     local a = assert(parse(one))
     local b = assert(parse("# comment\n\n  " .. two .. "\r\n" .. ("ERER"):rep(10) .. "ERE=\n"))

@@ -125,7 +125,11 @@ function M.run(o)
     p:wait(5)
     status = "timeout"
   end
-  return status, p:out(), p:err()
+  local out, err = p:out(), p:err()
+  p:close()
+  tmp.drop(p.folder, "stdout", "stderr")
+  if o.input then tmp.drop(o.stdin:match "^(.*)/file$", "file") end
+  return status, out, err
 end
 
 --- Sends a signal (number; default TERM). Nothing when it has ended already.

@@ -55,12 +55,24 @@ function M.exists(path)
   return f ~= nil
 end
 
+--- Removes a folder of dir() at once, with the files that are named, if they are there.
+function M.drop(path, ...)
+  for _, name in ipairs { ... } do os.remove(path .. "/" .. name) end
+  if os.remove(path) then
+    for i = #made, 1, -1 do
+      if made[i] == path then return table.remove(made, i) end
+    end
+  end
+end
+
 --- Removes all folders made since the last call.
 function M.cleanup()
-  for i = #made, 1, -1 do
-    os.execute("chmod -R u+rwx " .. M.quote(made[i]) .. " 2>/dev/null; rm -rf " .. M.quote(made[i]))
-    made[i] = nil
-  end
+  if #made == 0 then return end
+  local list = {}
+  for i, path in ipairs(made) do list[i] = M.quote(path) end
+  made = {}
+  local all = table.concat(list, " ")
+  os.execute(("rm -rf %s 2>/dev/null || { chmod -R u+rwx %s; rm -rf %s; }"):format(all, all, all))
 end
 
 return M
