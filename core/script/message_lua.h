@@ -79,7 +79,14 @@ int ln_lmessage_l_convert(lua_State *L); /* msg:convert(name, options) */
  */
 bool ln_lmessage_push_wide(lua_State *L, int idx);
 
-/* ---- message_path.c: values by path ---- */
+/* ---- message_path.c, message_write.c: values by path ---- */
+
+/* The path at idx. Raises when it is none. */
+void ln_lmessage_path_arg(lua_State *L, int idx, struct ln_path *path);
+/* The name of the path's segment. */
+struct ln_span ln_lmessage_path_name(const struct ln_path *path);
+/* How many repetitions a field has. */
+uint32_t ln_lmessage_repetitions(struct ln_lmessage *u, uint32_t slot, uint32_t field);
 
 /* Pushes the text of a leaf: nil when empty. */
 void ln_lmessage_push_leaf(lua_State *L, struct ln_lmessage *u, struct ln_span leaf);
