@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "role/option.h"
 #include "role/role.h"
 #include "script/kv.h"
 #include "script/sandbox.h"
@@ -94,10 +95,11 @@ int ln_role_lua(int argc, char **argv)
 {
     struct ln_host host = {.log = log_line};
     struct ln_err err = {0};
-    if (argc < 3) {
-        fprintf(stderr, "usage: lunate [-C SITE] lua FILE [ARG...]\n");
-        return LN_EXIT_USAGE;
-    }
+    if (argc < 3)
+        return ln_option_usage("lua", "which file? lunate [-C SITE] lua FILE [ARG...]");
+    if (argv[2][0] == '-' && argv[2][1])
+        return ln_option_usage("lua", "unknown option %s: FILE comes first, its options behind it",
+                               argv[2]);
     lua_State *L = ln_state_new_brief(true, false, &err);
     int code = L ? LN_OK : err.code;
     if (L) {
@@ -107,6 +109,6 @@ int ln_role_lua(int argc, char **argv)
         ln_state_free(L);
     }
     if (code != LN_OK)
-        fprintf(stderr, "%s\n", err.text);
+        fprintf(stderr, "lunate lua: %s\n", err.text);
     return code == LN_OK ? LN_EXIT_OK : LN_EXIT_WRONG;
 }

@@ -193,6 +193,25 @@ int ln_payload_add_bytes(struct ln_payload *p, struct ln_span bytes)
     return add_text(p, bytes);
 }
 
+/* A line that nearly begins a message says what it lacks. */
+static int no_message(const char *path, struct ln_span text, struct ln_err *err)
+{
+    struct ln_header h;
+    struct ln_err why = {0};
+    const char *p = text.ptr, *end = text.ptr + text.len;
+    while ((p = memmem(p, (size_t)(end - p), "MSH", 3))) {
+        bool first = p == text.ptr || strchr("\r\n\v \t", p[-1]);
+        if (first && ln_header_read(ln_span(p, (size_t)(end - p)), &h, &why) != LN_OK)
+            return ln_err_set(err, LN_EPARSE,
+                              "%s: no message found: byte %zu: %s (--whole sends it anyway)", path,
+                              (size_t)(p - text.ptr), why.text);
+        p += 3;
+    }
+    return ln_err_set(err, LN_EPARSE,
+                      "%s: no message found: no line starts with MSH (--whole sends it anyway)",
+                      path);
+}
+
 int ln_payload_add_file(struct ln_payload *p, const char *path, struct ln_err *err)
 {
     struct ln_buf b = {0};
@@ -210,9 +229,7 @@ int ln_payload_add_file(struct ln_payload *p, const char *path, struct ln_err *e
     else if (rc != LN_OK)
         ln_err_set(err, rc, "%s: %s", path, ln_strerror(rc));
     else if (p->n == had)
-        rc = ln_err_set(err, LN_EPARSE,
-                        "%s: no message found: no line starts with MSH (--whole sends it anyway)",
-                        path);
+        rc = no_message(path, ln_buf_span(&b), err);
 out:
     ln_buf_fini(&b);
     return rc;

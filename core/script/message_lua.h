@@ -97,6 +97,9 @@ void ln_lmessage_assign_raw(lua_State *L, struct ln_lmessage *u, uint32_t slot, 
                             int idx);
 /* The part that a path names, for reading raw bytes or writing. */
 struct ln_part ln_lmessage_part(const struct ln_path *path);
+/* Of a segment that is not there: its name must be one that could be, or it is a slip of the pen. A
+ * message with such names itself can be asked for them. Raises. */
+void ln_lmessage_check_name(lua_State *L, const struct ln_path *path);
 /* msg[path], msg[path] = v: the key at 2, the value at 3. */
 int ln_lmessage_get(lua_State *L, struct ln_lmessage *u);
 int ln_lmessage_set(lua_State *L, struct ln_lmessage *u);

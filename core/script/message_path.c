@@ -82,9 +82,7 @@ struct ln_part ln_lmessage_part(const struct ln_path *p)
 /* ---- reading -----------------------------------------------------------------------------------
  */
 
-/* A segment that is not there: its name must be one that could be, or it is a slip of the pen. A
- * message with such names itself can be asked for them. */
-static void check_name(lua_State *L, const struct ln_path *path)
+void ln_lmessage_check_name(lua_State *L, const struct ln_path *path)
 {
     const char *name = path->name;
     char upper[LN_PATH_NAME_MAX + 1];
@@ -129,7 +127,7 @@ int ln_lmessage_get(lua_State *L, struct ln_lmessage *u)
     uint32_t slot = ln_message_find(&u->m, ln_lmessage_path_name(&path), path.segment);
     struct ln_part part = {path.field, path.repetition, path.component, path.subcomponent};
     if (slot == LN_NO_SEGMENT) {
-        check_name(L, &path);
+        ln_lmessage_check_name(L, &path);
         lua_pushnil(L);
     } else {
         push_part(L, u, slot, &part);
@@ -166,7 +164,7 @@ int ln_lmessage_raw(lua_State *L)
     }
     struct ln_part part = ln_lmessage_part(&path);
     if (slot == LN_NO_SEGMENT)
-        check_name(L, &path);
+        ln_lmessage_check_name(L, &path);
     if (slot != LN_NO_SEGMENT && ln_field_get(&u->m, slot, &part, &out))
         return ln_lmessage_raise(L, LN_ENOMEM, NULL);
     if (out.len)
@@ -238,12 +236,16 @@ int ln_lmessage_all(lua_State *L)
     lua_newtable(L);
     if (path.segment != LN_PATH_ALL && (path.field || strchr(lua_tostring(L, 2), '['))) {
         uint32_t slot = ln_message_find(&u->m, name, path.segment);
-        if (slot != LN_NO_SEGMENT)
+        if (slot == LN_NO_SEGMENT)
+            ln_lmessage_check_name(L, &path);
+        else
             all_of(L, u, slot, &path, &n);
         return 1;
     }
-    for (uint32_t s = ln_message_next(&u->m, name, LN_NO_SEGMENT); s != LN_NO_SEGMENT;
-         s = ln_message_next(&u->m, name, s))
+    uint32_t s = ln_message_next(&u->m, name, LN_NO_SEGMENT);
+    if (s == LN_NO_SEGMENT)
+        ln_lmessage_check_name(L, &path);
+    for (; s != LN_NO_SEGMENT; s = ln_message_next(&u->m, name, s))
         all_of(L, u, s, &path, &n);
     return 1;
 }

@@ -275,8 +275,10 @@ static int write_path(lua_State *L, struct ln_lmessage *u, assigner *assign)
                           lua_tostring(L, 2));
     struct ln_span name = ln_lmessage_path_name(&path);
     if (path.segment == LN_PATH_ALL) {
-        for (uint32_t s = ln_message_next(&u->m, name, LN_NO_SEGMENT); s != LN_NO_SEGMENT;
-             s = ln_message_next(&u->m, name, s))
+        uint32_t s = ln_message_next(&u->m, name, LN_NO_SEGMENT);
+        if (s == LN_NO_SEGMENT)
+            ln_lmessage_check_name(L, &path);
+        for (; s != LN_NO_SEGMENT; s = ln_message_next(&u->m, name, s))
             write_segment(L, u, s, &path, assign);
         return 0;
     }
@@ -284,8 +286,10 @@ static int write_path(lua_State *L, struct ln_lmessage *u, assigner *assign)
     if (slot == LN_NO_SEGMENT) {
         if (lua_type(L, 3) == LUA_TSTRING)
             lua_tolstring(L, 3, &len);
-        if (lua_isnil(L, 3) || len == 0 || path.repetition == LN_PATH_ALL)
+        if (lua_isnil(L, 3) || len == 0 || path.repetition == LN_PATH_ALL) {
+            ln_lmessage_check_name(L, &path);
             return 0;
+        }
         write_missing(L, u, &path, assign);
         return 0;
     }

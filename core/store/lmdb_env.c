@@ -80,6 +80,35 @@ int ln_env_open_dbs(MDB_env *mdb, unsigned flags, MDB_dbi *db)
     return mdb_txn_commit(txn); /* of a read transaction: keeps the handles */
 }
 
+static const char foreign[] = ": it belongs to the user that the engine runs as";
+
+static int no_store(const char *path, int no, struct ln_err *err)
+{
+    const char *hint = no == ENOENT   ? ": data.mdb is made when an engine first runs"
+                       : no == EACCES ? foreign
+                                      : "";
+    return ln_err_set(err, ln_code_from_errno(no), "no store in %s: %s%s", path, strerror(no),
+                      hint);
+}
+
+/* What LMDB says, and what to do about it. An empty file cannot be mapped for reading: EBADF. */
+static int open_failed(const char *path, int rc, struct ln_err *err)
+{
+    if (rc == MDB_INVALID || rc == EBADF || rc == EISDIR)
+        return ln_err_set(err, LN_EPARSE,
+                          "%s/data.mdb is not a Lunate store: if `data` of lunate.lua names the "
+                          "right folder, `lunate restore DIR --force` puts a backup in its place",
+                          path);
+    if (rc == MDB_VERSION_MISMATCH)
+        return ln_err_set(
+            err, LN_EVERSION,
+            "%s/data.mdb was written by another version of LMDB: use a lunate that is "
+            "linked with that one",
+            path);
+    return ln_err_set(err, ln_code_from_mdb(rc), "cannot open %s/data.mdb: %s%s", path,
+                      mdb_strerror(rc), rc == EACCES ? foreign : "");
+}
+
 /* The format is checked before anything else in the store is looked at. */
 static int read_meta(struct ln_env *e, struct ln_err *err)
 {
@@ -95,7 +124,7 @@ static int read_meta(struct ln_env *e, struct ln_err *err)
         rc = mdb_get(txn, meta, &fkey, &format);
     int code = LN_OK;
     if (rc || format.mv_size != 4)
-        code = ln_err_set(err, LN_EPARSE, "%s/data.mdb is not a Lunate store", e->path);
+        code = open_failed(e->path, MDB_INVALID, err);
     else if ((e->format = ln_get_u32(format.mv_data)) != LN_STORE_FORMAT &&
              e->format != LN_STORE_FORMAT_SEALED)
         code = ln_err_set(err, LN_EVERSION,
@@ -174,8 +203,7 @@ static int open_mdb(struct ln_env *e, struct ln_err *err)
     int rc = ln_env_mdb_open(e->path, flags, e->map_size, &e->mdb);
     if (rc) {
         e->mdb = NULL;
-        return ln_err_set(err, ln_code_from_mdb(rc), "cannot open %s/data.mdb: %s", e->path,
-                          mdb_strerror(rc));
+        return open_failed(e->path, rc, err);
     }
     code = read_meta(e, err);
     if (code == LN_OK && (rc = ln_env_open_dbs(e->mdb, 0, e->db)) == 0 && e->writable &&
@@ -238,8 +266,7 @@ static int open_new(const char *path, unsigned how, uint64_t map_size, struct ln
     if (code == LN_OK && writable && access(data, F_OK) && errno == ENOENT)
         code = ln_env_create(path, err);
     if (code == LN_OK && stat(data, &st))
-        code =
-            ln_err_set(err, ln_code_from_errno(errno), "no store in %s: %s", path, strerror(errno));
+        code = no_store(path, errno, err);
     if (code == LN_OK) {
         e->dev = st.st_dev;
         e->ino = st.st_ino;

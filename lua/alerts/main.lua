@@ -2,6 +2,7 @@
 -- what is new into the outbox, senders for what is due; between that what the hub says. All state
 -- is on disk before it matters: a kill -9 loses nothing and at most repeats one message.
 local wire = require "lunate.wire"
+local beside = require "lunate.beside"
 local core = require "lunate.alerter"
 local sys = require "lunate.sys"
 local json = require "json"
@@ -151,20 +152,15 @@ end
 -- ---- life ---------------------------------------------------------------------------------------
 
 local function start()
-  A.hub = wire.parent()
-  A.hub:send(wire.HELLO, wire.pack("b", wire.BUILD))
-  local kind, payload = A.hub:receive(30)
-  if kind ~= wire.START then return false end
-  local _
-  _, A.site, A.folder = wire.unpack("bb", payload)
+  local settings
+  A.hub, A.site, A.folder, settings = beside()
+  if not A.hub then return false end
   A.about = { host = core.hostname() or "?", path = A.site, folder = A.folder }
   A.state = read_state()
   A.usual = usual.read(read(USUAL))
   A.rates = rates.new()
   A.outbox = outbox.new(A.state, A.about, log)
-  kind, payload = A.hub:receive(30)
-  if kind ~= wire.SITE then return false end
-  take_settings(payload)
+  take_settings(settings)
   return true
 end
 

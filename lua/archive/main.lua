@@ -2,6 +2,7 @@
 -- files, a block at a time, and synced; only then the hub is told, and the store may trim it. How
 -- far a channel has come stands in its files alone: after a crash the last block says it.
 local wire = require "lunate.wire"
+local beside = require "lunate.beside"
 local core = require "lunate.archive_core"
 local sys = require "lunate.sys"
 local store = require "lunate.store"
@@ -202,15 +203,10 @@ local function turn()
 end
 
 return function()
-  A.hub = wire.parent()
-  A.hub:send(wire.HELLO, wire.pack("b", wire.BUILD))
-  local kind, payload = A.hub:receive(30)
-  if kind ~= wire.START then return 1 end
-  local _
-  _, A.site, A.data = wire.unpack("bb", payload)
-  kind, payload = A.hub:receive(30)
-  if kind ~= wire.SITE then return 1 end
-  take_settings(payload)
+  local settings
+  A.hub, A.site, A.data, settings = beside()
+  if not A.hub then return 1 end
+  take_settings(settings)
   report()
   local there = true
   while there do there = turn() end -- until the hub is gone

@@ -5,6 +5,7 @@
 -- that, the entries behind the mark are sent again: none is lost, some may come twice, with the
 -- same number and hash.
 local wire = require "lunate.wire"
+local beside = require "lunate.beside"
 local core = require "lunate.audit_send"
 local sys = require "lunate.sys"
 local syslog = require "lunate.audit.syslog"
@@ -178,17 +179,12 @@ local function turn()
 end
 
 return function()
-  A.hub = wire.parent()
-  A.hub:send(wire.HELLO, wire.pack("b", wire.BUILD))
-  local kind, payload = A.hub:receive(30)
-  if kind ~= wire.START then return 1 end
-  local _
-  _, A.site, A.data = wire.unpack("bb", payload)
+  local settings
+  A.hub, A.site, A.data, settings = beside()
+  if not A.hub then return 1 end
   A.real = sys.realpath(A.site) or A.site
   A.name, A.host, A.pid = A.real:match "[^/]*$", hostname(), core.pid()
-  kind, payload = A.hub:receive(30)
-  if kind ~= wire.SITE then return 1 end
-  take_settings(payload)
+  take_settings(settings)
   report()
   while turn() do end -- until the hub is gone
   return 0

@@ -137,7 +137,7 @@ local function messages(file)
   if file == "-" then text = io.read "*a" else text, err = site.read(file) end
   if not text then fail.fail(1, "%s", err) end
   local list = sys.messages(text)
-  if #list == 0 then fail.fail(1, "%s: no message found: no line starts with MSH", name) end
+  if #list == 0 then fail.fail(1, "%s: %s", name, require "lunate.cli.no_message"(text)) end
   for n, bytes in ipairs(list) do list[n] = { bytes = bytes, file = file, n = n, of = #list } end
   return list
 end

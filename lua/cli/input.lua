@@ -50,6 +50,9 @@ function Source:between(offset, text, take)
         take { envelope = line, file = self.file, name = self.name, offset = offset + at - 1 }
       end
     elseif line:find "[^ \t%z\239\187\191]" then
+      if not self.almost and line:find "^[ \t\239\187\191]*MSH" then
+        self.almost, self.almost_at = line, ("the line at byte %.0f"):format(offset + at - 1)
+      end
       junk, junk_at = junk + #line, junk_at or offset + at - 1
     end
   end
@@ -98,8 +101,8 @@ function Source:read(f, take)
   end
   if self.count == 0 and not self.enveloped then
     self.status = 1
-    io.stderr:write(("lunate %s: %s: no message found: no line starts with MSH\n"):format(
-      self.verb, self.name))
+    io.stderr:write(("lunate %s: %s: %s\n"):format(self.verb, self.name,
+      require "lunate.cli.no_message"(self.almost or "", self.almost_at)))
   end
 end
 

@@ -53,7 +53,7 @@ local function parse(module, verb, words)
         fail.usage("%s takes no number below 0 (%s)", before, word)
       end
     end
-    fail.usage("%s", text)
+    fail.usage("%s", (text:gsub("' Did you mean ", "', did you mean ")))
   end
   module.define(parser, verb)
   require("lunate.cli.why").define(parser, verb)

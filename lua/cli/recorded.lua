@@ -36,8 +36,10 @@ local function result(h, c, receipt)
 end
 
 -- Why a message has no result of a script.
-local function unfit(receipt)
-  if receipt.kind == "unreadable" then return "not HL7" end
+local function unfit(h, c, receipt)
+  if receipt.kind == "unreadable" then
+    return h:state(c, receipt.seq) == "filtered" and "a batch without messages" or "not HL7"
+  end
   if receipt.kind == "resent" then return "resent, not processed" end
 end
 
@@ -84,7 +86,7 @@ function M.each(h, c, seq, take, skip)
   while true do
     local receipt = h.reader:receipt(c.id, seq, 1, true)
     if not receipt or receipt.seq >= stop then return end
-    local why, r = unfit(receipt), nil
+    local why, r = unfit(h, c, receipt), nil
     if not why then r, why = result(h, c, receipt) end
     if r then take(receipt, r) else skip(receipt, why) end
     seq = receipt.seq + 1

@@ -27,7 +27,7 @@ local function origin(h, receipt)
   return c and ("%s/%.0f"):format(c.name, receipt.origin_seq) or nil
 end
 
-local function reception(h, receipt)
+local function reception(h, receipt, result)
   local from = origin(h, receipt)
   if receipt.kind == "forwarded" then return "handed over by " .. (from or "a channel") end
   if receipt.kind == "resent" then return "resent, a copy of " .. (from or "?") end
@@ -35,7 +35,9 @@ local function reception(h, receipt)
   if receipt.kind == "duplicate" then
     return ("received from %s, the same as %s"):format(receipt.peer, from or "?")
   end
-  if receipt.kind == "unreadable" then return "received from " .. receipt.peer .. ", not HL7" end
+  if receipt.kind == "unreadable" and result and result.state == "rejected" then
+    return "received from " .. receipt.peer .. ", not HL7"
+  end
   return "received from " .. receipt.peer
 end
 
@@ -68,7 +70,7 @@ end
 -- What happened, in order of time: { us, what, text, destination }.
 local function decisions(h, c, receipt, result)
   local list = {}
-  add(list, receipt.time_us, "received", reception(h, receipt))
+  add(list, receipt.time_us, "received", reception(h, receipt, result))
   for _, e in ipairs(h.reader:events(c.id, receipt.seq)) do
     local text = e.text
     if e.kind == "ack" then text = "answered " .. text end

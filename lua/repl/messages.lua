@@ -42,7 +42,7 @@ function M.load(name)
   local bytes, why = site.read(path)
   if not bytes then return nil, why end
   local list = M.split(bytes)
-  if #list == 0 then return nil, path .. ": no message found: no line starts with MSH" end
+  if #list == 0 then return nil, path .. ": " .. require "lunate.cli.no_message"(bytes) end
   return { label = (path:gsub("^%./", "")), list = list, at = 1, file = path }
 end
 

@@ -184,6 +184,10 @@ describe("e2e/ack: what an acknowledgement says", function()
     site.wait_until(function() return e:channel("in").rejected == 3 end, 5, "the count")
     local c = e:channel "in"
     assert.same({ 5, 2, 0 }, { c.received, c.filtered, c.pending })
+    local _, shown = e.site:run("show", "in/1")
+    assert.truthy(shown:find "filtered: a batch without messages", shown)
+    assert.is_nil(shown:find("not HL7", 1, true), shown)
+    assert.truthy(select(2, e.site:run("show", "in/3")):find ", not HL7\n")
   end)
 end)
 

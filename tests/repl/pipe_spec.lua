@@ -163,6 +163,9 @@ msg["PID-30"]
       status, _, err = run("=1\n", tmp.file("hello", "h.hl7"))
       assert.equal(1, status)
       assert.matches("no message found: no line starts with MSH\n$", err)
+      status, _, err = run("=1\n", tmp.file("EVN|A01\nMSH|ABCD|X\n", "h.hl7"))
+      assert.equal(1, status)
+      assert.matches("no message found: line 2 starts with MSH, but has no encoding characters ", err)
     end)
 
     it("turns a run into a spec that passes, and fails when the script changes", function()

@@ -33,7 +33,16 @@ describe("role/lua", function()
     status, _, err = run(s, "local x = = 1")
     assert.equal(1, status)
     assert.truthy(err:find "t%.lua:1: unexpected symbol near '='\n$", err)
-    assert.equal(1, (proc.run { os.getenv "LUNATE", "lua", "/nonexistent.lua" }))
-    assert.equal(2, (proc.run { os.getenv "LUNATE", "lua" }))
+    status, _, err = proc.run { os.getenv "LUNATE", "lua", "/nonexistent.lua" }
+    assert.equal(1, status)
+    assert.equal("lunate lua: /nonexistent.lua: No such file or directory\n", err)
+  end)
+
+  it("says what is wrong usage, with status 2", function()
+    for _, words in ipairs { {}, { "--fast", "x.lua" }, { "-x" } } do
+      local status, _, err = proc.run { os.getenv "LUNATE", "lua", unpack(words) }
+      assert.equal(2, status)
+      assert.matches("^lunate lua: .*%(see `lunate help lua`%)\n$", err)
+    end
   end)
 end)

@@ -279,7 +279,8 @@ describe("lunate send", function()
       for what, file in pairs {
         ["No such file"] = "/nonexistent/x.hl7",
         ["empty"] = tmp.file "",
-        ["no message found"] = tmp.file "hello\nworld\n",
+        ["no message found: no line"] = tmp.file "hello\nworld\n",
+        ["byte 4: header segment without encoding characters"] = tmp.file "EVN\nMSH|ABCD|X\n",
         ["ends inside an MLLP frame"] = tmp.file("\11" .. adt),
       } do
         local status, _, err = run(port, file)

@@ -615,13 +615,17 @@ describe("script/message", function()
   it("says so when a path is in small letters, unless the message has such a segment", function()
     local m = hl7.parse "MSH|^~\\&|A\rPID|1\rzzz|low\r"
     for _, read in ipairs { function() return m["pid-5.1"] .. "" end, function() return m:raw("Pid-5") .. "" end,
-      function() return #m.pid end } do
+      function() return #m.pid end, function() return #m:all "pid-5" end, function() return #m:all "pid[*]-5" end,
+      function() return #m:all "pid" end, function() m["pid-5"] = nil end,
+      function() m["pid[*]-5"] = "x" end } do
       local ok, err = pcall(read)
       assert.is_false(ok)
       assert.truthy(err:find("message_spec.lua:%d+: "), err)
     end
     assert.equal("low", m["zzz-1"])
+    assert.same({ "low" }, m:all "zzz[*]-1")
     assert.is_nil(m["ZZZ-1"])
+    assert.same({}, m:all "ZZZ[*]-1")
   end)
 
   it("puts repetitions in and takes them out", function()

@@ -202,5 +202,12 @@ describe("lunate verify", function()
     local status, text = verify "/nonexistent"
     assert.equal(1, status)
     assert.matches("^lunate verify: no store in /nonexistent", text)
+    for _, bytes in ipairs { "", "hello", ("x"):rep(20000) } do
+      st.sh(("mkdir -p %s-other; printf %%s %s > %s-other/data.mdb"):format(dir, bytes, dir))
+      status, text = verify(dir .. "-other")
+      assert.equal(1, status)
+      assert.matches("/data.mdb is not a Lunate store: .*`lunate restore DIR %-%-force`", text)
+    end
+    st.sh("rm -rf " .. dir .. "-other")
   end)
 end)
