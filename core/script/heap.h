@@ -1,9 +1,9 @@
 /* An allocator for Lua states that live a moment: its first two megabytes are one huge page, where
  * the kernel has one to give. LuaJIT's own takes memory in pieces of 128 KB, whose pages are then
  * touched one by one: two hundred faults for a state with the command line in it, each of which
- * costs more than compiling the page's worth of Lua on a virtual machine. The REPL's prompt stands 4 ms
- * earlier with it without a site, 8 to 10 ms with one (docs/performance.md).
- * What does not fit in goes to malloc. Not for workers: a small state would hold all of it. */
+ * costs more than compiling the page's worth of Lua on a virtual machine. The REPL's prompt stands
+ * 4 ms earlier with it without a site, 8 to 10 ms with one (docs/performance.md). What does not fit
+ * in goes to malloc. Not for workers: a small state would hold all of it. */
 #ifndef LN_SCRIPT_HEAP_H
 #define LN_SCRIPT_HEAP_H
 
