@@ -7,7 +7,7 @@ local release = (os.getenv "MODE" or "release") == "release"
 
 local function run(...)
   local argv = { ... }
-  argv.timeout = 120
+  argv.timeout = 400
   local status, out, err = proc.run(argv)
   assert(status == 0, out .. err)
   return out

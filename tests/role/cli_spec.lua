@@ -4,6 +4,7 @@ local site = require "support.site"
 local proc = require "support.proc"
 local tmp = require "support.tmp"
 local json = require "support.json"
+local net = require "support.net"
 local fake = require "support.control_fake"
 
 local function lunate(...)
@@ -311,7 +312,7 @@ describe("command line", function()
 --[[ lookup("in_a_block", 1)
 ]]
 local text = 'lookup("in_a_string", 1)'
-return channel { source = mllp.listen { port = 6661 },
+return channel { source = mllp.listen { port = ]=] .. net.free_port() .. [=[ },
   filter = function(msg) return "x"..lookup("warsd", msg["PV1-3"], "") end,
   transform = function(msg)
     local mine = { lookup = function(k) return k end }
@@ -319,7 +320,8 @@ return channel { source = mllp.listen { port = 6661 },
   end }]=])
       s:write("channels/b.lua", [=[
 local function lookup(name) return name end
-return channel { source = mllp.listen { port = 6671 }, filter = function() return lookup("own") end }]=])
+return channel { source = mllp.listen { port = ]=] .. net.free_port() .. [=[ },
+  filter = function() return lookup("own") end }]=])
       local status, _, err = s:run "check"
       assert.equal(1, status)
       assert.equal(table.concat({
