@@ -7,6 +7,7 @@ local lookup = require "lunate.lookup"
 local locate = require "lunate.locate"
 local nearest = require "lunate.nearest"
 local tls_files = require "lunate.tls_files"
+local schema = require "lunate.schema"
 local secrets = require "lunate.secrets"
 
 local sort, concat, format = table.sort, table.concat, string.format
@@ -300,11 +301,22 @@ local function check_alert_files(core, settings, text)
   end
 end
 
--- What carries the audit log elsewhere reads these files itself, with each connection: as above.
-local function check_audit_files(core, settings, text)
-  local looks = setmetatable({ emit_tls = function() end }, { __index = core })
+-- Certificates: as above. What carries the audit log elsewhere reads its files itself, with each
+-- connection; those of the admin address go to the engine.
+local function check_site_tls(core, settings, text)
+  local looks = setmetatable({
+    emit_tls = function(name, key, path, content)
+      if key:find "^admin%." then core.emit_tls(name, key, path, content) end
+    end,
+  }, { __index = core })
   tls_files(looks, { name = "", path = "lunate.lua", settings = settings, text = text },
     function(_, fmt, ...) core.emit_warning("", format(fmt, ...), "true") end)
+  local host = settings["admin.host"]
+  if host and settings["admin.tls"] ~= "true" and not schema.loopback(host) then
+    core.emit_warning("", format("lunate.lua:%d: admin on %s is in clear, and tokens with it: "
+      .. "admin_tls = { cert = ..., key = ... } encrypts it", locate(text)({ "admin" }, 1) or 1,
+      host), "false")
+  end
 end
 
 local function read_site_file(core, fail)
@@ -333,7 +345,7 @@ local function read_site_file(core, fail)
   require "lunate.access_ids"(core, settings)
   core.emit_site(settings)
   check_alert_files(core, by_key(settings), text)
-  check_audit_files(core, by_key(settings), text)
+  check_site_tls(core, by_key(settings), text)
   return by_key(settings)
 end
 

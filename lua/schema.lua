@@ -49,6 +49,12 @@ function M.host(v)
   return v
 end
 
+--- Whether a host is this machine for sure: an address or the name that stands for it everywhere.
+function M.loopback(v)
+  return type(v) == "string"
+    and (v:find "^127%.%d+%.%d+%.%d+$" or v == "localhost" or v == "::1") and true or false
+end
+
 function M.text(v)
   if type(v) ~= "string" or v == "" or v:find "[%z\n]" then return nil, "must be text" end
   return v

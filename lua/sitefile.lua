@@ -4,12 +4,14 @@ local channel = require "lunate.channel"
 local check_alerts = require "lunate.alerts.config"
 local access = require "lunate.access"
 local check_audit = require "lunate.audit.config"
+local tls = require "lunate.tls"
 
 local function default(_, text) return text end
 
 local keys = {
   data = { check = schema.text, default = "data" },
   admin = {},
+  admin_tls = {},
   alerts = {},
   access = {},
   audit = {},
@@ -37,10 +39,6 @@ local function split_address(v)
   return host, ("%d"):format(port)
 end
 
-local function is_loopback(host)
-  return host:find "^127%." or host == "localhost" or host == "::1"
-end
-
 -- admin = "127.0.0.1:8661", or { listen = "192.0.2.1:8661", allow = { "192.0.2.0/24" } }. Beyond
 -- this machine only for addresses that are named.
 local function check_admin(ctx, admin)
@@ -57,12 +55,22 @@ local function check_admin(ctx, admin)
   if not host then
     return ctx.fail(where, 'admin must be "HOST:PORT", as in "127.0.0.1:8661"')
   end
-  if not is_loopback(host) and admin.allow == nil then
+  if not schema.loopback(host) and admin.allow == nil then
     return ctx.fail(where, 'admin on %s can be reached from other machines: say which may, as in '
       .. 'admin = { listen = "%s", allow = { "192.0.2.0/24" } }', host, admin.listen)
   end
   ctx.set("admin.host", host)
   ctx.set("admin.port", port)
+end
+
+-- admin_tls = { cert = ..., key = ... }, as tls of mllp.listen.
+local function check_admin_tls(ctx, value)
+  if value.admin_tls == nil or value.admin_tls == false then return end
+  if value.admin == nil or value.admin == false then
+    return ctx.fail({ "admin_tls" }, 'admin_tls encrypts the admin address, and there is none: '
+      .. 'give it, as in admin = "127.0.0.1:8661"')
+  end
+  tls.listen(ctx, value.admin_tls, { "admin_tls" }, "admin.", "admin_tls")
 end
 
 -- encryption = { key_file = "..." } or { key_command = "..." }.
@@ -84,6 +92,7 @@ return function(value, path, text)
   else
     schema.check(ctx, keys, value or {}, {}, "lunate.lua", "")
     check_admin(ctx, (value or {}).admin)
+    check_admin_tls(ctx, value or {})
     check_alerts(ctx, (value or {}).alerts, text)
     access(ctx, (value or {}).access)
     check_audit(ctx, (value or {}).audit)

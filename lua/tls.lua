@@ -37,15 +37,17 @@ local function default_key(ctx, t, prefix)
   if type(t.cert) == "string" and t.key == nil then ctx.set(prefix .. "tls.key", t.cert) end
 end
 
---- Settings of a listener. A ca without more asks every client for a certificate of that CA.
-function M.listen(ctx, t, where, prefix)
+--- Settings of a listener. A ca without more asks every client for a certificate of that CA. name:
+-- what the table is called, when not tls.
+function M.listen(ctx, t, where, prefix, name)
+  name = name or "tls"
   if t == nil or t == false then return ctx.set(prefix .. "tls", "false") end
   if type(t) ~= "table" then
-    return ctx.fail(where, "tls must be a table with cert and key, not %s", tostring(t))
+    return ctx.fail(where, "%s must be a table with cert and key, not %s", name, tostring(t))
   end
   local function at(key) return schema.extend(where, key) end
   ctx.set(prefix .. "tls", "true")
-  schema.check(ctx, listen_keys, t, where, "tls", prefix .. "tls.")
+  schema.check(ctx, listen_keys, t, where, name, prefix .. "tls.")
   default_key(ctx, t, prefix)
   if t.client == nil then ctx.set(prefix .. "tls.client", t.ca and "require" or "none") end
   local client = t.client or (t.ca and "require" or "none")

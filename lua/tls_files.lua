@@ -1,10 +1,11 @@
 -- Reads the certificates, keys and lists that a channel's settings name (or lunate.lua's, of the
--- audit log), checks them, hands them over. They go to the engine only: a worker never has them.
+-- admin address and audit log), checks them, hands them over. They go to the engine only: a worker
+-- never has them.
 local locate = require "lunate.locate"
 local format = string.format
 
 local SOON_DAYS = 30
-local AUDIT = "audit.syslog.tls"
+local AUDIT, ADMIN = "audit.syslog.tls", "admin.tls"
 local names = { "cert", "key", "ca", "crl" }
 
 -- Of "dest.lab.tls": { "destinations", "lab", "tls" }.
@@ -12,6 +13,7 @@ local function keys_of(prefix)
   local dest = prefix:match "^dest%.(.-)%.tls$"
   if dest then return { "destinations", dest, "tls" } end
   if prefix == AUDIT then return { "audit", "syslog", "tls" } end
+  if prefix == ADMIN then return { "admin_tls" } end
   return { "source", "tls" }
 end
 
@@ -44,7 +46,7 @@ local function warn_of_mode(core, c, prefix, path)
 end
 
 local function read_all(core, c, prefix, fail)
-  local files, ok = { server = prefix == "source.tls" }, true
+  local files, ok = { server = prefix == "source.tls" or prefix == ADMIN }, true
   for _, name in ipairs(names) do
     local path = c.settings[prefix .. "." .. name]
     if path then
@@ -82,6 +84,7 @@ end
 
 --- tls_files(core, c, fail): c has name, path, text, settings.
 return function(core, c, fail)
+  if c.settings[ADMIN] == "true" then take(core, c, ADMIN, fail) end
   if c.settings[AUDIT] == "true" then take(core, c, AUDIT, fail) end
   if c.settings["source.tls"] == "true" then take(core, c, "source.tls", fail) end
   for dest in (c.settings.destinations or ""):gmatch "[^\n]+" do

@@ -23,9 +23,11 @@ struct ln_admin {
     struct ln_http *http;
     LIST_HEAD(, asking) asking;
     struct ln_hub *hub;
-    struct ln_conf_admin conf; /* allow is ours */
-    uint64_t denied;
-    int64_t denied_logged_us;
+    struct ln_conf_admin conf; /* its lists and certificate are ours */
+    struct flaw {
+        uint64_t total;
+        int64_t logged_us;
+    } denied, tls_failed;
 };
 
 static const struct ln_http_limits limits = {.connections = 64,
@@ -38,15 +40,21 @@ static const struct ln_http_limits limits = {.connections = 64,
                                              .methods = "GET, HEAD"};
 
 /* One line a second tells enough of a flood. */
-static void deny(struct ln_admin *a, const char *peer)
+static void count(struct flaw *f, const char *event, const char *peer, const char *why)
 {
     int64_t now = ln_mono_us();
-    a->denied++;
-    if (a->denied_logged_us && now - a->denied_logged_us < 1000000)
+    f->total++;
+    if (f->logged_us && now - f->logged_us < 1000000)
         return;
-    a->denied_logged_us = now;
-    ln_log(LN_WARN, "admin", "peer_not_allowed", "peer=%s total=%llu", peer,
-           (unsigned long long)a->denied);
+    f->logged_us = now;
+    ln_log(LN_WARN, "admin", event, "peer=%s total=%llu why=\"%s\"", peer,
+           (unsigned long long)f->total, why);
+}
+
+static void insecure(void *owner, const char *peer, const char *why)
+{
+    struct ln_admin *a = owner;
+    count(&a->tls_failed, "tls_failed", peer, why);
 }
 
 static bool admit(void *owner, const char *peer)
@@ -58,7 +66,7 @@ static bool admit(void *owner, const char *peer)
     for (unsigned i = 0; i < a->conf.nallow && !ok; i++)
         ok = ln_address_within(a->conf.allow[i], peer);
     if (!ok)
-        deny(a, peer);
+        count(&a->denied, "peer_not_allowed", peer, "not in allow");
     return ok;
 }
 
@@ -238,7 +246,8 @@ static void request(void *owner, struct ln_http_conn *k, const struct ln_http_re
                   ln_span_str("no such page: there are /metrics, /healthz and /readyz\n"));
 }
 
-static const struct ln_http_ops ops = {.admit = admit, .request = request, .gone = gone};
+static const struct ln_http_ops ops = {
+    .admit = admit, .request = request, .gone = gone, .insecure = insecure};
 
 /* ---- opening ---- */
 
@@ -258,31 +267,81 @@ static bool same_place(const struct ln_admin *a, const struct ln_conf_admin *con
     return a && a->conf.port == conf->port && strcmp(a->conf.host, conf->host) == 0;
 }
 
+/* At the place where it is, or at a new one. */
+static int open_at(struct ln_hub *h, const struct ln_conf_admin *conf, struct ln_err *err)
+{
+    if (same_place(h->admin, conf))
+        return LN_OK;
+    struct ln_admin *a = calloc(1, sizeof *a);
+    if (!a)
+        return ln_err_set(err, LN_ENOMEM, "out of memory");
+    a->hub = h;
+    int rc = ln_http_open(h->base, conf->host, conf->port, &limits, &ops, a, &a->http, err);
+    if (rc != LN_OK) {
+        free(a);
+        return rc;
+    }
+    ln_admin_close(h);
+    h->admin = a;
+    ln_log(LN_INFO, "admin", "listening", "host=%s port=%d tls=%s", conf->host, conf->port,
+           conf->tls.on ? "true" : "false");
+    return LN_OK;
+}
+
 int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err)
 {
-    struct ln_admin *a = h->admin;
+    int rc = LN_OK;
+    h->admin_failure[0] = '\0';
     if (conf->admin.port == 0) {
         ln_admin_close(h);
         return LN_OK;
     }
-    if (!same_place(a, &conf->admin)) {
-        a = calloc(1, sizeof *a);
-        if (!a)
-            return ln_err_set(err, LN_ENOMEM, "out of memory");
-        a->hub = h;
-        int rc = ln_http_open(h->base, conf->admin.host, conf->admin.port, &limits, &ops, a,
-                              &a->http, err);
-        if (rc != LN_OK) {
-            free(a);
-            return rc;
-        }
-        ln_admin_close(h);
-        h->admin = a;
-        ln_log(LN_INFO, "admin", "listening", "host=%s port=%d", conf->admin.host,
-               conf->admin.port);
+    if (conf->admin.tls.on && !conf->admin.tls.made)
+        rc = ln_err_set(err, LN_ETLS, "%s", conf->admin.no_tls);
+    else
+        rc = open_at(h, &conf->admin, err);
+    if (rc != LN_OK) {
+        snprintf(h->admin_failure, sizeof h->admin_failure, "%.290s", err->text);
+        return rc;
     }
+    struct ln_admin *a = h->admin;
+    ln_http_secure(a->http, conf->admin.tls.made);
     ln_conf_admin_fini(&a->conf);
-    a->conf = conf->admin; /* takes its list */
+    a->conf = conf->admin; /* takes its list and certificate */
     conf->admin = (struct ln_conf_admin){0};
     return LN_OK;
+}
+
+/* ---- what is told of it ---- */
+
+bool ln_admin_numbers(const struct ln_hub *h, struct ln_admin_numbers *out)
+{
+    const struct ln_admin *a = h->admin;
+    if (!a)
+        return false;
+    *out = (struct ln_admin_numbers){
+        .tls = a->conf.tls.made, .denied = a->denied.total, .tls_failed = a->tls_failed.total};
+    if (out->tls)
+        out->not_after = ln_tls_not_after(a->conf.tls.made);
+    return true;
+}
+
+void ln_admin_status(const struct ln_hub *h, struct ln_buf *b)
+{
+    const struct ln_admin *a = h->admin;
+    char listen[LN_CONF_HOST + 16] = "";
+    if (!a && !h->admin_failure[0]) {
+        ln_json_null(b);
+        return;
+    }
+    if (a)
+        snprintf(listen, sizeof listen, strchr(a->conf.host, ':') ? "[%s]:%d" : "%s:%d",
+                 a->conf.host, a->conf.port);
+    ln_json_open(b, '{');
+    ln_json_key(b, "listen");
+    ln_json_cstr(b, listen);
+    ln_json_key(b, "failure");
+    ln_json_cstr(b, h->admin_failure);
+    ln_status_tls(b, a ? a->conf.tls.made : NULL, 0);
+    ln_json_close(b, '}');
 }

@@ -44,6 +44,7 @@ void ln_conf_admin_fini(struct ln_conf_admin *a)
     for (unsigned i = 0; i < a->nallow; i++)
         free(a->allow[i]);
     free(a->allow);
+    ln_conf_tls_fini(&a->tls);
 }
 
 void ln_conf_free(struct ln_conf *c)
@@ -186,14 +187,20 @@ static int take_tls(struct ln_conf *c, struct ln_wire_in *in)
     char name[LN_CONF_NAME], key[256];
     ln_span_copy(name, sizeof name, ln_wire_get_bytes(in));
     struct ln_conf_channel *ch = ln_conf_find(c, name);
-    if (!ch)
+    if (!ch && name[0])
         return LN_EPARSE;
-    ch->tls64 = fnv1a(ch->tls64, in->ptr, in->end);
-    ch->settings64 = fnv1a(ch->settings64, in->ptr, in->end);
+    if (ch) {
+        ch->tls64 = fnv1a(ch->tls64, in->ptr, in->end);
+        ch->settings64 = fnv1a(ch->settings64, in->ptr, in->end);
+    }
     ln_span_copy(key, sizeof key, ln_wire_get_bytes(in));
     struct ln_span path = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
     if (in->bad)
         return LN_EPARSE;
+    if (!ch)
+        return strncmp(key, "admin.tls", 9) == 0
+                   ? ln_conf_tls_take(&c->admin.tls, key + 9, path, text)
+                   : LN_EPARSE;
     if (strncmp(key, "source.tls", 10) == 0)
         return ln_conf_tls_take(&ch->tls, key + 10, path, text);
     const char *dot = strncmp(key, "dest.", 5) == 0 ? strchr(key + 5, '.') : NULL;
@@ -254,6 +261,17 @@ static void make_tls(struct ln_conf_channel *ch)
     ch->error = strdup(text);
 }
 
+/* A site runs without its admin address rather than not at all: what is wrong is kept. */
+static void make_admin_tls(struct ln_conf_admin *a)
+{
+    struct ln_err err = {0};
+    if (a->tls.on && !a->tls.file[LN_TLS_CERT].text) /* a warning has told */
+        ln_err_set(&err, LN_ETLS, "its certificate or key cannot be used: lunate check says why");
+    else if (ln_conf_tls_make(&a->tls, true, &err) == LN_OK)
+        return;
+    snprintf(a->no_tls, sizeof a->no_tls, "admin_tls: %.280s", err.text);
+}
+
 int ln_conf_pin(struct ln_conf *c, struct ln_pin *p)
 {
     void *to = realloc(c->pin, (c->npin + 1) * sizeof *c->pin);
@@ -277,6 +295,7 @@ static void resolve(struct ln_conf_channel *ch)
 int ln_conf_prepare(struct ln_conf *c)
 {
     ln_tls_forget_system();
+    make_admin_tls(&c->admin);
     for (unsigned i = 0; i < c->nchannel; i++) {
         if (c->channel[i].error)
             continue;

@@ -107,6 +107,8 @@ struct ln_conf_admin {
     int port; /* 0 = none */
     char **allow;
     unsigned nallow;
+    struct ln_conf_tls tls;
+    char no_tls[300]; /* tls.on, and it cannot be made */
 };
 
 struct ln_conf {

@@ -249,6 +249,11 @@ static bool set_admin(struct ln_conf_admin *a, struct ln_span key, struct ln_spa
         return ln_span_copy(a->host, sizeof a->host, v), v.len > 0 && v.len < sizeof a->host;
     if (ln_span_is(key, "admin.port"))
         return set_port(&a->port, v);
+    if (key.len >= 9 && memcmp(key.ptr, "admin.tls", 9) == 0) {
+        char text[40];
+        ln_span_copy(text, sizeof text, key);
+        return ln_conf_tls_set(&a->tls, text + 9, v);
+    }
     return !ln_span_is(key, "admin.allow") || set_list(&a->allow, &a->nallow, v);
 }
 

@@ -205,7 +205,10 @@ static void apply_first(void *arg)
         goto out;
     }
     set_site(h, conf);
-    if (ln_admin_apply(h, conf, &err) != LN_OK) {
+    int rc = ln_admin_apply(h, conf, &err);
+    if (rc == LN_ETLS) { /* messages go on without being watched, rather than not at all */
+        ln_log(LN_ERROR, "hub", "admin_closed", "why=\"%s\"", err.text);
+    } else if (rc != LN_OK) {
         give_up(h, err.text);
         goto out;
     }

@@ -429,6 +429,8 @@ void ln_control_close(struct ln_hub *h);
 /* Opens or closes the socket for others, as h->access says. */
 void ln_control_outside(struct ln_hub *h);
 void ln_status_json(struct ln_hub *h, struct ln_buf *out);
+/* "tls": our own certificate (NULL: null) and when the peer's ends (0: not known). */
+void ln_status_tls(struct ln_buf *b, const struct ln_tls *own, int64_t peer_not_after);
 const struct ln_dest_state *ln_status_dest(const struct ln_channel_state *cs, uint16_t id);
 /* How long the head of the queue has waited since its message came in. */
 double ln_dest_oldest_s(const struct ln_dest *d);
@@ -440,9 +442,20 @@ enum ln_metrics_format { LN_METRICS_PROMETHEUS /* text 0.0.4 */, LN_METRICS_OPEN
 void ln_metrics(struct ln_hub *h, enum ln_metrics_format format, struct ln_buf *out);
 /* The store has committed something: its time and size are counted. */
 void ln_metrics_commit(struct ln_hub *h);
-/* Opens, moves or closes the admin address. On failure it stays where it was. */
+/* Opens, moves or closes the admin address. On failure it stays where it was; LN_ETLS: its
+ * certificate cannot be used, which is no reason not to run. */
 int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err) LN_MUST;
 void ln_admin_close(struct ln_hub *h);
+void ln_admin_status(const struct ln_hub *h, struct ln_buf *b);
+
+struct ln_admin_numbers {
+    bool tls;
+    int64_t not_after; /* of its certificate, seconds since 1970 */
+    uint64_t denied, tls_failed;
+};
+
+/* False: there is no admin address. */
+bool ln_admin_numbers(const struct ln_hub *h, struct ln_admin_numbers *out);
 
 /* ---- alerter.c ------------------------------------------------------------------------------- */
 
@@ -507,6 +520,7 @@ struct ln_hub {
     struct ln_glass *glass; /* gate.c: those that are open */
     struct ln_token_seen *tokens; /* gate.c: those that were checked */
     struct ln_admin *admin; /* NULL: none */
+    char admin_failure[300]; /* why it is not as lunate.lua wants it */
     struct ln_alerter *alerter; /* NULL: none */
     struct ln_archiver *archiver; /* NULL: none */
     struct ln_audit_send *audit_send; /* NULL: none */

@@ -360,6 +360,22 @@ static void audit_log(struct page *p)
     count(p, "", n.sent);
 }
 
+static void admin(struct page *p)
+{
+    struct ln_admin_numbers n;
+    if (!ln_admin_numbers(p->hub, &n))
+        return;
+    family(p, "lunate_admin_denied", "counter", "Connections from addresses that may not.");
+    count(p, "", n.denied);
+    if (!n.tls)
+        return;
+    family(p, "lunate_admin_tls_failures", "counter", "Clients that no TLS could be agreed with.");
+    count(p, "", n.tls_failed);
+    family(p, "lunate_admin_certificate_expiry_timestamp_seconds", "gauge",
+           "When the admin address' certificate ends.");
+    count(p, "", (uint64_t)n.not_after);
+}
+
 static void store(struct page *p)
 {
     struct ln_store_stat st;
@@ -374,6 +390,7 @@ static void store(struct page *p)
     count(p, "", st.full);
     alerter(p);
     audit_log(p);
+    admin(p);
     family(p, "lunate_store_commits", "counter", "Synced transactions.");
     count(p, "", st.commits);
     family(p, "lunate_store_operations", "counter", "Receipts, results and outcomes in them.");

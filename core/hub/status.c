@@ -48,7 +48,7 @@ static void time_or_null(struct ln_buf *b, const char *key, int64_t us)
 }
 
 /* Certificates: when they end. The receiver's is known once it was connected to. */
-static void tls_json(struct ln_buf *b, const struct ln_tls *own, int64_t peer_not_after)
+void ln_status_tls(struct ln_buf *b, const struct ln_tls *own, int64_t peer_not_after)
 {
     int64_t not_after = own ? ln_tls_not_after(own) : 0;
     ln_json_key(b, "tls");
@@ -84,7 +84,7 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     time_or_null(b, "retrying_since", d->retry_since_us);
     str(b, "last_error", d->last_error);
     str(b, "failing", d->failures ? ln_conf_try_name(d->try_class) : "");
-    tls_json(b, d->tls, d->peer_not_after);
+    ln_status_tls(b, d->tls, d->peer_not_after);
     ln_json_close(b, '}');
 }
 
@@ -152,7 +152,7 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
         if (!d->configured && ln_status_dest(&cs, d->id)->queued)
             dest_json(b, d, &cs);
     ln_json_close(b, ']');
-    tls_json(b, ln_source_tls(c), 0);
+    ln_status_tls(b, ln_source_tls(c), 0);
     ln_source_status(c, b);
     ln_json_close(b, '}');
 }
@@ -188,6 +188,8 @@ void ln_status_json(struct ln_hub *h, struct ln_buf *b)
     ln_json_key(b, "archive");
     ln_archiver_status(h, b);
     ln_json_close(b, '}');
+    ln_json_key(b, "admin");
+    ln_admin_status(h, b);
     ln_json_key(b, "alerts");
     ln_alerter_status(h, b);
     ln_json_key(b, "audit");

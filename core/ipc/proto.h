@@ -55,8 +55,8 @@ enum ln_proto {
     LN_P_SHARED, /* bytes path, bytes content: lib/ and tables/, the same for all channels */
     LN_P_DONE, /* nothing */
     LN_P_TLS, /* bytes channel name, bytes key ("source.tls.cert", "dest.NAME.tls.ca": cert, key, ca
-                 or crl), bytes path, bytes content: after the channel's SETTINGS; never to a worker
-               */
+                 or crl; "admin.tls.cert" and so on of no channel), bytes path, bytes content: after
+                 the channel's SETTINGS; never to a worker */
     LN_P_WARNING, /* bytes channel name, bytes text with file:line, bytes "true" when `check` is to
                      count it as a mistake; the channel is started all the same */
 
@@ -124,7 +124,8 @@ enum ln_line {
  *   data ["data"]            relative to the site, or absolute
  *   reload_tests, watch      true|false [false]
  *   log.level                debug|info|warn|error [info]
- *   admin.host, .port, .allow (lines), when there is an admin address
+ *   admin.host, .port, .allow (lines), .tls and .tls.* as for a source, when there is an admin
+ *                            address
  *   alerts.*                 when there are alerts: lua/alerts/config.lua; for the alerter alone
  *   audit.syslog.host, .port, .tls and .tls.* as for a destination: for audit-send alone
  *   encryption.key_file, .key_command: where the store's key comes from; neither: not encrypted

@@ -45,6 +45,7 @@ struct ln_http_conn {
 struct ln_http {
     struct event_base *base;
     struct ln_listener *listener;
+    struct ln_tls *tls; /* for connections to come; NULL: in clear */
     const struct ln_http_limits *limits;
     const struct ln_http_ops *ops;
     void *owner;
@@ -320,7 +321,7 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
 static int on_complete(llhttp_t *p)
 {
     struct ln_http_conn *k = p->data;
-    k->close = !llhttp_should_keep_alive(p);
+    k->close |= !llhttp_should_keep_alive(p);
     return HPE_PAUSED;
 }
 
@@ -424,11 +425,19 @@ static void on_data(void *owner, const char *data, size_t len)
     pump(k);
 }
 
+static void insecure(const struct ln_http_conn *k, const char *why)
+{
+    if (k->server->ops->insecure)
+        k->server->ops->insecure(k->server->owner, k->peer, why);
+}
+
 static void on_closed(void *owner, int code, const char *why)
 {
+    struct ln_http_conn *k = owner;
     (void)code;
-    (void)why;
-    conn_free(owner);
+    if (k->stream.greeting)
+        insecure(k, why);
+    conn_free(k);
 }
 
 static void on_drained(void *owner)
@@ -448,8 +457,11 @@ static void on_deadline(evutil_socket_t fd, short what, void *arg)
     (void)what;
     if (k->phase == HEAD || k->phase == BODY)
         refuse(k, 408);
-    else
+    else {
+        if (k->stream.greeting)
+            insecure(k, "no TLS handshake in time");
         conn_free(k);
+    }
 }
 
 /* ---- connections ---- */
@@ -485,6 +497,11 @@ static void on_accept(void *owner, int fd, const char *peer)
         free(k);
         return;
     }
+    if (h->tls && ln_stream_secure(&k->stream, h->tls, NULL) != LN_OK) {
+        ln_stream_fini(&k->stream);
+        free(k);
+        return;
+    }
     TAILQ_INSERT_TAIL(&h->conns, k, link);
     h->nconn++;
     enter(k, IDLE, h->limits->request_ms);
@@ -507,6 +524,20 @@ int ln_http_open(struct event_base *base, const char *host, int port,
     return rc;
 }
 
+void ln_http_secure(struct ln_http *h, struct ln_tls *tls)
+{
+    struct ln_http_conn *k, *next;
+    bool other = (tls != NULL) != (h->tls != NULL);
+    ln_tls_unref(h->tls);
+    h->tls = tls ? ln_tls_ref(tls) : NULL;
+    for (k = other ? TAILQ_FIRST(&h->conns) : NULL; k; k = next) {
+        next = TAILQ_NEXT(k, link);
+        k->close = true;
+        if (k->phase == IDLE)
+            conn_free(k);
+    }
+}
+
 void ln_http_close(struct ln_http *h)
 {
     struct ln_http_conn *k;
@@ -515,5 +546,6 @@ void ln_http_close(struct ln_http *h)
     ln_listener_free(h->listener);
     while ((k = TAILQ_FIRST(&h->conns)))
         conn_free(k);
+    ln_tls_unref(h->tls);
     free(h);
 }

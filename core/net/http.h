@@ -30,7 +30,11 @@ struct ln_http_ops {
     /* The connection of a request that is not answered yet is gone, and k with it. May be NULL when
      * all answers are given at once. */
     void (*gone)(void *owner, struct ln_http_conn *k);
+    /* No TLS could be agreed with a peer. May be NULL. */
+    void (*insecure)(void *owner, const char *peer, const char *why);
 };
+
+struct ln_tls;
 
 struct ln_http_limits {
     unsigned connections; /* more: the one idle for longest makes room, or the newcomer is closed */
@@ -44,6 +48,9 @@ struct ln_http_limits {
 int ln_http_open(struct event_base *base, const char *host, int port,
                  const struct ln_http_limits *limits, const struct ln_http_ops *ops, void *owner,
                  struct ln_http **out, struct ln_err *err) LN_MUST;
+/* TLS for connections to come; NULL: in clear. Renewed certificates end no connection; when TLS
+ * comes or goes, those that are open end with their present request. tls is counted. */
+void ln_http_secure(struct ln_http *h, struct ln_tls *tls);
 /* Ends listener and connections. Not from within `request`. */
 void ln_http_close(struct ln_http *h);
 

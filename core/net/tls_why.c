@@ -269,9 +269,9 @@ static const char *alert(int reason, bool server, bool own_cert)
 static const char *local(int reason, bool server)
 {
     switch (reason) {
-    case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_HTTP_REQUEST:
-    case SSL_R_HTTPS_PROXY_REQUEST:
+    case SSL_R_HTTPS_PROXY_REQUEST: return "the peer speaks HTTP in clear, this port speaks TLS";
+    case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_PACKET_LENGTH_TOO_LONG:
     case SSL_R_BAD_RECORD_TYPE:
     case SSL_R_UNKNOWN_PROTOCOL:

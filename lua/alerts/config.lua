@@ -28,7 +28,7 @@ local function word(v)
 end
 
 local function is_here(host)
-  return host:find "^127%." or host == "localhost" or host == "[::1]"
+  return schema.loopback(host) or host == "[::1]"
 end
 
 local function smtp(v)

@@ -160,6 +160,10 @@ local function certificate(x, rule, add, name, whose, iso)
 end
 
 function kinds.certificate(x, rule, add)
+  local admin = x.doc.admin
+  if type(admin) == "table" and type(admin.tls) == "table" then
+    certificate(x, rule, add, "admin", "its", admin.tls.expires)
+  end
   each_channel(x, rule, function(c)
     if type(c.tls) == "table" then certificate(x, rule, add, c.name, "its", c.tls.expires) end
   end)

@@ -17,17 +17,12 @@ local keys = {
   tls = {},
 }
 
-local function is_here(name)
-  return type(name) == "string"
-    and (name:find "^127%." or name == "localhost" or name == "::1") and true or false
-end
-
 -- Who looked at which patient's messages is nobody else's business, and must not be lost to
 -- somebody who only says that they are the repository.
 local function check_tls(ctx, t, name)
   local where = { "audit", "syslog", "tls" }
   if t == nil then t = true end
-  if t == false and not is_here(name) then
+  if t == false and not schema.loopback(name) then
     return ctx.fail(where, "the audit log crosses no network in clear: tls = false is for "
       .. "127.0.0.1 alone (a relay on this machine can forward it)")
   elseif type(t) == "table" and t.verify == false then

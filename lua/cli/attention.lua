@@ -168,6 +168,16 @@ local function look_at_audit(note, audit)
     "nothing is lost: it is sent when that is mended")
 end
 
+local function look_at_admin(note, doc, admin)
+  if type(admin) ~= "table" then return end
+  if because(admin.failure) ~= "" then
+    local how = admin.listen == "" and "closed" or "as before"
+    note(2, "the admin address is " .. how .. because(admin.failure),
+      "lunate check, then lunate reload")
+  end
+  look_at_tls(note, doc, "the admin address", admin.tls)
+end
+
 --- The notes of a document (doc.now: seconds since 1970).
 function M.look(doc)
   local notes = {}
@@ -185,6 +195,7 @@ function M.look(doc)
   end
   look_at_alerts(note, doc.alerts)
   look_at_audit(note, doc.audit)
+  look_at_admin(note, doc, doc.admin)
   local archive = doc.store and doc.store.archive
   if type(archive) == "table" and because(archive.failure) ~= "" then
     note(2, "nothing is trimmed, since it cannot be archived" .. because(archive.failure),

@@ -129,6 +129,8 @@ describe("rules", function()
     local tls = { expires = iso(NOW + 86400 * 400), peer_expires = iso(NOW + 86400) }
     local e = look("certificate", two_weeks, { channel { destinations = { dest { tls = tls } } } })
     assert.equal("adt/lab (receiver)", e[1].subject)
+    e = look("certificate", two_weeks, {}, { doc = { admin = { tls = with(13) } } })
+    assert.equal("admin: its certificate expires in 13 d", e[1] and e[1].text)
   end)
 
   it("disk_free: a share or a size", function()

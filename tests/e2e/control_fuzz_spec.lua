@@ -45,7 +45,11 @@ local views = { { "view", { "80", "0", "", "-1", "99999999999", "x" }, { "", "1"
     "../..", "", ("y"):rep(70000), "\0" }, texts } }
 local contexts = { "reason", "token", "break_glass", "true", "", "nosuch", ("z"):rep(5000), "\0\255",
   "lunate_0123456789abcdef_AAAA", "INC-17" }
-local rare = { { "reload" }, { "reload", channels }, { "reload", channels, texts } }
+local rare = { { "reload" }, { "reload", channels }, { "reload", channels, texts },
+  { "reload", channels, texts, texts }, { "key", { "rotate", "status", "" } },
+  { "rollback", channels, { "", "previous", "000000", "zz" }, texts } }
+local alerts = { "alerts", { "list", "ack", "silence", "unsilence", "test", "history", "nosuch", "" }, texts, numbers,
+  flags, texts, texts }
 
 local function words_of(verb)
   local list = {}
@@ -81,7 +85,8 @@ local function frame()
     local view = control.request(words_of(one_of(views)))
     return random(2) == 1 and view or one_of(mutations)(view)
   end
-  local request = control.request(words_of(random(3000) == 1 and one_of(rare) or one_of(verbs)))
+  local request = control.request(words_of(random(3000) == 1 and one_of(rare)
+    or random(300) == 1 and alerts or one_of(verbs)))
   return random(2) == 1 and request or one_of(mutations)(request)
 end
 
@@ -140,7 +145,11 @@ describe("e2e/control socket", function()
       ["channels/adt.lua"] = traffic.channel(adt, receiver.port),
       ["channels/orders.lua"] = traffic.channel(net.free_port(), net.free_port()),
       ["channels/keep.lua"] = traffic.channel(port, nil),
+      ["store.key"] = ("ab"):rep(32) .. "\n",
+      ["lunate.lua"] = 'return { encryption = { key_file = "store.key" }, alerts = { targets = {\n'
+        .. 't = { command = { "true" } } } } }',
     }
+    proc.run { "chmod", "600", s.path .. "/store.key" }
     local e = s:start()
     local conn = assert(net.connect(port))
     traffic.send_all(assert(net.connect(adt)), traffic.ids("A", 20))
