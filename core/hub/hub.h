@@ -275,6 +275,10 @@ struct ln_dest {
     int64_t deadline_us;
     char *control_id; /* MSH-10 of what is in flight */
     size_t control_id_len;
+    char *former_id; /* of the message before; answered when `used` */
+    size_t former_id_len;
+    bool unasked; /* what is in flight asks for no answer when it is accepted (MSH-15, MSH-16) */
+    bool mute; /* the receiver left one like that without an answer on this connection */
     uint32_t tries; /* of the head, sent */
     uint32_t parks; /* refused in a row */
     uint64_t ended_seq; /* the last message that had an end */

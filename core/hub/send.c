@@ -1,11 +1,16 @@
 /* Delivery, the wire: connecting, sending the first of a queue, and what the receiver answers. The
  * queue and the ends of its messages are dest.c's. */
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
 #include "base/clock.h"
 #include "hub/dest.h"
 
 enum { CONNECT_MS = 10000 };
+
+/* For messages that ask for no answer, once the receiver has shown that it gives none. */
+static const double UNASKED_S = 0.1;
 
 /* ---- replies --------------------------------------------------------------------------------- */
 
@@ -23,10 +28,21 @@ static void on_negative(struct ln_dest *d, const struct ln_reply *r, struct ln_s
         ln_dest_refused(d, why);
 }
 
+/* Whether a reply is for what is in flight. A message without a control id is answered with none,
+ * or with one that the receiver made up: then it must not be a second answer to the message before.
+ */
+static bool is_ours(const struct ln_dest *d, struct ln_span id)
+{
+    if (d->control_id_len == 0 && id.len)
+        return !d->used || !ln_span_eq(id, ln_span(d->former_id, d->former_id_len));
+    return ln_span_eq(id, ln_span(d->control_id, d->control_id_len));
+}
+
 static void on_reply(struct ln_dest *d, struct ln_span frame)
 {
     struct ln_reply r;
     struct ln_err err = {0};
+    d->mute = false;
     if (!d->inflight) {
         ln_log(LN_WARN, "dest", "late_reply", "channel=%s dest=%s bytes=%zu ignored=1",
                d->channel->name, d->conf.name, frame.len);
@@ -40,7 +56,7 @@ static void on_reply(struct ln_dest *d, struct ln_span frame)
                (unsigned long long)ln_dest_first(d)->pos.seq, frame.len);
         return;
     }
-    if (!ln_span_eq(r.control_id, ln_span(d->control_id, d->control_id_len))) {
+    if (!is_ours(d, r.control_id)) {
         snprintf(d->odd, sizeof d->odd, "a reply is for another control id (MSA-2)");
         ln_log(LN_WARN, "dest", "stale_reply", "channel=%s dest=%s seq=%llu code=%s ignored=1",
                d->channel->name, d->conf.name, (unsigned long long)ln_dest_first(d)->pos.seq,
@@ -160,11 +176,24 @@ static void on_dialled(void *owner, int fd, int code, const char *why)
     ln_dest_fail(d, LN_TRY_CONNECT, text, ln_span(NULL, 0));
 }
 
-static void remember_id(struct ln_dest *d, struct ln_span bytes)
+/* What must be known of what goes out to judge the replies. */
+static void remember(struct ln_dest *d, struct ln_span bytes)
 {
     struct ln_header h;
+    if (d->control_id_len) {
+        char *p = d->former_id;
+        d->former_id = d->control_id;
+        d->former_id_len = d->control_id_len;
+        d->control_id = p;
+    }
     d->control_id_len = 0;
-    if (ln_header_read(bytes, &h, NULL) != LN_OK || h.kind != LN_HEADER_MSH || h.field[10].len == 0)
+    d->unasked = false;
+    if (ln_header_read(bytes, &h, NULL) != LN_OK || h.kind != LN_HEADER_MSH)
+        return;
+    struct ln_ack_wish wish = ln_ack_wish_read(&h);
+    d->unasked =
+        !ln_ack_is_due(wish.accept, LN_ACK_CA) && !ln_ack_is_due(wish.application, LN_ACK_AA);
+    if (h.field[10].len == 0)
         return;
     char *p = realloc(d->control_id, h.field[10].len);
     if (!p)
@@ -174,11 +203,16 @@ static void remember_id(struct ln_dest *d, struct ln_span bytes)
     d->control_id_len = h.field[10].len;
 }
 
+static double patience_s(const struct ln_dest *d)
+{
+    return d->unasked && d->mute && d->conf.timeout_s > UNASKED_S ? UNASKED_S : d->conf.timeout_s;
+}
+
 static void send_now(struct ln_dest *d)
 {
     struct ln_due *x = ln_dest_first(d);
     struct ln_span bytes = ln_blob_span(x->bytes);
-    remember_id(d, bytes);
+    remember(d, bytes);
     ln_buf_clear(&d->frame, 64 * 1024);
     if (ln_mllp_write(&d->frame, bytes) != LN_OK ||
         ln_stream_write(&d->stream, ln_buf_span(&d->frame)) == LN_ENOMEM) {
@@ -193,9 +227,10 @@ static void send_now(struct ln_dest *d)
     if (d->first_us == 0)
         d->first_us = ln_now_us();
     d->inflight = true;
-    d->deadline_us = ln_mono_us() + (int64_t)(d->conf.timeout_s * 1e6);
-    if (!evtimer_pending(&d->timer, NULL))
-        ln_dest_arm(d, d->conf.timeout_s);
+    double patience = patience_s(d);
+    d->deadline_us = ln_mono_us() + (int64_t)(patience * 1e6);
+    if (!evtimer_pending(&d->timer, NULL) || patience < d->conf.timeout_s)
+        ln_dest_arm(d, patience);
 }
 
 void ln_send_first(struct ln_dest *d)
@@ -210,22 +245,48 @@ void ln_send_first(struct ln_dest *d)
         ln_dest_fail(d, LN_TRY_OTHER, "out of memory", ln_span(NULL, 0));
 }
 
+/* True when the receiver's machine has confirmed every byte that was sent. */
+static bool has_arrived(const struct ln_dest *d)
+{
+    int left = 0;
+    return ln_stream_kept(&d->stream) == 0 && ioctl(d->stream.fd, SIOCOUTQ, &left) == 0 &&
+           left == 0;
+}
+
+static void no_reply(struct ln_dest *d)
+{
+    char why[256];
+    int64_t left = d->deadline_us - ln_mono_us();
+    if (left > 0) { /* armed for an earlier message */
+        ln_dest_arm(d, (double)left / 1e6 + 0.001);
+        return;
+    }
+    if (d->unasked && d->odd[0] == '\0' && has_arrived(d)) {
+        d->mute = true;
+        ln_dest_end(d, LN_OUT_SENT, ln_span(NULL, 0),
+                    "no acknowledgement came: MSH-15 and MSH-16 ask for none");
+        return;
+    }
+    double more = d->conf.timeout_s - patience_s(d);
+    if (more > 0) { /* slow today: all the time there is */
+        d->mute = false;
+        d->deadline_us += (int64_t)(more * 1e6);
+        ln_dest_arm(d, more);
+        return;
+    }
+    snprintf(why, sizeof why, "no acknowledgement within %.3g s%s%s", d->conf.timeout_s,
+             d->odd[0] ? "; " : "", d->odd);
+    ln_dest_disconnect(d); /* a late reply cannot be taken for that of another message */
+    ln_dest_fail(d, LN_TRY_TIMEOUT, why, ln_span(NULL, 0));
+}
+
 void ln_send_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct ln_dest *d = arg;
     (void)fd;
     (void)what;
     if (d->inflight) {
-        int64_t left = d->deadline_us - ln_mono_us();
-        if (left > 0) { /* armed for an earlier message */
-            ln_dest_arm(d, (double)left / 1e6 + 0.001);
-            return;
-        }
-        char why[256];
-        snprintf(why, sizeof why, "no acknowledgement within %.3g s%s%s", d->conf.timeout_s,
-                 d->odd[0] ? "; " : "", d->odd);
-        ln_dest_disconnect(d); /* a late reply cannot be taken for that of another message */
-        ln_dest_fail(d, LN_TRY_TIMEOUT, why, ln_span(NULL, 0));
+        no_reply(d);
         return;
     }
     if (d->greeting) {

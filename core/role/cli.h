@@ -25,6 +25,9 @@ int ln_cli_store_open(struct lua_State *L); /* "lunate.store": the store, read-o
 /* unresolved(hosts, seconds), of lunate.sys: a table host -> why it has no address. Names that are
  * not in it have one. Takes `seconds` at most. */
 int ln_cli_unresolved(struct lua_State *L);
+/* foreign(address), of lunate.sys: why nothing on this machine can listen on it, nil when it can or
+ * when it is a name. Binds a socket to it, without a port that anybody needs. */
+int ln_cli_foreign(struct lua_State *L);
 
 /* Entries of this process name somebody else: the engine started it for that user. */
 void ln_cli_audit_for(const struct ln_audit_who *w);

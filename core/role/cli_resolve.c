@@ -1,5 +1,6 @@
-/* lunate.sys.unresolved: names that have no address, looked up side by side within a time, since a
- * name server that is away would hold up each look-up for many seconds. */
+/* lunate.sys.foreign: addresses that are not this machine's. lunate.sys.unresolved: names that have
+ * no address, looked up side by side within a time, since a name server that is away would hold up
+ * each look-up for many seconds. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
@@ -8,7 +9,9 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "role/cli.h"
@@ -79,5 +82,22 @@ int ln_cli_unresolved(lua_State *L)
     for (size_t i = 0; i < n; i++)
         if (looks[i])
             finish(L, looks[i], deadline_us);
+    return 1;
+}
+
+int ln_cli_foreign(lua_State *L)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_DGRAM}, *a;
+    if (getaddrinfo(luaL_checkstring(L, 1), NULL, &hints, &a) != 0)
+        return 0;
+    int fd = socket(a->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0), error = 0;
+    if (fd >= 0 && bind(fd, a->ai_addr, a->ai_addrlen) != 0)
+        error = errno;
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(a);
+    if (error != EADDRNOTAVAIL)
+        return 0;
+    lua_pushstring(L, strerror(error));
     return 1;
 }

@@ -284,6 +284,7 @@ int ln_cli_sys_open(lua_State *L)
         {"sleep", pause_for},
         {"height", height},
         {"unresolved", ln_cli_unresolved},
+        {"foreign", ln_cli_foreign},
         {NULL, NULL},
     };
     lua_newtable(L);

@@ -18,8 +18,9 @@
 #include "base/clock.h"
 #include "hl7/mllp.h"
 
-#define TICK_US 50000
-#define EVENTS  256
+#define TICK_US    50000
+#define UNASKED_US 200000 /* for an answer that was not asked for: most receivers give one */
+#define EVENTS     256
 
 static void put_idle(struct ln_client *c, struct ln_link *k)
 {
@@ -159,6 +160,8 @@ static void count(struct ln_client_totals *t, const struct ln_client_result *r)
         t->closed++;
     else if (r->end == LN_CLIENT_UNREADABLE)
         t->unreadable++;
+    else if (r->end == LN_CLIENT_UNASKED)
+        t->unasked++;
     else if (code[0] != 'A')
         t->other++;
     else if (code[1] == 'A')
@@ -179,6 +182,7 @@ static void finish(struct ln_client *c, struct ln_link *k, enum ln_client_end en
         r.reply = *reply;
         r.accepted = reply->code[1] == 'A';
     }
+    r.accepted = r.accepted || end == LN_CLIENT_UNASKED;
     count(c->t, &r);
     if (end == LN_CLIENT_REPLY || end == LN_CLIENT_UNREADABLE)
         ln_histogram_add(&c->t->latency, r.latency_us);
@@ -229,6 +233,7 @@ static void on_frame(struct ln_client *c, struct ln_link *k, struct ln_span fram
 {
     struct ln_reply reply;
     struct ln_span id;
+    k->mute = false;
     if (k->state != LN_LINK_WAITING) {
         c->t->mismatched++;
         return;
@@ -296,6 +301,18 @@ static void on_readable(struct ln_client *c, struct ln_link *k)
     ln_link_lost(c, k, now);
 }
 
+/* Written, and wants no answer: whether it was waited for long enough all the same. ER may be
+ * answered late. */
+static bool is_unasked(const struct ln_client *c, const struct ln_link *k, int64_t now)
+{
+    if (k->state != LN_LINK_WAITING || !k->m->unasked || k->off < k->m->len + k->ndigits)
+        return false;
+    int64_t wait = c->opt->timeout_us;
+    if (k->m->never && wait > UNASKED_US)
+        wait = UNASKED_US;
+    return now - k->at_us > (k->mute ? 0 : wait);
+}
+
 static void check_deadlines(struct ln_client *c, int64_t now)
 {
     for (unsigned i = 0; i < c->opt->connections; i++) {
@@ -304,6 +321,11 @@ static void check_deadlines(struct ln_client *c, int64_t now)
             ln_link_reset(c, k);
         } else if (k->state == LN_LINK_CONNECTING && now - k->at_us > c->opt->timeout_us) {
             ln_link_refused(c, k, ETIMEDOUT, now);
+        } else if (is_unasked(c, k, now)) {
+            k->mute = k->m->never;
+            c->hasty = c->hasty || k->mute;
+            finish(c, k, LN_CLIENT_UNASKED, ln_span(NULL, 0), NULL, now);
+            next(c, k, now);
         } else if (k->state == LN_LINK_WAITING && now - k->at_us > c->opt->timeout_us) {
             finish(c, k, LN_CLIENT_TIMEOUT, ln_span(NULL, 0), NULL, now);
             ln_link_lost(c, k, now); /* its late reply must not meet another message */
@@ -363,7 +385,9 @@ static void loop(struct ln_client *c)
         }
         if (c->started && c->nidle)
             pump(c, now);
-        wait_for_events(c, now, tick_us > now ? tick_us : now);
+        wait_for_events(c, now, tick_us > now && !c->hasty ? tick_us : now);
+        if (c->hasty)
+            check_deadlines(c, ln_mono_us());
         if (now < tick_us)
             continue;
         tick_us = now + TICK_US;

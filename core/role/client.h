@@ -19,12 +19,13 @@ enum ln_client_end {
     LN_CLIENT_UNREADABLE, /* a reply without a readable MSA */
     LN_CLIENT_TIMEOUT,
     LN_CLIENT_CLOSED, /* the connection ended first */
+    LN_CLIENT_UNASKED, /* written, and no answer came: it wants none */
 };
 
 struct ln_client_result {
     uint64_t n; /* which message, from 0 */
     enum ln_client_end end;
-    bool accepted; /* AA or CA */
+    bool accepted; /* AA, CA or LN_CLIENT_UNASKED */
     const struct ln_payload_message *message;
     const char *control_id; /* as sent, of control_id_len bytes; borrowed */
     size_t control_id_len;
@@ -35,7 +36,7 @@ struct ln_client_result {
 
 struct ln_client_totals {
     uint64_t sent, accepted, aa, ae, ar, other; /* other: CA, CE, CR */
-    uint64_t unreadable, timeouts, closed;
+    uint64_t unreadable, timeouts, closed, unasked;
     uint64_t mismatched; /* replies to something else: ignored, the right one was waited for */
     uint64_t reconnects, bytes;
     int64_t elapsed_us;

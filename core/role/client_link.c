@@ -44,7 +44,7 @@ void ln_link_drop(struct ln_client *c, struct ln_link *k)
     }
     ln_tls_close(k->tls);
     k->tls = NULL;
-    k->greeting = false;
+    k->greeting = k->mute = false;
     if (k->fd >= 0)
         close(k->fd);
     k->fd = -1;

@@ -31,6 +31,7 @@ struct ln_link {
     const struct addrinfo *address;
     bool want_out; /* EPOLLOUT is set */
     bool in_ring; /* stands in the ring of idle ones, maybe no longer idle */
+    bool mute; /* left a message that wants no answer without one: the next are not waited for */
     char digits[24]; /* "-N" */
     unsigned ndigits;
     uint64_t n;
@@ -53,6 +54,7 @@ struct ln_client {
     unsigned connecting, connected, closed; /* connections in these states */
     unsigned cursor; /* where ln_link_dial_more goes on */
     bool started; /* all were connected once */
+    bool hasty; /* some connection is mute: deadlines are looked at all the time */
     uint64_t next, done; /* messages begun, messages ended */
     int64_t start_us;
     unsigned *idle, idle_head, nidle; /* ring of connections without work, with a rate */

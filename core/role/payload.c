@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "hl7/ack.h"
 #include "hl7/header.h"
 #include "hl7/mllp.h"
 
@@ -105,6 +106,10 @@ static void set_spans(struct ln_payload_message *m)
     struct ln_err ignored;
     if (m->id_end == 0 || ln_header_read(ln_span(m->frame + 1, m->len - 3), &h, &ignored) != LN_OK)
         return;
+    struct ln_ack_wish wish = ln_ack_wish_read(&h);
+    m->unasked =
+        !ln_ack_is_due(wish.accept, LN_ACK_CA) && !ln_ack_is_due(wish.application, LN_ACK_AA);
+    m->never = wish.accept == LN_ACK_NEVER && wish.application == LN_ACK_NEVER;
     m->id = h.field[10];
     m->type = ln_header_component(&h, 9, 1);
     struct ln_span event = ln_header_component(&h, 9, 2);

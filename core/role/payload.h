@@ -15,6 +15,8 @@ struct ln_payload_message {
     size_t id_end; /* where MSH-10 ends in frame: a counter goes in here; 0 = has no header */
     struct ln_span id; /* MSH-10, raw; within frame */
     struct ln_span type; /* MSH-9.1^MSH-9.2, raw; within frame */
+    bool unasked; /* MSH-15 and MSH-16 want no answer when it is accepted ... */
+    bool never; /* ... nor when it is not */
 };
 
 struct ln_payload {

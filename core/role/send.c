@@ -45,6 +45,7 @@ static const char *end_text(const struct ln_client_result *r)
     case LN_CLIENT_REPLY: return r->reply.code;
     case LN_CLIENT_UNREADABLE: return "unreadable reply";
     case LN_CLIENT_TIMEOUT: return "no reply in time";
+    case LN_CLIENT_UNASKED: return "--";
     default: return "connection closed before the reply";
     }
 }
@@ -90,6 +91,8 @@ static void describe(FILE *f, const struct ln_client_result *r)
         fputs("  ", f);
         put_text(f, r->reply.text);
     }
+    if (r->end == LN_CLIENT_UNASKED)
+        fputs("  wants no answer (MSH-15, MSH-16), and none came", f);
     fputc('\n', f);
 }
 
@@ -105,6 +108,7 @@ static void keep_json(struct send *s, const struct ln_client_result *r)
     ln_json_cstr(b, r->end == LN_CLIENT_REPLY        ? r->reply.code
                     : r->end == LN_CLIENT_UNREADABLE ? "unreadable"
                     : r->end == LN_CLIENT_TIMEOUT    ? "timeout"
+                    : r->end == LN_CLIENT_UNASKED    ? "unasked"
                                                      : "closed");
     ln_json_key(b, "text");
     ln_json_str(b, r->reply.text);
@@ -167,6 +171,7 @@ static void report_json(struct send *s, const struct ln_client_totals *t)
         {"other", t->other},
         {"unreadable", t->unreadable},
         {"timeouts", t->timeouts},
+        {"unasked", t->unasked},
         {"mismatched", t->mismatched},
         {"closed", t->closed},
         {"reconnects", t->reconnects},
@@ -186,7 +191,7 @@ static void report_json(struct send *s, const struct ln_client_totals *t)
     ln_json_key(&b, "seconds");
     ln_json_num(&b, seconds, 6);
     ln_json_key(&b, "rate");
-    ln_json_num(&b, seconds > 0 ? (double)t->latency.n / seconds : 0, 1);
+    ln_json_num(&b, seconds > 0 ? (double)(t->latency.n + t->unasked) / seconds : 0, 1);
     ln_json_key(&b, "latency_ms");
     ln_json_open(&b, '{');
     for (size_t i = 0; i < sizeof percentiles / sizeof *percentiles; i++) {
@@ -221,12 +226,13 @@ static void report_text(struct send *s, const struct ln_client_totals *t)
                 {"other codes", t->other},
                 {"unreadable", t->unreadable},
                 {"timeouts", t->timeouts},
+                {"wanted no answer", t->unasked},
                 {"closed", t->closed},
                 {"mismatched MSA-2", t->mismatched},
                 {"reconnects", t->reconnects}};
     printf("%llu message%s over %u connection%s in %.3f s: %.0f/s\n", (unsigned long long)t->sent,
            t->sent == 1 ? "" : "s", s->client.connections, s->client.connections == 1 ? "" : "s",
-           seconds, seconds > 0 ? (double)h->n / seconds : 0);
+           seconds, seconds > 0 ? (double)(h->n + t->unasked) / seconds : 0);
     printf("accepted %llu", (unsigned long long)t->accepted);
     for (size_t i = 0; i < sizeof more / sizeof *more; i++)
         if (more[i].value)

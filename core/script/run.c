@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "script/kv.h"
 #include "script/message.h"
+#include "script/returned.h"
 #include "script/state.h"
 #include "script/trace.h"
 
@@ -130,41 +131,6 @@ static bool is_text(lua_State *L, int idx)
     return lua_type(L, idx) == LUA_TSTRING;
 }
 
-/* The value on top is what a transform returned, the message it was given is at msg. Leaves on top
- * either one message or string, or a list of them (*list). */
-static void take_returned(lua_State *L, int msg, bool *list)
-{
-    *list = false;
-    if (lua_isnil(L, -1)) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, msg);
-    }
-    if (is_text(L, -1) || ln_message_is(L, -1))
-        return;
-    if (lua_type(L, -1) != LUA_TTABLE)
-        luaL_error(L,
-                   "transform returned a %s: return nothing (the message was edited in place), a "
-                   "message, a string, or a list of them",
-                   luaL_typename(L, -1));
-    *list = true;
-    size_t n = lua_objlen(L, -1);
-    if (n > LN_RESULT_OUTPUTS_MAX)
-        luaL_error(L, "transform returned more than %d messages", (int)LN_RESULT_OUTPUTS_MAX);
-    for (size_t i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, (int)i);
-        if (!is_text(L, -1) && !ln_message_is(L, -1))
-            luaL_error(L,
-                       "transform returned a list whose item %d is a %s, not a message or string",
-                       (int)i, luaL_typename(L, -1));
-        lua_pop(L, 1);
-    }
-    if (n == 0) {
-        lua_pushnil(L);
-        if (lua_next(L, -2))
-            luaL_error(L, "transform returned a table that is not a list");
-    }
-}
-
 /* Makes the value on top (message or string) a string, in the destination's character set. */
 static void to_wire(struct ln_run *r, lua_State *L)
 {
@@ -183,6 +149,7 @@ static void to_wire(struct ln_run *r, lua_State *L)
         ln_message_push_wire(L, lua_gettop(L), NULL);
         lua_remove(L, -2);
     }
+    ln_returned_check_wire(L);
 }
 
 /* Pushes a function of the script, which is then called. */
@@ -269,7 +236,7 @@ static int dest_step(lua_State *L)
     push_fn(L, fns->transform);
     lua_pushvalue(L, msg);
     lua_call(L, 1, 1);
-    take_returned(L, msg, &list);
+    ln_returned_take(L, msg, &list);
     int value = lua_gettop(L), n = list ? (int)lua_objlen(L, value) : 1;
     for (int i = 1; i <= n; i++) {
         if (list)
@@ -367,7 +334,7 @@ static int step(lua_State *L)
         push_fn(L, fns->transform);
         lua_pushvalue(L, 1);
         lua_call(L, 1, 1);
-        take_returned(L, 1, &r->items_list);
+        ln_returned_take(L, 1, &r->items_list);
     }
     run_dests(r, L);
     return 0;

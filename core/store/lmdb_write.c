@@ -288,11 +288,13 @@ static int write_kv(struct ln_committer *c, struct ln_op *op)
     return rc;
 }
 
+/* failed: a destination's own functions did, and that output is parked. Such a message counts once,
+ * as an error, whatever went to others: its sender is not answered AA either. */
 static int count_state(struct ln_committer *c, struct ln_op *op, struct ln_numbers *n,
-                       uint8_t state)
+                       uint8_t state, bool failed)
 {
     switch (state) {
-    case LN_S_DONE: n->s.processed++; break;
+    case LN_S_DONE: *(failed ? &n->s.errors : &n->s.processed) += 1; break;
     case LN_S_FILTERED: n->s.filtered++; break;
     case LN_S_REJECTED: n->s.rejected++; break;
     default:
@@ -309,6 +311,7 @@ static int result(struct ln_committer *c, struct ln_op *op)
     struct ln_span body, queued = ln_span(op->data + LN_RECORD_HEAD, op->data_len - LN_RECORD_HEAD);
     struct ln_processed p;
     uint64_t total;
+    bool failed = false;
     struct ln_numbers *n = ln_write_touch(c, op);
     if (!n)
         return 0;
@@ -334,10 +337,11 @@ static int result(struct ln_committer *c, struct ln_op *op)
         struct ln_stored_item it;
         if (ln_record_item_read(&d, &it) != LN_OK)
             return EINVAL;
+        failed = failed || it.item.kind == LN_I_PARKED;
         rc = count_item(c, op, n, i, &it.item);
     }
     if (!rc)
-        rc = count_state(c, op, n, p.state);
+        rc = count_state(c, op, n, p.state, failed);
     if (!rc)
         rc = write_kv(c, op);
     if (!rc && p.script)

@@ -157,7 +157,9 @@ struct ln_channel_state {
     uint32_t attempts; /* failed tries of the message at the cursor */
     uint8_t mode; /* LN_MODE_*: what the operator wants */
     uint64_t received, filtered, processed, errors, parked,
-        rejected; /* parked: now; others: ever */
+        rejected; /* parked: now; others: ever. errors: those that a script failed at, whole or for
+                     a destination; a message counts as one of processed, filtered, errors, rejected
+                   */
     uint64_t bytes; /* of content kept */
     unsigned ndest;
     const struct ln_dest_state *dest; /* valid until the next call */

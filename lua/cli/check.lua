@@ -28,25 +28,40 @@ end
 
 local SECONDS = 2 -- for all names together
 
--- Receivers that the engine would not find now. It tries again and again, so that is no mistake.
+-- Names that the engine would not find now: of receivers, and of what it is to listen on. It tries
+-- again and again, so that is no mistake.
 local function look_up_hosts(s)
   local hosts, users = {}, {}
+  local function note(host, channel, what)
+    if not host then return end
+    if not users[host] then hosts[#hosts + 1] = host end
+    users[host] = users[host] or {}
+    table.insert(users[host], { channel = channel, what = what })
+  end
   for _, c in ipairs(s.channels) do
+    note(c.settings["source.host"], c, "source")
     for dest in (c.settings.destinations or ""):gmatch "[^\n]+" do
-      local host = c.settings["dest." .. dest .. ".host"]
-      if host then
-        if not users[host] then hosts[#hosts + 1] = host end
-        users[host] = users[host] or {}
-        table.insert(users[host], { channel = c, dest = dest })
-      end
+      note(c.settings["dest." .. dest .. ".host"], c, "destination " .. dest)
     end
   end
   local unresolved = #hosts > 0 and sys.unresolved(hosts, SECONDS) or {}
   for _, host in ipairs(hosts) do
     for _, u in ipairs(unresolved[host] and users[host] or {}) do
       s.warnings[#s.warnings + 1] = { channel = u.channel.name,
-        text = ("%s: destination %s: \"%s\" has no address at the moment: %s"):format(
-          u.channel.script, u.dest, host, unresolved[host]) }
+        text = ("%s: %s: \"%s\" has no address at the moment: %s"):format(
+          u.channel.script, u.what, host, unresolved[host]) }
+    end
+  end
+end
+
+-- Addresses to listen on that are not this machine's: the site may be meant for another one.
+local function look_for_foreign(s)
+  for _, c in ipairs(s.channels) do
+    local host = c.settings["source.host"]
+    if host and sys.foreign(host) then
+      s.warnings[#s.warnings + 1] = { channel = c.name,
+        text = ("%s: source: %s is no address of this machine: here the channel could not listen "
+          .. "(\"0.0.0.0\" is all of its addresses)"):format(c.script, host) }
     end
   end
 end
@@ -76,6 +91,7 @@ end
 function M.run(args)
   local s = loader.load()
   look_up_hosts(s)
+  look_for_foreign(s)
   look_for_commands(s)
   if args.json then
     print_json(s)

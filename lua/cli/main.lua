@@ -53,7 +53,12 @@ local function parse(module, verb, words)
         fail.usage("%s takes no number below 0 (%s)", before, word)
       end
     end
-    fail.usage("%s", (text:gsub("' Did you mean ", "', did you mean ")))
+    if option then
+      local near = text:match "Did you mean '([^']+)'%?"
+        or text:match "Did you mean one of these: '([^']+)'"
+      fail.usage("unknown option %s%s", option, near and (", did you mean %s?"):format(near) or "")
+    end
+    fail.usage("%s", text)
   end
   module.define(parser, verb)
   require("lunate.cli.why").define(parser, verb)
@@ -69,6 +74,10 @@ local function run(words)
   if verb == "--help" or verb == "-h" then verb = "help" end
   if verb == "--version" or verb == "-V" then verb = "version" end
   local entry = find(verb)
+  if not entry and verb:find "^%-" then
+    fail.fail(2, "unknown option %s before the verb: only -C SITE stands there (see `lunate help`)",
+      verb)
+  end
   if not entry or not entry.lua then
     local near = nearest(verb)
     fail.fail(2, "there is no verb \"%s\"%s (`lunate help` lists them)", verb,

@@ -56,6 +56,23 @@ describe("command line", function()
       assert.matches("Usage: lunate %[%-C SITE%] VERB", err)
     end)
 
+    it("an unknown option: 2, one line in the same words from every verb, the nearest one named", function()
+      for words, want in pairs {
+        ["status --jsno"] = "lunate status: unknown option --jsno, did you mean --json?",
+        ["listen 1 --quite"] = "lunate listen: unknown option --quite, did you mean --quiet?",
+        ["fmt --zzz"] = "lunate fmt: unknown option --zzz",
+        ["lua --zzz"] = "lunate lua: unknown option --zzz: FILE comes first, its options behind it",
+        ["--json status"] = "lunate: unknown option --json before the verb: only -C SITE stands there",
+      } do
+        local argv = {}
+        for w in words:gmatch "%S+" do argv[#argv + 1] = w end
+        local status, out, err = lunate(unpack(argv))
+        local verb = want:match "^lunate (%l+):"
+        assert.same({ 2, "", ("%s (see `lunate help%s`)\n"):format(want, verb and " " .. verb or "") },
+          { status, out, err })
+      end
+    end)
+
     it("an unknown verb: 2, one line, the nearest one named", function()
       for word, near in pairs { statsu = "status", mesages = "messages", shwo = "show" } do
         local status, _, err = lunate(word)

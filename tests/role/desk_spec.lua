@@ -152,6 +152,17 @@ describe("the developer's desk", function()
     status, out, err = s:run "check"
     assert.same({ 0, "2 channels, all well\n" }, { status, out })
     assert.matches('^warning: channels/far.lua: destination a: "lab.invalid" has no address at the moment: ', err)
+    s:write("channels/far.lua", 'return channel { source = mllp.listen { port = 1, host = "192.0.2.7" } }')
+    status, out, err = s:run "check"
+    assert.same({ 0, "2 channels, all well\n" }, { status, out })
+    assert.matches("^warning: channels/far.lua: source: 192.0.2.7 is no address of this machine: ", err)
+    for host, want in pairs { ["0.0.0.0"] = "", ["::"] = "", ["127.0.0.1"] = "", ["no.such.invalid"] =
+      'source: "no.such.invalid" has no address at the moment' } do
+      s:write("channels/far.lua", ('return channel { source = mllp.listen { port = 1, host = "%s" } }'):format(host))
+      status, _, err = s:run "check"
+      assert.equal(0, status)
+      assert.truthy(want == "" and err == "" or want ~= "" and err:find(want, 1, true), err)
+    end
     s:write("channels/far.lua", "t = {} for i = 1, 40 do t[i] = ('x'):rep(1e6) .. i end\n" .. where)
     status, _, err = s:run "check"
     assert.equal(1, status)

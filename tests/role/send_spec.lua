@@ -274,6 +274,33 @@ describe("lunate send", function()
       assert.matches("cannot connect again", p:err())
     end)
 
+    it("what asks for no answer (MSH-15, MSH-16) is accepted when it is written", function()
+      local function asking(id, accept, application)
+        return (message(id):gsub("|P|2.5.1", "|P|2.5.1|||" .. accept .. "|" .. application))
+      end
+      local answers = false
+      local r = net.receiver { answer = function(text) return answers and net.ack(text) or nil end }
+      local ne = tmp.file(asking("NE1", "NE", "NE"))
+      local status, out, err = send(r, ne)
+      assert.same({ 0, "" }, { status, err })
+      assert.truthy(out:find("^%-%-  NE1  ADT^A01  wants no answer"), out)
+      status, out = send(r, ne, "--count", "500", "--connections", "2", "--unique-ids")
+      assert.equal(0, status)
+      assert.truthy(out:find("accepted 500   wanted no answer 500", 1, true), out)
+      assert.equal(501, #r.frames)
+      local got = {}
+      for i = 2, 501 do got[net.field(r.frames[i].text, "MSH", 10)] = true end
+      for i = 1, 500 do assert.truthy(got["NE1-" .. i], i) end
+      local both = tmp.file(asking("ER1", "ER", "NE") .. asking("AL1", "AL", "NE"))
+      status, out = send(r, both, "--timeout", "0.5", "--json")
+      local t = json.decode(out)
+      assert.same({ 1, 1, 1, 1 }, { status, t.accepted, t.unasked, t.timeouts })
+      answers = true
+      status, out = send(r, ne, "--json")
+      t = json.decode(out)
+      assert.same({ 0, 1, 1, 0 }, { status, t.accepted, t.AA, t.unasked })
+    end)
+
     it("files: unreadable, empty, without a message, cut off in a frame: 1, named", function()
       local port = "127.0.0.1:" .. net.free_port()
       for what, file in pairs {

@@ -82,6 +82,10 @@ describe("role/worker", function()
     for body, want in pairs {
       ["return 5"] = "returned a number", ["return { 5 }"] = "item 1 is a number",
       ["return { a = 1 }"] = "not a list", ["return false"] = "returned a boolean",
+      ['return ""'] = "an empty string: return nil to send", ['return { msg, "" }'] = "item 2 is an empty string",
+      ['return "\\11MSH|\\28\\r"'] = "begins with MLLP's start byte",
+      ['return tostring(msg) .. "\\28\\rMSH|"'] = "holds MLLP's end of a frame",
+      ['msg:set_raw("PID-5", "X\\28")'] = "holds MLLP's end of a frame",
     } do
       local r = assert(peer.worker { body }):run(adt("1"))
       assert.equal("error", r.verdict)
