@@ -3,6 +3,7 @@
 -- in core/ipc/proto.h; every one of them is given, defaults filled in.
 local schema = require "lunate.schema"
 local tls = require "lunate.tls"
+local grants = require "lunate.grants"
 local type, error, ipairs, pairs, setmetatable = type, error, ipairs, pairs, setmetatable
 local number, choice = schema.number, schema.choice
 
@@ -278,6 +279,7 @@ local function channel_keys(defaults)
     limits = { keys = M.limit_keys(d) },
     retention = { keys = M.retention_keys(d) },
     archive = { check = M.archive, default = d("archive", "") },
+    allow = { keys = grants.keys() },
   }
 end
 

@@ -46,7 +46,7 @@ return function(core)
     json = core.json,
     log = make_log(core),
     kv = make_kv(core),
-    lookup = lookup.new(core.file, core.paths),
+    lookup = lookup.new(core.file, core.paths, core.outside),
     secret = secrets.getter(core),
     channel = channel.constructor(core),
     mllp = channel.mllp(core),

@@ -9,6 +9,7 @@ local nearest = require "lunate.nearest"
 local tls_files = require "lunate.tls_files"
 local schema = require "lunate.schema"
 local secrets = require "lunate.secrets"
+local grants = require "lunate.grants"
 
 local sort, concat, format = table.sort, table.concat, string.format
 
@@ -151,7 +152,9 @@ local function read_channel(core, c, shared, defaults, fail)
     fail(c.name, "%s", secrets.mask(asked, of_loading(e)))
   end
   if #errors > 0 then return end
+  grants.resolve(core, c, settings, fail)
   c.settings = by_key(settings)
+  if not kept then grants.warn_of_lookups(core, c, files) end
   if fits(c, mb, fail) then
     core.emit_settings(c.name, settings)
     tls_files(core, c, fail)
@@ -379,6 +382,7 @@ return function(core)
   end
   check_ports(channels, fail)
   check_links(channels, fail)
+  grants.check(core, site, channels, fail)
   check_tables(core, shared, fail)
   for _, path in ipairs(sorted_keys(shared)) do core.emit_shared(path, shared[path]) end
   core.emit_done()

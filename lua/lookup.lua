@@ -87,19 +87,32 @@ end
 --- missing(name, files): why a look-up in that table will fail; nil when files (path -> text) has
 -- it.
 function M.missing(name, files)
-  if files[path_of(name)] then return nil end
+  if files[path_of(name)] or byte(name, 1) == 47 then return nil end
   local paths = {}
   for path in pairs(files) do paths[#paths + 1] = path end
   return no_table(name, paths)
 end
 
---- new(file, paths) -> the lookup object: file(path) gives a file's text or nil, paths() the list
---- of all. Tables are read when first asked for.
-function M.new(file, paths)
-  local tables = {}
+--- new(file, paths, outside) -> the lookup object: file(path) gives a file's text or nil, paths()
+--- the list of all. Tables are read when first asked for. One that is named by its absolute path
+--- comes from outside(path, known): stamp [, text], and is read again whenever it has changed.
+function M.new(file, paths, outside)
+  local tables, stamps = {}, {}
+
+  local function get_outside(path)
+    local stamp, text = outside(path, stamps[path])
+    if not stamp then error("lookup: " .. text, 4) end
+    if text then
+      local t, err = M.parse(text, path)
+      if not t then error("lookup: " .. err, 4) end
+      tables[path], stamps[path] = t, stamp
+    end
+    return tables[path]
+  end
 
   local function get(name)
     if type(name) ~= "string" then error("lookup: the table's name is a string", 4) end
+    if byte(name, 1) == 47 then return get_outside(name) end
     local path = path_of(name)
     local text = file(path)
     if not text then error(no_table(name, paths()), 4) end
@@ -110,7 +123,7 @@ function M.new(file, paths)
   end
 
   local function row(name, key)
-    local t = tables[name] or get(name)
+    local t = not stamps[name] and tables[name] or get(name)
     local kind = type(key)
     if kind == "userdata" then -- a place in a message: what stands there
       local ok, text = pcall(value_of, key)

@@ -13,14 +13,20 @@ struct ln_conf *ln_conf_new(void)
     return calloc(1, sizeof(struct ln_conf));
 }
 
+static void free_list(char **list, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        free(list[i]);
+    free(list);
+}
+
 static void channel_fini(struct ln_conf_channel *ch)
 {
     free(ch->archive);
     free(ch->script);
     free(ch->error);
-    for (unsigned i = 0; i < ch->nallow; i++)
-        free(ch->allow[i]);
-    free(ch->allow);
+    free_list(ch->allow, ch->nallow);
+    free_list(ch->read, ch->nread);
     for (unsigned i = 0; i < ch->ndest; i++)
         ln_conf_tls_fini(&ch->dest[i].tls);
     ln_conf_tls_fini(&ch->tls);
@@ -41,9 +47,7 @@ void ln_conf_channel_free(struct ln_conf_channel *ch)
 
 void ln_conf_admin_fini(struct ln_conf_admin *a)
 {
-    for (unsigned i = 0; i < a->nallow; i++)
-        free(a->allow[i]);
-    free(a->allow);
+    free_list(a->allow, a->nallow);
     ln_conf_tls_fini(&a->tls);
 }
 

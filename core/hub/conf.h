@@ -80,6 +80,8 @@ struct ln_conf_channel {
     struct ln_conf_tls tls;
     enum ln_ack_mode ack;
     bool stop_on_error, jit;
+    char **read; /* what the script may read beside the site */
+    unsigned nread;
     double seconds;
     unsigned memory_mb, attempts;
     double retain_days;

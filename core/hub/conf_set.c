@@ -219,6 +219,8 @@ bool ln_conf_set_channel(struct ln_conf_channel *ch, const char *key, struct ln_
         ch->stop_on_error = i == 1;
         return true;
     }
+    if (strcmp(key, "allow.read") == 0)
+        return set_list(&ch->read, &ch->nread, v);
     if (strcmp(key, "jit") == 0)
         return ch->jit = ln_span_is(v, "true"), true;
     if (strcmp(key, "limits.seconds") == 0)

@@ -153,11 +153,25 @@ static int send_more(struct ln_channel *c)
     return LN_OK;
 }
 
+static int add_allow(struct ln_buf *b, const struct ln_conf_channel *conf)
+{
+    if (conf->nread == 0)
+        return LN_OK;
+    size_t rec = ln_wire_begin(b, LN_P_ALLOW);
+    ln_wire_u32(b, conf->nread);
+    for (unsigned i = 0; i < conf->nread; i++)
+        ln_wire_bytes(b, ln_span_str(conf->read[i]));
+    return ln_wire_end(b, rec);
+}
+
 static int send_script(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
     struct ln_conf_channel *conf = c->conf;
     struct ln_buf *b = &w->stream.out;
+    int rc = add_allow(b, conf);
+    if (rc != LN_OK)
+        return rc;
     size_t rec = ln_wire_begin(b, LN_P_CHANNEL);
     ln_wire_bytes(b, ln_span_str(c->name));
     ln_wire_bytes(b, ln_span_str(c->hub->site));
@@ -165,7 +179,7 @@ static int send_script(struct ln_channel *c)
     ln_wire_f64(b, conf->seconds);
     ln_wire_u32(b, conf->memory_mb);
     ln_wire_u8(b, conf->jit);
-    int rc = ln_wire_end(b, rec);
+    rc = ln_wire_end(b, rec);
     w->telling = true;
     w->file = 0;
     w->file_at = 0;

@@ -2,7 +2,7 @@
  * (u8, u32, u64, f64, bytes as in ipc/wire.h). A version is exact: both ends are the same binary.
  *
  * worker: hub spawns `lunate worker` with the socket as descriptor 3.
- *   worker -> HELLO; hub -> CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
+ *   worker -> HELLO; hub -> [ALLOW,] CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
  *   then hub -> MESSAGE*, worker -> RESULT* in the same order, LOG* in between.
  *   End of file on the socket means the hub is gone: the worker ends.
  * loader: hub spawns `lunate loader`; loader -> HELLO; hub -> START; loader -> SITE,
@@ -19,7 +19,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-9" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-10" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -73,6 +73,9 @@ enum ln_proto {
     LN_P_CONTEXT, /* control client -> hub, before a REQUEST: pairs bytes key, bytes value: reason,
                      token, break_glass ("true") */
     LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
+
+    /* hub (or such a verb) -> worker, before CHANNEL, when the channel has `allow` */
+    LN_P_ALLOW, /* u32 n, n x bytes path: what may be read beside the site; absolute, no links */
 
     /* repl <-> the child that evaluates (core/role/repl.c). It begins as a worker does (HELLO;
        CHANNEL with an empty script path = none, FILE*, START; READY or FAILED) and takes MESSAGE,
@@ -140,6 +143,8 @@ enum ln_line {
  *   limits.attempts          1 to 1000 [3]
  *   retention.days, .mb      0 = no limit [0]; days may have a fraction
  *   archive                  folder, relative to the site or absolute; empty: none [empty]
+ *   allow.read               absolute paths of files and folders, links resolved [empty]
+ *   allow.files              what tells a file of allow.read from another that takes its place
  *   source.kind              mllp|channel
  *    mllp: source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none [0],
  *          .max_message bytes [52428800], .max_connections [1000],

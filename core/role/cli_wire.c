@@ -283,6 +283,7 @@ static const struct {
     {"REPLY", LN_P_REPLY},
     {"CONTEXT", LN_P_CONTEXT},
     {"CLOCK", LN_P_CLOCK},
+    {"ALLOW", LN_P_ALLOW},
     {"ASK", LN_P_ASK},
     {"ANSWER", LN_P_ANSWER},
     {"PRINT", LN_P_PRINT},

@@ -12,6 +12,7 @@
 #include <seccomp.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -134,7 +135,15 @@ static void grant_system(int rules)
         grant(rules, paths[i]);
 }
 
-static bool confine_files(const char *site)
+/* A link that stands in the path by now would lead to what nobody has granted. */
+static void grant_unlinked(int rules, const char *path)
+{
+    char real[PATH_MAX];
+    if (realpath(path, real) && strcmp(path, real) == 0)
+        grant(rules, path);
+}
+
+static bool confine_files(const struct ln_confine *c)
 {
     int abi = (int)syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi < 1)
@@ -143,12 +152,14 @@ static bool confine_files(const char *site)
     int rules = (int)syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
     if (rules < 0)
         return false;
-    if (site) {
+    if (c->site) {
         grant_system(rules);
-        grant_entries(rules, site, 1);
+        grant_entries(rules, c->site, 1);
     } else {
         grant(rules, "/");
     }
+    for (unsigned i = 0; i < c->nread; i++)
+        grant_unlinked(rules, c->read[i]);
     bool done = syscall(SYS_landlock_restrict_self, rules, 0) == 0;
     close(rules);
     return done;
@@ -225,14 +236,14 @@ static bool confine_calls(bool jit)
     return rc == 0;
 }
 
-unsigned ln_confine(const char *site, bool jit)
+unsigned ln_confine(const struct ln_confine *c)
 {
     unsigned done = 0;
     if (ln_proc_sanitized())
         return LN_CONFINED_ALL;
-    if (confine_files(site))
+    if (confine_files(c))
         done |= LN_CONFINED_FILES;
-    if (confine_calls(jit))
+    if (confine_calls(c->jit))
         done |= LN_CONFINED_CALLS;
     return done;
 }
@@ -249,7 +260,7 @@ void ln_confine_sender(void)
                                   SCMP_SYS(bpf)};
     if (ln_proc_sanitized())
         return;
-    confine_files(NULL);
+    confine_files(&(struct ln_confine){.site = NULL});
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
     if (!f)
         return;

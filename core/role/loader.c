@@ -220,6 +220,21 @@ static int core_mode(lua_State *L)
     return 1;
 }
 
+/* real(path) -> the path without links, and what tells that file or folder from another; nil and
+ * why. */
+static int core_real(lua_State *L)
+{
+    char real[PATH_MAX], id[64];
+    struct stat st;
+    if (!realpath(path_of(L, 1), real) || stat(real, &st) != 0)
+        return refuse(L, strerror(errno));
+    snprintf(id, sizeof id, "%llu:%llu", (unsigned long long)st.st_dev,
+             (unsigned long long)st.st_ino);
+    lua_pushstring(L, real);
+    lua_pushstring(L, id);
+    return 2;
+}
+
 /* account("user" | "group", name) -> its number, or nil. */
 static int core_account(lua_State *L)
 {
@@ -317,6 +332,7 @@ static int load_site(lua_State *L)
                                    {"emit_tls", emit_tls},
                                    {"emit_warning", emit_warning},
                                    {"mode", core_mode},
+                                   {"real", core_real},
                                    {"account", core_account},
                                    {"check_tls", core_check_tls},
                                    {NULL, NULL}};
@@ -377,7 +393,7 @@ static int serve(int argc, char **argv, bool told)
     flush();
     if (!told && !take_start())
         return LN_EXIT_WRONG;
-    ln_confine(NULL, false);
+    ln_confine(&(struct ln_confine){.site = NULL});
     lua_State *L = ln_state_new_brief(true, false, &err);
     if (!L)
         return LN_EXIT_WRONG;

@@ -93,7 +93,8 @@ static int run(lua_State *L, int argc, char **argv, struct ln_err *err)
 
 int ln_role_lua(int argc, char **argv)
 {
-    struct ln_host host = {.log = log_line};
+    static const char *const all[] = {"/"};
+    struct ln_host host = {.log = log_line, .read = all, .nread = 1, .site = ln_role_site()};
     struct ln_err err = {0};
     if (argc < 3)
         return ln_option_usage("lua", "which file? lunate [-C SITE] lua FILE [ARG...]");

@@ -27,6 +27,7 @@
 #include "script/state.h"
 
 #define READ_CHUNK (64u << 10)
+#define ALLOW_MAX  1000
 #define BACKSTOP   ((size_t)1 << 30) /* address space beyond twice the script's memory */
 #define ASK        "lunate.repl.ask" /* registry: function(what, ...) -> texts */
 
@@ -38,6 +39,8 @@ static struct {
     double seconds;
     uint32_t memory_mb;
     bool jit;
+    char **read; /* what ALLOW named */
+    unsigned nread;
     struct ln_files files;
     struct ln_buf kv; /* KV records' payloads until the state is there */
     struct ln_host host;
@@ -109,6 +112,17 @@ static char *text_of(struct ln_span s)
     return p;
 }
 
+static void take_allow(struct ln_wire_in *in)
+{
+    uint32_t n = ln_wire_get_u32(in);
+    if (c.path || c.read || in->bad || n > ALLOW_MAX || !(c.read = calloc(n + 1, sizeof *c.read)))
+        exit(1);
+    while (c.nread < n)
+        c.read[c.nread++] = text_of(ln_wire_get_bytes(in));
+    if (!ln_wire_done(in))
+        exit(1);
+}
+
 static void take_channel(struct ln_wire_in *in)
 {
     ln_wire_get_bytes(in); /* name */
@@ -124,7 +138,8 @@ static void take_channel(struct ln_wire_in *in)
     const char *folder = *c.site ? c.site : "/nonexistent";
     ln_confine_user(folder);
     ln_proc_seal(LN_PROC_FD, BACKSTOP + 2 * ((size_t)c.memory_mb << 20));
-    ln_confine(folder, c.jit);
+    ln_confine(&(struct ln_confine){
+        .site = folder, .jit = c.jit, .read = (const char *const *)c.read, .nread = c.nread});
 }
 
 static void take_file(struct ln_wire_in *in)
@@ -248,7 +263,12 @@ static void prepare(void)
 
 static int make_script(struct ln_err *err)
 {
-    c.host = (struct ln_host){.site = *c.site ? c.site : NULL, .files = &c.files, .log = on_log};
+    c.host = (struct ln_host){.site = *c.site ? c.site : NULL,
+                              .read = (const char *const *)c.read,
+                              .nread = c.nread,
+                              .loading = true,
+                              .files = &c.files,
+                              .log = on_log};
     if (c.jit) {
         ln_state_free(c.L);
         c.L = ln_state_new_brief(false, true, err);
@@ -261,6 +281,7 @@ static int make_script(struct ln_err *err)
     ln_limits_begin(ln_mono_us());
     ln_state_limit_memory(c.L, (size_t)c.memory_mb << 20);
     code = load_script(err);
+    c.host.loading = false;
     if (code == LN_OK) {
         lua_pushcfunction(c.L, open_inside);
         code = ln_sandbox_load(c.L, ln_span("return _G", 9), "=prompt", err);
@@ -364,6 +385,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
 {
     switch (type) {
     case LN_P_HELLO: break;
+    case LN_P_ALLOW: take_allow(in); break;
     case LN_P_CHANNEL: take_channel(in); break;
     case LN_P_FILE: take_file(in); break;
     case LN_P_KV: take_kv(in); break;

@@ -35,6 +35,7 @@
 #define GC_EVERY    (8u << 20) /* bytes of messages between full collections */
 #define LOG_LINES   1000 /* of one message */
 #define LOG_TEXT    8192
+#define ALLOW_MAX   1000
 #define BACKSTOP    ((size_t)1 << 30) /* address space beyond twice the script's memory */
 
 static struct {
@@ -51,6 +52,8 @@ static struct {
     uint32_t memory_mb;
     bool jit;
     unsigned confined; /* enum ln_confinement */
+    char **read; /* what ALLOW named */
+    unsigned nread;
     struct ln_files files;
     struct ln_host host;
     struct ln_buf kv; /* KV records' payloads until the state is there */
@@ -155,6 +158,18 @@ static void take_hello(struct ln_wire_in *in)
         end(1);
 }
 
+static void take_allow(struct ln_wire_in *in)
+{
+    uint32_t n = ln_wire_get_u32(in);
+    if (w.name_text || w.read || in->bad || n > ALLOW_MAX ||
+        !(w.read = calloc(n + 1, sizeof *w.read)))
+        end(1);
+    while (w.nread < n)
+        w.read[w.nread++] = text_of(ln_wire_get_bytes(in));
+    if (!ln_wire_done(in))
+        end(1);
+}
+
 static void take_channel(struct ln_wire_in *in)
 {
     struct ln_span name = ln_wire_get_bytes(in), site = ln_wire_get_bytes(in),
@@ -172,7 +187,8 @@ static void take_channel(struct ln_wire_in *in)
     ln_proc_title(w.argc, w.argv, title);
     ln_confine_user(w.site);
     ln_proc_seal(LN_PROC_FD, BACKSTOP + 2 * ((size_t)w.memory_mb << 20));
-    w.confined = ln_confine(w.site, w.jit);
+    w.confined = ln_confine(&(struct ln_confine){
+        .site = w.site, .jit = w.jit, .read = (const char *const *)w.read, .nread = w.nread});
 }
 
 static void take_file(struct ln_wire_in *in)
@@ -204,7 +220,12 @@ static int load_kv(lua_State *L)
 
 static int make_script(struct ln_err *err)
 {
-    w.host = (struct ln_host){.site = w.site, .files = &w.files, .log = on_log};
+    w.host = (struct ln_host){.site = w.site,
+                              .read = (const char *const *)w.read,
+                              .nread = w.nread,
+                              .loading = true,
+                              .files = &w.files,
+                              .log = on_log};
     w.L = ln_state_new(false, w.jit, err);
     if (!w.L)
         return err->code;
@@ -216,6 +237,7 @@ static int make_script(struct ln_err *err)
     if (code == LN_OK)
         code = ln_channel_load(w.L, &w.host, w.path_text, &w.channel, err);
     ln_limits_end();
+    w.host.loading = false;
     if (code == LN_OK)
         code = ln_run_new(w.L, &w.channel, &w.run);
     return code;
@@ -345,6 +367,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
     switch (type) {
     case LN_P_MESSAGE: take_message(in); break;
     case LN_P_HELLO: take_hello(in); break;
+    case LN_P_ALLOW: take_allow(in); break;
     case LN_P_CHANNEL: take_channel(in); break;
     case LN_P_FILE: take_file(in); break;
     case LN_P_KV: take_kv(in); break;

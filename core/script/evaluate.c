@@ -137,6 +137,7 @@ static int evaluate(lua_State *L)
     take_files(L, 3, &job->files);
     job->host.site = lua_tostring(L, lua_upvalueindex(1));
     job->host.files = &job->files;
+    job->host.loading = true;
     int code = run_job(job, L, *kind == 's', path);
     double mb = 0;
     if (code == LN_OK) {

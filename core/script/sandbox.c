@@ -175,11 +175,18 @@ static int core_charset(lua_State *L)
 
 int ln_sandbox_push_core(lua_State *L)
 {
-    static const luaL_Reg fns[] = {
-        {"load", core_load},       {"file", core_file},   {"paths", core_paths},
-        {"log", core_log},         {"where", core_where}, {"now", core_now},
-        {"time", core_time},       {"env", core_env},     {"is_address", core_is_address},
-        {"charset", core_charset}, {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"load", core_load},
+                                   {"file", core_file},
+                                   {"paths", core_paths},
+                                   {"log", core_log},
+                                   {"where", core_where},
+                                   {"now", core_now},
+                                   {"time", core_time},
+                                   {"env", core_env},
+                                   {"is_address", core_is_address},
+                                   {"charset", core_charset},
+                                   {"outside", ln_siteio_outside},
+                                   {NULL, NULL}};
     lua_newtable(L);
     luaL_setfuncs(L, fns, 0);
     ln_state_push_module(L, "json");

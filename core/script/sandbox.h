@@ -4,6 +4,7 @@
 #ifndef LN_SCRIPT_SANDBOX_H
 #define LN_SCRIPT_SANDBOX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
@@ -15,6 +16,9 @@ struct lua_State;
 /* What the process gives its scripts; outlives the state. */
 struct ln_host {
     const char *site; /* absolute path; io.open reads below it. NULL: no io */
+    const char *const *read; /* io.open reads these, too, and what is below them */
+    unsigned nread;
+    bool loading; /* `read` does not hold yet */
     const struct ln_files *files; /* what require and lookup see */
     void (*log)(void *arg, int level, struct ln_span where, struct ln_span text); /* may be NULL */
     void *arg;
@@ -30,8 +34,11 @@ int ln_sandbox_load(struct lua_State *L, struct ln_span text, const char *chunk,
 
 /* Pushes the table of C functions that lua/sandbox.lua builds on; also for trusted states. */
 int ln_sandbox_push_core(struct lua_State *L);
-/* Pushes io.open and io.lines for reading below host->site (script/siteio.c). The standard io
- * library must be open. */
+/* Pushes io.open and io.lines for reading below host->site and host->read (script/siteio.c). The
+ * standard io library must be open. */
 void ln_siteio_push(struct lua_State *L);
+/* The C function outside(path, known) -> stamp and, when that is not `known`, text; nil and why. A
+ * file beside the site, as io.open would let it be read; its stamp changes when it does. */
+int ln_siteio_outside(struct lua_State *L);
 
 #endif

@@ -1,5 +1,6 @@
-/* io.open and io.lines of the sandbox: regular files below the site folder, for reading only, and
- * not the store's. The file handles are the standard library's. */
+/* io.open and io.lines of the sandbox: regular files below the site folder, and those that the
+ * channel names in allow.read, for reading only, and not the store's. The file handles are the
+ * standard library's. */
 #include <errno.h>
 #include <lauxlib.h>
 #include <limits.h>
@@ -12,6 +13,11 @@
 
 #include "script/sandbox.h"
 #include "script/state.h"
+
+#define OUTSIDE_MAX (64u << 20)
+#define REPLACED                                                                                   \
+    "another file took its place since the script was loaded, and allow.read named that one: "     \
+    "lunate reload, or name its folder"
 
 /* The folder of the file, or one above it below the site, holds an LMDB environment: what stands
  * there belongs to all channels. */
@@ -28,6 +34,23 @@ static bool in_store(const char *site, const char *real)
     return false;
 }
 
+/* `real` is `folder`, or stands in it. */
+static bool within(const char *real, const char *folder)
+{
+    size_t len = strlen(folder);
+    while (len && folder[len - 1] == '/')
+        len--;
+    return strncmp(real, folder, len) == 0 && (real[len] == '/' || real[len] == '\0');
+}
+
+static bool granted(const struct ln_host *host, const char *real)
+{
+    for (unsigned i = 0; i < host->nread; i++)
+        if (within(real, host->read[i]))
+            return true;
+    return false;
+}
+
 /* NULL when it may be read (real is then its path), else why not. */
 static const char *refuse(const struct ln_host *host, const char *path, char *real)
 {
@@ -41,17 +64,20 @@ static const char *refuse(const struct ln_host *host, const char *path, char *re
         return "path too long";
     if (!realpath(joined, real))
         return strerror(errno);
-    size_t len = strlen(site);
-    if (strncmp(real, site, len) != 0 || real[len] != '/')
-        return "outside of the site folder";
-    if (strncmp(real + len, "/secrets/", 9) == 0)
+    bool inside = within(real, site);
+    size_t len = strlen(real), top = inside ? strlen(site) : 0;
+    if (!inside && host->loading)
+        return "outside of the site folder; what allow.read names can be read by functions that "
+               "see a message, not while the script is loaded";
+    if (!inside && !granted(host, real))
+        return "outside of the site folder, and not in the channel's allow = { read = { ... } }";
+    if (inside && strncmp(real + top, "/secrets/", 9) == 0)
         return "a secret is asked for by its name: secret \"NAME\"";
-    size_t rest = strlen(real + len);
-    if (rest > 4 && strcmp(real + len + rest - 4, ".key") == 0)
+    if (len - top > 4 && strcmp(real + len - 4, ".key") == 0)
         return "a private key is not for scripts";
     if (stat(real, &st) != 0 || !S_ISREG(st.st_mode))
         return "not a regular file";
-    return in_store(site, real) ? "inside the store" : NULL;
+    return in_store(inside ? site : "", real) ? "inside the store" : NULL;
 }
 
 static const char *check(lua_State *L, char *real)
@@ -75,6 +101,24 @@ static int call_original(lua_State *L, const char *real, const char *mode)
     return lua_gettop(L);
 }
 
+static int fail(lua_State *L, const char *why)
+{
+    lua_pushnil(L);
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), why);
+    return 2;
+}
+
+/* A granted file that the kernel does not let through is another one by now: the grant is for the
+ * file itself, that for a folder for all that comes to stand in it. */
+static bool was_replaced(lua_State *L, const char *real)
+{
+    const struct ln_host *host = ln_state_user(L, LN_SLOT_HOST);
+    for (unsigned i = 0; i < host->nread; i++)
+        if (strcmp(real, host->read[i]) == 0)
+            return true;
+    return false;
+}
+
 static int site_open(lua_State *L)
 {
     char real[PATH_MAX];
@@ -82,11 +126,14 @@ static int site_open(lua_State *L)
     if (strcmp(mode, "r") != 0 && strcmp(mode, "rb") != 0)
         return luaL_argerror(L, 2, "a channel script may only read: mode \"r\" or \"rb\"");
     const char *why = check(L, real);
-    if (!why)
-        return call_original(L, real, "rb");
-    lua_pushnil(L);
-    lua_pushfstring(L, "%s: %s", lua_tostring(L, 1), why);
-    return 2;
+    if (why)
+        return fail(L, why);
+    int n = call_original(L, real, "rb");
+    if (n < 3 || lua_tointeger(L, 3) != EACCES || !was_replaced(L, real))
+        return n;
+    lua_settop(L, 0);
+    lua_pushstring(L, real);
+    return fail(L, REPLACED);
 }
 
 static int site_lines(lua_State *L)
@@ -96,6 +143,61 @@ static int site_lines(lua_State *L)
     if (why)
         return luaL_error(L, "%s: %s", lua_tostring(L, 1), why);
     return call_original(L, real, NULL);
+}
+
+static int outside_gc(lua_State *L)
+{
+    FILE **f = lua_touserdata(L, 1);
+    if (*f)
+        fclose(*f);
+    *f = NULL;
+    return 0;
+}
+
+/* All of a file that is open; pushes its text. */
+static int read_all(lua_State *L, FILE *f)
+{
+    luaL_Buffer b;
+    size_t n, all = 0;
+    luaL_buffinit(L, &b);
+    while (all <= OUTSIDE_MAX && (n = fread(luaL_prepbuffer(&b), 1, LUAL_BUFFERSIZE, f)) > 0) {
+        luaL_addsize(&b, n);
+        all += n;
+    }
+    luaL_pushresult(&b);
+    return all > OUTSIDE_MAX ? EFBIG : ferror(f) ? EIO : 0;
+}
+
+int ln_siteio_outside(lua_State *L)
+{
+    char real[PATH_MAX], stamp[100];
+    struct stat st = {0};
+    const char *known = luaL_optstring(L, 2, ""), *why = check(L, real);
+    if (why)
+        return fail(L, why);
+    if (stat(real, &st) != 0)
+        return fail(L, strerror(errno));
+    snprintf(stamp, sizeof stamp, "%lld.%09ld %lld %llu", (long long)st.st_mtim.tv_sec,
+             (long)st.st_mtim.tv_nsec, (long long)st.st_size, (unsigned long long)st.st_ino);
+    lua_pushstring(L, stamp);
+    if (strcmp(stamp, known) == 0)
+        return 1;
+    FILE **f = lua_newuserdata(L, sizeof *f); /* closed by its collection when memory runs out */
+    *f = NULL;
+    if (luaL_newmetatable(L, "lunate.outside")) {
+        lua_pushcfunction(L, outside_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_setmetatable(L, -2);
+    *f = fopen(real, "rbe");
+    int e = *f ? read_all(L, *f) : errno;
+    if (*f)
+        fclose(*f);
+    *f = NULL;
+    if (e)
+        return fail(L, e == EACCES && was_replaced(L, real) ? REPLACED : strerror(e));
+    lua_remove(L, -2);
+    return 2;
 }
 
 void ln_siteio_push(lua_State *L)

@@ -13,6 +13,14 @@ local kinds = { "bytes", "input", "same", "filtered", "error" }
 local modes = { lines = 1, values = 2 }
 local levels = { [0] = "debug", "info", "warn", "error" }
 
+--- Tells a worker what the channel's `allow` names, when it names something.
+function M.allow(stream, settings)
+  local paths = {}
+  for path in (settings["allow.read"] or ""):gmatch "[^\n]+" do paths[#paths + 1] = path end
+  if #paths == 0 then return end
+  stream:send(wire.ALLOW, wire.pack("4" .. ("b"):rep(#paths), #paths, unpack(paths)))
+end
+
 --- Starts a worker for a channel of a loaded site (lunate.cli.loader): worker, or nil and why.
 -- o: kv (function that gives the next key and value that kv holds at the start), clock (us, what
 -- scripts are told of the time), watch ("lines" or "values": Worker:trace).
@@ -25,6 +33,7 @@ function M.start(s, channel, o)
   local memory = tonumber(channel.settings["limits.memory_mb"]) or 128
   local jit = channel.settings.jit == "true" and not o.watch and 1 or 0
   if stream:receive(10) ~= wire.HELLO then return nil, "the worker did not start" end
+  M.allow(stream, channel.settings)
   stream:send(wire.CHANNEL, wire.pack("bbbd41", channel.name, assert(sys.realpath(site.path())),
     channel.script, w.seconds, memory, jit))
   for _, list in ipairs { channel.files, s.shared } do

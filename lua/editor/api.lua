@@ -174,6 +174,7 @@ function hl7.from_json(text, ...) end
 ---@field jit? boolean compile the script (false)
 ---@field limits? { seconds: number?, memory_mb: number?, attempts: integer? }
 ---@field retention? { days: number?, mb: number? } 0: no limit
+---@field allow? { read: string[]? } what the script may reach beside the site
 ---@field archive? string|false a folder: what is trimmed is written there first
 ---@field filter? lunate.Filter truthy: go on; the second value is the reason
 ---@field transform? lunate.Transform edit in place, or return messages

@@ -20,6 +20,7 @@ end
 
 --- Starts a child. o: site (absolute path or ""), script (relative path or ""), files and shared
 -- (lists of { path, text }), kv (an iterator of pairs: what kv holds), seconds, memory_mb, jit;
+-- settings (the channel's, for its `allow`);
 -- view() -> colour, plain, width, lines. Child, or nil and why it does not load.
 function M.start(o)
   local stream, err = o.stream, nil
@@ -32,6 +33,7 @@ function M.start(o)
   end
   local c = setmetatable({ stream = stream, seconds = o.seconds or 5, view = o.view, seq = 0,
     write = o.write, log = o.log }, Child)
+  if o.settings then worker.allow(stream, o.settings) end
   stream:send(wire.CHANNEL, wire.pack("bbbd41", o.script ~= "" and o.name or "", o.site, o.script,
     c.seconds, o.memory_mb or 256, o.jit and 1 or 0))
   for _, list in ipairs { o.files or {}, o.shared or {} } do

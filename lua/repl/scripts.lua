@@ -38,7 +38,7 @@ return function(Session)
       site = self.site and not self.no_site and assert(sys.realpath(site.path())) or "",
       name = self.channel,
       script = c and c.script or "", files = c and c.files, shared = self.site and self.site.shared,
-      kv = stored_kv(self),
+      kv = stored_kv(self), settings = settings,
       seconds = tonumber(settings["limits.seconds"]), jit = settings.jit == "true",
       memory_mb = math.max(tonumber(settings["limits.memory_mb"]) or 0, 256),
       view = function() return self:look() end,

@@ -6,6 +6,7 @@ local net = require "support.net"
 local sys = require "support.sys"
 local proc = require "support.proc"
 local traffic = require "support.traffic"
+local tmp = require "support.tmp"
 
 local LIMITS = "limits = { seconds = 0.3, memory_mb = 24, attempts = %d },"
 local PATIENCE = 0.5 -- s: how long the good channel's acknowledgement may take; it takes under 1 ms
@@ -198,6 +199,38 @@ describe("e2e/isolation", function()
     b:run_for_frames(2, 5)
     assert.same({ "X1", "X3" }, b:ids())
     assert.equal(1, e:channel("in").dest.b.parked)
+    e:stop()
+  end)
+
+  it("what one channel may read, no other may; a reload takes it away", function()
+    local out = tmp.dir()
+    tmp.write(out .. "/x.csv", "a,granted\n")
+    local function text(port, dest, allow)
+      return traffic.channel(port, dest, { top = ([[ack = "transform", %s
+        transform = function(msg)
+          local f, why = io.open(%q)
+          msg["PID-5.1"] = f and f:read(9) or "refused"
+          msg["PID-5.2"] = select(2, pcall(lookup, %q, "a")):sub(-7)
+        end,]]):format(allow and ("allow = { read = { %q } },"):format(out) or "", out .. "/x.csv",
+        out .. "/x.csv") })
+    end
+    local ports, to = { net.free_port(), net.free_port() }, { net.receiver {}, net.receiver {} }
+    local s = site.new { ["channels/may.lua"] = text(ports[1], to[1].port, true),
+      ["channels/other.lua"] = text(ports[2], to[2].port) }
+    local e = s:start()
+    local function names(i, id)
+      traffic.send_all(net.connect(ports[i]), { id })
+      to[i]:run_for_frames(#to[i].frames + 1, 10)
+      return to[i].frames[#to[i].frames].text:match "%^HOSP%^MR||([^|]*)|"
+    end
+    assert.equal("a,granted^granted", names(1, "A1"))
+    assert.truthy(names(2, "B1"):find "^refused")
+    s:write("channels/may.lua", text(ports[1], to[1].port))
+    assert.equal(0, (s:run "reload"))
+    site.wait_until(function() return names(1, "A2"):find "^refused" end, 10, "the grant's end")
+    s:write("channels/may.lua", text(ports[1], to[1].port, true))
+    assert.equal(0, (s:run "reload"))
+    site.wait_until(function() return names(1, "A3") == "a,granted^granted" end, 10, "the grant")
     e:stop()
   end)
 

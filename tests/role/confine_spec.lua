@@ -30,11 +30,16 @@ local function child(fn)
   return status[0] == 0
 end
 
-local function confined(site, fn, jit)
+-- o: jit, read (paths)
+local function confined(site, fn, o)
+  o = o or {}
+  local paths = ffi.new("const char *[?]", #(o.read or {}) + 1, o.read or {})
+  local how = ffi.new("struct ln_confine", { site = site, jit = o.jit or false, read = paths,
+    nread = #(o.read or {}) })
   return child(function()
     C.prctl(38, ffi.cast("long", 1), ffi.cast("long", 0), ffi.cast("long", 0), ffi.cast("long", 0))
     ln.C.ln_confine_user(site or "/")
-    assert(ln.C.ln_confine(site, jit or false) == 3)
+    assert(ln.C.ln_confine(how) == 3)
     return fn()
   end)
 end
@@ -124,7 +129,29 @@ describe("role/confine", function()
     assert.is_true(confined(site, function()
       local p = C.mmap(nil, 4096, 3, 34, -1, 0)
       return C.mprotect(p, 4096, 5) == 0
-    end, true))
+    end, { jit = true }))
+  end)
+
+  it("opens what allow.read names, and nothing around it", function()
+    local site, out = new_site(), tmp.dir()
+    for _, path in ipairs { "/codes/a.csv", "/codes/sub/b.csv", "/one.csv", "/two.csv" } do
+      tmp.write(out .. path, "x")
+    end
+    assert(os.execute(("ln -s ../two.csv %s/codes/link; ln -s codes %s/folder"):format(out, out)) == 0)
+    local read = { out .. "/codes", out .. "/one.csv", out .. "/folder" }
+    local function may(path, o)
+      return confined(site, function() return reads(out .. path) end, o or { read = read })
+    end
+    for _, path in ipairs { "/codes/a.csv", "/codes/sub/b.csv", "/one.csv", "/codes/../codes/a.csv" } do
+      assert.is_true(may(path), path)
+      assert.is_false(may(path, {}), path)
+    end
+    for _, path in ipairs { "/two.csv", "/codes/link", "/codes/../two.csv" } do
+      assert.is_false(may(path), path)
+    end
+    assert.is_false(may("/codes/a.csv", { read = { out .. "/folder" } })) -- a link by now
+    assert.is_false(confined(site, function() return C.open(out .. "/one.csv", 1) >= 0 end, { read = read }))
+    assert.is_false(confined(site, ways(site)["/etc/passwd"], { read = read }))
   end)
 
   it("lets the loader read everywhere, write nowhere", function()

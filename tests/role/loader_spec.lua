@@ -30,7 +30,7 @@ describe("role/loader", function()
       script = "channels/a.lua", ack = "commit", on_error = "park", jit = "false", filter = "false",
       transform = "false", destinations = "lab",
       ["limits.seconds"] = "5", ["limits.memory_mb"] = "128", ["limits.attempts"] = "3",
-      ["retention.days"] = "0", ["retention.mb"] = "0", archive = "",
+      ["retention.days"] = "0", ["retention.mb"] = "0", archive = "", ["allow.read"] = "",
       ["source.kind"] = "mllp", ["source.port"] = "6661", ["source.host"] = "127.0.0.1",
       ["source.idle_timeout"] = "0", ["source.max_message"] = "52428800",
       ["source.max_connections"] = "1000", ["source.allow"] = "",
@@ -220,6 +220,48 @@ return channel {
     } do
       assert.truthy(text:find(want, 1, true), want .. " not in:\n" .. text)
     end
+  end)
+
+  it("takes what allow.read names, links resolved, and refuses what is not a script's to have", function()
+    local out, dir = tmp.dir(), tmp.dir()
+    for _, path in ipairs { "/codes/a.csv", "/store/data.mdb", "/top/keys/hub.key", "/top/arch/x" } do
+      tmp.write(out .. path, "x")
+    end
+    tmp.write(dir .. "/secrets/token", "s")
+    assert(os.execute(("ln -s codes %s/link; mkfifo %s/fifo"):format(out, out)) == 0)
+    local function load_with(paths, more)
+      for i, path in ipairs(paths) do paths[i] = ("%q,"):format(path) end
+      tmp.write(dir .. "/lunate.lua", ("return { archive = %q }"):format(out .. "/top/arch"))
+      tmp.write(dir .. "/channels/a.lua", ("return channel {\n  source = mllp.listen { port = 1, %s },\n"
+        .. "  allow = {\n    read = { %s }\n  },\n}"):format(more or "", table.concat(paths, "\n      ")))
+      return peer.load(dir)
+    end
+    local s = load_with { out .. "/link", out .. "/codes/a.csv" }
+    assert.same({}, s.errors)
+    assert.equal(out .. "/codes\n" .. out .. "/codes/a.csv", s.channels.a.settings["allow.read"])
+    local id = s.channels.a.settings["allow.files"]
+    assert.truthy(id:find "^%d+:%d+$", id)
+    tmp.write(out .. "/codes/b", "y")
+    assert(os.rename(out .. "/codes/b", out .. "/codes/a.csv"))
+    s = load_with { out .. "/codes/a.csv" }
+    assert.is_true(id ~= s.channels.a.settings["allow.files"]) -- so a reload is no "unchanged"
+    for path, want in pairs {
+      ["codes/a.csv"] = 'item 1 "codes/a.csv" must be an absolute path',
+      [out .. "/none"] = "No such file", [out .. "/fifo"] = "is neither a file nor a folder",
+      ["/proc/self"] = "/proc cannot be granted", [out .. "/store"] = "is a store",
+      [dir] = "is the site folder", [dir .. "/secrets"] = "lies in the site folder",
+      ["/"] = "holds the site folder", [out .. "/top"] = "holds an archive",
+      [out .. "/top/arch/x"] = "lies in an archive",
+    } do
+      local text = table.concat(load_with({ path }).errors, "\n")
+      assert.truthy(text:find("channels/a.lua:4: ", 1, true) and text:find(want, 1, true),
+        want .. " not in:\n" .. text)
+    end
+    local tls = ("tls = { cert = %q, key = %q }"):format(out .. "/none.pem", out .. "/top/keys/hub.key")
+    local text = table.concat(load_with({ out .. "/top/keys" }, tls).errors, "\n")
+    assert.truthy(text:find("holds a private key", 1, true), text)
+    text = errors "return channel { source = mllp.listen { port = 1 },\n allow = { reed = { '/x' } } }"
+    assert.equal("channels/x.lua:2: unknown key 'reed' in allow (did you mean 'read'?)", text)
   end)
 
   it("refuses names, folders, tables and site files that are wrong", function()

@@ -1,4 +1,5 @@
 local peer = require "support.peer"
+local tmp = require "support.tmp"
 
 local raw = "MSH|^~\\&|A|B|C|D|20260101||ADT^A01|1|P|2.5\r"
 
@@ -51,6 +52,28 @@ describe("script/lookup", function()
       local text = run(csv, "lookup('t', 'a')")
       assert.truthy(text:find(why, 1, true), text)
     end
+  end)
+
+  it("reads a table beside the site again when it has changed", function()
+    local out = tmp.dir()
+    local path = out .. "/codes.csv"
+    tmp.write(path, "a,1\n")
+    local w = assert(peer.worker { ("log.info(tostring(lookup(%q, 'a')))"):format(path), read = { out } })
+    local function told()
+      local r = w:run(raw)
+      return r.verdict == "done" and w.logs[#w.logs].text or r.reason
+    end
+    assert.equal("1", told())
+    assert.equal("1", told())
+    tmp.write(path .. ".new", "a,22\n")
+    assert(os.rename(path .. ".new", path))
+    assert.equal("22", told())
+    tmp.write(path, "a,3\na,4\n")
+    assert.equal("lookup: " .. path .. ":2: key already stands on line 1", told())
+    assert(os.remove(path))
+    assert.equal("lookup: " .. path .. ": No such file or directory", told())
+    tmp.write(path, "#k,v\na,5\n")
+    assert.equal("5", told())
   end)
 
   it("names the tables there are when one is unknown", function()

@@ -133,6 +133,31 @@ describe("script/sandbox", function()
     assert.equal("one\ntwo\n", tmp.read(site .. "/a.txt"))
   end)
 
+  it("reads what allow.read names, too", function()
+    local site, out = tmp.dir(), tmp.dir()
+    for path, text in pairs { ["codes/a.csv"] = "A,1\n", ["codes/my.key"] = "key", ["one.csv"] = "B,1\n",
+      ["two.csv"] = "C,1\n", ["codes/store/data.mdb"] = "store", ["codes/store/x"] = "store" } do
+      tmp.write(out .. "/" .. path, text)
+    end
+    os.execute(("ln -s ../two.csv %s/codes/link; ln -s one.csv %s/alias"):format(out, out))
+    local o = { site = site, read = { out .. "/codes", out .. "/one.csv" } }
+    local function read(path) return value(("(io.open(%q) or { read = tostring }):read()"):format(path), o) end
+    assert.equal("A,1", read(out .. "/codes/a.csv"))
+    assert.equal("B,1", read(out .. "/one.csv"))
+    assert.equal("B,1", read(out .. "/alias"))
+    assert.equal("1", value(("lookup(%q, 'A')"):format(out .. "/codes/a.csv"), o))
+    for _, path in ipairs { "/two.csv", "/codes/link", "/codes/../two.csv", "/codes/my.key", "/codes",
+      "/codes/store/x", "/codesx", "/codes/none" } do
+      assert.equal("nil", value(("(io.open(%q))"):format(out .. path), o), path)
+      assert.equal("false", value(("(pcall(io.lines, %q))"):format(out .. path), o), path)
+      assert.equal("false", value(("(pcall(lookup, %q, 'C'))"):format(out .. path), o), path)
+    end
+    assert.equal("nil", value(("(io.open(%q))"):format(out .. "/one.csv"), { site = site }))
+    local _, why = peer.worker { site = site, read = o.read, script = ("assert(io.open(%q))")
+      :format(out .. "/one.csv") }
+    assert.truthy(why:find("not while the script is loaded", 1, true), why)
+  end)
+
   it("has what it promises", function()
     for _, name in ipairs { "math.floor", "table.concat", "string.format", "bit.band", "os.time",
       "os.date", "os.clock", "os.difftime", "coroutine.wrap", "unpack", "select", "next", "pcall",

@@ -12,6 +12,7 @@ end
 local M = {
   HELLO = 1, CHANNEL = 2, FILE = 3, KV = 4, START = 5, MESSAGE = 6, READY = 7, FAILED = 8,
   RESULT = 9, LOG = 10, SITE = 11, BEGIN = 12, SETTINGS = 13, ERROR = 14, SHARED = 15, DONE = 16,
+  ALLOW = 26,
 }
 local verdicts = { "done", "filtered", "error", "limit" }
 local kinds = { "bytes", "input", "same", "filtered", "error" }
@@ -123,7 +124,7 @@ end
 -- ---- worker ----
 
 --- Starts a worker on a script. o: name, path, files (path -> text), kv, seconds, memory_mb, jit,
--- site, env. The script is o.script, or only the transform's body as o[1]. Returns it when READY
+-- site, env, read (paths of ALLOW). The script is o.script, or only the transform's body as o[1]. Returns it when READY
 -- came, or nil and the text of FAILED.
 function M.worker(o)
   local w = M.spawn("worker", { env = o.env })
@@ -133,6 +134,11 @@ function M.worker(o)
   local path = o.path or "channels/x.lua"
   assert(w:receive() == M.HELLO)
   w.site = o.site or tmp.dir()
+  if o.read then
+    local paths = {}
+    for i, p in ipairs(o.read) do paths[i] = bytes(p) end
+    w:send(M.ALLOW, number(#paths, 4) .. table.concat(paths))
+  end
   w:send(M.CHANNEL, bytes(o.name or "x") .. bytes(w.site) .. bytes(path) .. f64(o.seconds or 5)
     .. number(o.memory_mb or 128, 4) .. number(o.jit and 1 or 0, 1))
   w:send(M.FILE, bytes(path) .. bytes(script))
