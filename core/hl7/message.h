@@ -123,7 +123,10 @@ uint32_t ln_message_next(const struct ln_message *m, struct ln_span name, uint32
 struct ln_span ln_message_name(const struct ln_message *m, uint32_t slot);
 bool ln_message_is_named(const struct ln_message *m, uint32_t slot, struct ln_span name);
 
-/* Adds an empty segment behind `after` (LN_NO_SEGMENT: at the end). The name is [A-Z][A-Z0-9]{2};
+/* Whether a segment may be named so: [A-Z][A-Z0-9]{2} (chapter 2.5.1). A received one may still
+ * have another name. */
+bool ln_message_name_ok(struct ln_span name);
+/* Adds an empty segment behind `after` (LN_NO_SEGMENT: at the end). Its name must be ok;
  * a header segment gets the message's delimiters. LN_EINVAL, LN_ENOMEM, LN_ETOOBIG. */
 int ln_message_add(struct ln_message *m, struct ln_span name, uint32_t after, uint32_t *slot,
                    struct ln_err *err) LN_MUST;

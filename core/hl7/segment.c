@@ -57,7 +57,7 @@ uint32_t ln_message_find(struct ln_message *m, struct ln_span name, uint32_t nth
     return slot;
 }
 
-static bool name_ok(struct ln_span name)
+bool ln_message_name_ok(struct ln_span name)
 {
     if (name.len != 3 || name.ptr[0] < 'A' || name.ptr[0] > 'Z')
         return false;
@@ -100,7 +100,7 @@ static void unlink_slot(struct ln_message *m, uint32_t slot)
 int ln_message_add(struct ln_message *m, struct ln_span name, uint32_t after, uint32_t *slot,
                    struct ln_err *err)
 {
-    if (!name_ok(name))
+    if (!ln_message_name_ok(name))
         return ln_err_set(err, LN_EINVAL,
                           "wrong segment name \"%.*s\": it has three characters, a "
                           "capital letter first, then capitals or digits",

@@ -88,6 +88,8 @@ void ln_lmessage_check_name(lua_State *L, const struct ln_path *path)
     char upper[LN_PATH_NAME_MAX + 1];
     size_t n = 0;
     bool capitals = true;
+    if (ln_message_name_ok(ln_lmessage_path_name(path)))
+        return;
     for (; name[n]; n++) {
         bool small = name[n] >= 'a' && name[n] <= 'z';
         capitals = capitals && !small;
@@ -96,6 +98,16 @@ void ln_lmessage_check_name(lua_State *L, const struct ln_path *path)
     upper[n] = '\0';
     if (!capitals)
         luaL_error(L, "no segment is named '%s': names are written in capitals, '%s'", name, upper);
+    if (name[0] == 'Z') /* local ones, which some feeds name as they like */
+        return;
+    if (n > 3 && strspn(name + 3, "0123456789") == n - 3)
+        luaL_error(L, "no segment is named '%s': did you mean '%c%c%c-%s'?", name, name[0], name[1],
+                   name[2], name + 3);
+    luaL_error(
+        L,
+        "no segment is named '%s': a name has three characters, a capital letter first, then "
+        "capitals or digits",
+        name);
 }
 
 /* "PID", "OBX[2]": a handle, or nil. What looks like no segment name is a slip of the pen. */
@@ -112,6 +124,7 @@ static int get_segment(lua_State *L, struct ln_lmessage *u, const struct ln_path
                           "a message has no '%s': it is indexed by a path (\"PID-5.1\"), a segment "
                           "name or a method's name",
                           path->name);
+    ln_lmessage_check_name(L, path);
     lua_pushnil(L);
     return 1;
 }

@@ -117,10 +117,45 @@ int ln_lmessage_add(lua_State *L)
     return 1;
 }
 
+static bool is_group(lua_State *L, int idx)
+{
+    if (!lua_istable(L, idx) || !luaL_getmetafield(L, idx, "__metatable"))
+        return false;
+    const char *kind = lua_tostring(L, -1);
+    bool group = kind && !strcmp(kind, "group");
+    lua_pop(L, 1);
+    return group;
+}
+
+/* All segments of the group at 2, or none of them. */
+static int remove_group(lua_State *L, struct ln_lmessage *u)
+{
+    struct ln_err err = {0};
+    lua_settop(L, 2);
+    lua_getfield(L, 2, "segments");
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
+    int n = (int)lua_objlen(L, 3);
+    for (int i = 1; i <= n; i++, lua_settop(L, 3)) {
+        lua_rawgeti(L, 3, i);
+        if (own_slot(L, u, 4) == u->m.first)
+            return luaL_error(L, "the group holds the header, which cannot be removed");
+    }
+    for (int i = 1; i <= n; i++, lua_settop(L, 3)) {
+        lua_rawgeti(L, 3, i);
+        int rc = ln_message_remove(&u->m, own_slot(L, u, 4), &err);
+        if (rc)
+            return ln_lmessage_raise(L, rc, &err);
+    }
+    return 0;
+}
+
 int ln_lmessage_remove(lua_State *L)
 {
     struct ln_lmessage *u = ln_lmessage_check(L, 1);
     struct ln_err err = {0};
+    if (is_group(L, 2))
+        return remove_group(L, u);
     int rc = ln_message_remove(&u->m, own_slot(L, u, 2), &err);
     return rc ? ln_lmessage_raise(L, rc, &err) : 0;
 }

@@ -91,7 +91,7 @@ function Message:each(name) end
 ---@param after? lunate.Segment
 ---@return lunate.Segment
 function Message:add(name, after) end
----@param segment lunate.Segment
+---@param segment lunate.Segment|table a segment, or a group
 function Message:remove(segment) end
 ---@param segment lunate.Segment
 ---@param after lunate.Segment

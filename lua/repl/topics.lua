@@ -16,7 +16,7 @@ local M = {
   ["msg:add"] = { "msg:add(name, after), msg:add(segment, after)", "A new empty segment behind " ..
     "`after` or at the end, or a copy of a segment; gives it back.",
     'local nte = msg:add("NTE", msg.PID)' },
-  ["msg:remove"] = { "msg:remove(segment)", "Takes a segment out.", "msg:remove(msg.PV1)" },
+  ["msg:remove"] = { "msg:remove(segment)", "Takes it (or a group) out.", "msg:remove(msg.PV1)" },
   ["msg:move"] = { "msg:move(segment, after)", "Puts a segment behind another one.",
     "msg:move(msg.PV1, msg.PID)" },
   ["msg:copy"] = { "msg:copy()", "A copy that stands on its own.", "local c = msg:copy()" },

@@ -71,6 +71,23 @@ describe("script/groups", function()
     assert.same({ "C1", "C2" }, m:all "OBX[*]-11")
   end)
 
+  it("is removed with all that is in it, or not at all", function()
+    local m = message { "PID|1", "OBR|1", "OBX|1||A", "NTE|1", "OBX|2||B", "OBR|2", "NTE|9", "OBX|1||C" }
+    for result in m:groups "OBSERVATION" do
+      if result["OBX-3"] ~= "B" then m:remove(result) end
+    end
+    assert.equal("MSH PID OBR OBX OBR NTE", names(m:tree():segments()))
+    local tree, before = m:tree(), tostring(m)
+    assert.error_matches(function() m:remove(tree) end, "the group holds the header, which cannot be removed")
+    local other = message { "PID|1", "OBR|1" }
+    local group = other:groups "ORDER_OBSERVATION"()
+    assert.error_matches(function() m:remove(group) end, "the segment belongs to another message")
+    assert.equal(before, tostring(m))
+    other:remove(other.OBR)
+    assert.error_matches(function() other:remove(group) end, "removed from its message")
+    assert.error_matches(function() m:remove {} end, "segment expected")
+  end)
+
   it("says which groups there are when one is asked for that is not", function()
     local m = message { "PID|1" }
     local ok, err = pcall(m.groups, m, "ORDER_OBSERVATON")

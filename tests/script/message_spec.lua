@@ -628,6 +628,23 @@ describe("script/message", function()
     assert.same({}, m:all "ZZZ[*]-1")
   end)
 
+  it("says so when no segment could have the name, unless it is a local one or there", function()
+    local m = hl7.parse "MSH|^~\\&|A\rPID|1\rAB|short\r"
+    for path, text in pairs { PID5 = "no segment is named 'PID5': did you mean 'PID-5'?",
+      ["PID5-1"] = "'PID5'", ["PIDD-5"] = "a name has three characters", ["1AB-1"] = "'1AB'" } do
+      for _, read in ipairs { function() return m[path] .. "" end, function() return m:raw(path) .. "" end,
+        function() return #m:all(path) end, function() m[path] = nil end } do
+        local ok, err = pcall(read)
+        assert.is_false(ok)
+        assert.truthy(err:find("message_spec.lua:%d+: "), err)
+      end
+      has(failure(function() return m[path] .. "" end), text)
+    end
+    assert.equal("short", m["AB-1"])
+    assert.is_nil(m["ZPID-1"])
+    assert.is_nil(m["ZP-1"])
+  end)
+
   it("puts repetitions in and takes them out", function()
     local m = hl7.parse "MSH|^~\\&|A\rPID|1||a^1~b~c\r"
     m.PID[3]:insert(2)[2] = "x"
