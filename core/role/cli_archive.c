@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -173,6 +174,29 @@ static int crc(lua_State *L)
     return 1;
 }
 
+/* hash(bytes ...): SHA-256 over all of them, in hex. */
+static int hash(lua_State *L)
+{
+    unsigned char sum[EVP_MAX_MD_SIZE];
+    char text[2 * EVP_MAX_MD_SIZE + 1];
+    unsigned len = 0;
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    for (int i = 1; ok && i <= lua_gettop(L); i++) {
+        size_t n = 0;
+        const char *s = lua_tolstring(L, i, &n);
+        ok = EVP_DigestUpdate(md, s, n) == 1;
+    }
+    ok = ok && EVP_DigestFinal_ex(md, sum, &len) == 1;
+    EVP_MD_CTX_free(md);
+    if (!ok)
+        return failed(L, "out of memory");
+    for (unsigned i = 0; i < len; i++)
+        snprintf(text + 2 * i, 3, "%02x", sum[i]);
+    lua_pushstring(L, text);
+    return 1;
+}
+
 static int sync_folder_of(lua_State *L, const char *path)
 {
     const char *slash = strrchr(path, '/');
@@ -282,19 +306,11 @@ static int cut(lua_State *L)
 
 int ln_cli_archive_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"compress", compress_text},
-                                         {"expand", expand},
-                                         {"crc", crc},
-                                         {"append", append},
-                                         {"read", read_at},
-                                         {"size", size_of},
-                                         {"cut", cut},
-                                         {"bytes", bytes_of},
-                                         {"seal", seal},
-                                         {"unseal", unseal},
-                                         {"key_of", key_of},
-                                         {"replace", replace},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"compress", compress_text}, {"expand", expand}, {"crc", crc},       {"hash", hash},
+        {"append", append},          {"read", read_at},  {"size", size_of},  {"cut", cut},
+        {"bytes", bytes_of},         {"seal", seal},     {"unseal", unseal}, {"key_of", key_of},
+        {"replace", replace},        {NULL, NULL}};
     lua_newtable(L);
     luaL_register(L, NULL, functions);
     return 1;

@@ -3,8 +3,13 @@
 -- `lunate show --json` prints it. A file is a row of blocks, each a skippable frame with what a
 -- search needs, then a frame (with a checksum) of up to 1 MiB of documents:
 --
---   "LNARCH1\n", u32 length, JSON { channel, from, to, first_us, last_us, n, bytes, size }, then
---   u32 hashes (CRC-32C) of control ids and patient ids, then u32 CRC-32C of all that
+--   "LNARCH1\n", u32 length, JSON { channel, from, to, first_us, last_us, n, bytes, size, no,
+--   before }, then u32 hashes (CRC-32C) of control ids and patient ids, then u32 CRC-32C of all
+--   that
+--
+-- no counts the channel's blocks from 1, before is the sum of the block before it (SHA-256 over
+-- what stands behind the head's magic, without its CRC, and the frame): a chain through all files,
+-- which a new key leaves as it is. Where it ends stands in the ledger (lua/archive/ledger.lua).
 --
 -- With encryption: YYYY-MM-DD[_N].sealed, a row of
 --
@@ -56,20 +61,26 @@ local function sealed_block(plain, frame, about)
   return outer .. u32(core.crc(outer)) .. head .. body
 end
 
---- Bytes of a block. docs: JSON texts; about: { channel, from, to, first_us, last_us }; ids: texts
--- that a search may ask for; sealed: under the site's key.
+--- Bytes of a block, and its sum. docs: JSON texts; about: { channel, from, to, first_us, last_us,
+-- no, before, unsure }; ids: texts that a search may ask for; sealed: under the site's key.
 function M.encode(docs, about, ids, sealed)
   local text = table.concat(docs, "\n") .. "\n"
   local frame, err = core.compress(text)
   if not frame then return nil, err end
   local head = json.encode(json.object("channel", about.channel, "from", about.from, "to", about.to,
     "first_us", ("%.0f"):format(about.first_us), "last_us", ("%.0f"):format(about.last_us), "n",
-    #docs, "bytes", #text, "size", #frame))
+    #docs, "bytes", #text, "size", #frame, "no", about.no, "before", about.before, "unsure",
+    about.unsure))
   local parts = { u32(#head), head }
   for _, id in ipairs(ids) do parts[#parts + 1] = u32(core.crc(id)) end
   local plain = table.concat(parts)
-  if sealed then return sealed_block(plain, frame, about) end
-  return clear_block(plain, frame)
+  local bytes, why
+  if sealed then
+    bytes, why = sealed_block(plain, frame, about)
+  else
+    bytes = clear_block(plain, frame)
+  end
+  return bytes, bytes and core.hash(plain, frame) or why
 end
 
 -- What a head says.
@@ -164,7 +175,14 @@ local function frame_of(path, b)
   return frame
 end
 
---- The documents of a block, as JSON texts; nil, why.
+--- A block's sum, which the next one has as `before`; nil, why.
+function M.sum(path, b)
+  local frame, why = frame_of(path, b)
+  if not frame then return nil, why end
+  return core.hash(b.plain, frame)
+end
+
+--- The documents of a block, as JSON texts, and its sum; nil, why.
 function M.documents(path, b)
   local frame, cause = frame_of(path, b)
   if not frame then return nil, cause end
@@ -173,7 +191,7 @@ function M.documents(path, b)
   local list = {}
   for line in text:gmatch "([^\n]*)\n" do list[#list + 1] = line end
   if #list ~= b.n then return nil, ("%d documents, %d expected"):format(#list, b.n) end
-  return list
+  return list, core.hash(b.plain, frame)
 end
 
 --- Names of a channel's files, oldest first. Where a crash left a file in both forms, the sealed

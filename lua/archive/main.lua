@@ -10,6 +10,7 @@ local json = require "lunate.cli.json"
 local history = require "lunate.cli.history"
 local show = require "lunate.cli.show"
 local file = require "lunate.archive.file"
+local ledger = require "lunate.archive.ledger"
 
 local EVERY, REPORT, STEP = 1, 10, 8 * 1024 * 1024
 
@@ -19,6 +20,18 @@ local A = { channels = {}, messages = 0, bytes = 0, failure = "" }
 
 local function day_of(us) return os.date("!%Y-%m-%d", math.floor(us / 1e6)) end
 
+-- What the next block follows. When the ledger says that there were more blocks, or another last
+-- one, what is gone is never numbered anew: that it is missing stays visible.
+local function chain_end(ch, last)
+  local known, no = A.ledger[ch.name], last and last.no or 0
+  if known and known.no >= no then
+    ch.no, ch.sum, ch.unsure = known.no, known.sum, nil
+  else
+    local sum = last and file.sum(last.path, last) -- a damaged one is named by verify
+    ch.no, ch.sum, ch.unsure = no, sum or "", no > 0 and not known or nil
+  end
+end
+
 -- Where a channel's archive ends. A store that was restored begins again at lower numbers: what it
 -- takes from then on is archived anew, as what it is.
 local function find_end(ch, c)
@@ -27,9 +40,12 @@ local function find_end(ch, c)
   ch.below, ch.path = 0, files[#files]
   while #files > 0 and not last do -- of the newest file a crash may have left nothing
     local err
-    last, err = file.recover(table.remove(files))
+    local path = table.remove(files)
+    last, err = file.recover(path)
     if last == false then return nil, err end
+    if last then last.path = path end
   end
+  chain_end(ch, last)
   if last then
     local kept = A.history.reader:receipt(c.id, last.to, 0)
     local other = kept and kept.time_us ~= last.last_us
@@ -79,11 +95,14 @@ local function write_block(ch, docs, about, ids)
   local ok, err = make_folders(ch.folder .. "/" .. ch.name)
   if not ok then return nil, err end
   local path = path_for(ch, about.day)
-  local bytes, why = file.encode(docs, about, ids, file.is_sealed(path))
-  if not bytes then return nil, why end
+  about.no, about.before, about.unsure = ch.no + 1, ch.sum, ch.unsure
+  local bytes, sum = file.encode(docs, about, ids, file.is_sealed(path))
+  if not bytes then return nil, sum end
   local size, reason = core.append(path, bytes)
   if not size then return nil, ("%s: %s"):format(path, reason) end
-  ch.path = path
+  ch.path, ch.no, ch.sum, ch.unsure = path, about.no, sum, nil
+  A.ledger[ch.name] = { no = ch.no, sum = sum, to = about.to, last_us = about.last_us }
+  A.ledger_stale = true
   A.messages, A.bytes = A.messages + #docs, A.bytes + #bytes
   return true
 end
@@ -153,6 +172,12 @@ local function look()
     if not reader then return err end
     A.history = history.of(reader)
   end
+  if not A.ledger then
+    local why
+    A.ledger, why = ledger.read(A.data)
+    A.ledger_stale = why == nil -- sealed with the present key, from now on
+    A.ledger = A.ledger or {}
+  end
   A.history:refresh()
   local failure
   for name, ch in pairs(A.channels) do
@@ -162,12 +187,17 @@ local function look()
       if not ok then failure = ("channel %s: %s"):format(name, why) end
     end
   end
+  if A.ledger_stale and next(A.ledger) then
+    local ok, why = ledger.write(A.data, A.ledger, A.key ~= nil)
+    if not ok then failure = failure or why end
+    A.ledger_stale = not ok
+  end
   return failure or ""
 end
 
 local function take_settings(payload)
   local at = 1
-  A.channels, A.key = {}, nil
+  A.channels, A.key, A.ledger = {}, nil, nil
   if A.history then A.history.reader:close() end
   A.history = nil -- keys may be others
   while at <= #payload do

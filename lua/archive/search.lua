@@ -1,5 +1,5 @@
--- Looks into archive files: for `messages --archive`, `show --archive`, `verify --archive`. Blocks
--- say in their headers what they may have; only those are read.
+-- Looks into archive files: for `messages --archive`, `show --archive`. Blocks say in their headers
+-- what they may have; only those are read.
 local file = require "lunate.archive.file"
 local decode = require("json").decode
 local time = require "lunate.cli.time"
@@ -70,42 +70,6 @@ function M.search(archives, args, found, trouble)
       if search_file(files[i], args, found, trouble) == false then return end
     end
   end
-end
-
--- One file: its blocks and documents.
-local function verify_file(path, out, last, problem)
-  local next_block = file.blocks(path)
-  while true do
-    local b, why, at = next_block()
-    if not b then
-      if why ~= "end" then problem(path, ("%s at byte %.0f"):format(why, at)) end
-      return last
-    end
-    local docs, err = file.documents(path, b)
-    if not docs then problem(path, ("block at byte %.0f: %s"):format(b.at, err)) end
-    if not b.closed then
-      if b.from <= last then out.again = out.again + 1 end
-      last = b.to
-      out.messages, out.bytes = out.messages + b.n, out.bytes + b.bytes
-    end
-  end
-end
-
---- Looks at every block and document: files, messages, bytes, problems { { path, what } }; again:
--- blocks whose numbers were there before (the store was restored in between).
-function M.verify(archives)
-  local out = { files = 0, messages = 0, bytes = 0, again = 0, problems = {} }
-  local function problem(path, what)
-    out.problems[#out.problems + 1] = { path = path, what = what }
-  end
-  for _, a in ipairs(archives) do
-    local last = -1
-    for _, path in ipairs(file.files(a.folder, a.channel)) do
-      out.files = out.files + 1
-      last = verify_file(path, out, last, problem)
-    end
-  end
-  return out
 end
 
 --- What the blocks are encrypted with: keys { [id] = blocks }, clear: files that are not.

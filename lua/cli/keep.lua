@@ -13,6 +13,7 @@ local M = {}
 function M.define(parser, verb)
   if verb == "verify" then
     parser:flag("--archive", "the archive of what was trimmed, instead of the store")
+    parser:option("--from", "with --archive: a day (2026-11-26) since which all must be there")
     parser:argument("folder", "a backup's folder; the site's own store when left out"):args "?"
   elseif verb == "backup" then
     parser:argument("folder", "where the copy goes: made when it is not there, else empty")
@@ -74,7 +75,7 @@ local function tell(folder, v)
 end
 
 local function verify(args)
-  if args.archive then return require("lunate.cli.archived").verify(args.json) end
+  if args.archive then return require("lunate.cli.archived").verify(args.json, args.from) end
   local folder = args.folder or site.own_store()
   local ok, why = site.unlock(true)
   if not ok then io.stderr:write("lunate verify: ", why, "\n") end

@@ -149,7 +149,7 @@ describe("archive, encrypted", function()
       at, tried = at + (at < 40 and 1 or 61), tried + 1
     end
     assert.is_true(tried > 60)
-    s:write(path, whole .. whole:sub(1, #whole - 20)) -- the third and fourth block, half
+    s:write(path, whole .. whole:sub(1, 100)) -- a third block, its begin
     e = s:start()
     send(s, "C", 4)
     trimmed(e)
