@@ -170,10 +170,9 @@ format:
 install: all
 	install -D -m 0755 build/lunate $(DESTDIR)$(PREFIX)/bin/lunate
 	install -D -m 0755 build/lunate-repl $(DESTDIR)$(PREFIX)/libexec/lunate/lunate-repl
-	install -D -m 0644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/lunate/LICENSE
-	install -D -m 0644 README.md $(DESTDIR)$(PREFIX)/share/doc/lunate/README.md
-	install -d $(DESTDIR)$(PREFIX)/share/doc/lunate/docs
-	install -m 0644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/lunate/docs/
+	for f in LICENSE README.md CHANGELOG.md docs/*.md \
+	  $$(find scripts contrib/editors contrib/prometheus -name data -prune -o -type f -print); do \
+	  install -D -m 0644 $$f $(DESTDIR)$(PREFIX)/share/doc/lunate/$$f || exit 1; done
 	sh contrib/install-pages.sh $(DESTDIR)$(PREFIX)/share
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/local/bin|$(PREFIX)/bin|' contrib/systemd/lunate@.service > $(DESTDIR)$(UNITDIR)/lunate@.service

@@ -28,7 +28,8 @@ end
 
 local function print_output(o, input, diff)
   if not o.raw then
-    print(("-> %s: %s: %s"):format(o.dest, o.kind, o.reason or ""))
+    local none = o.kind == "filtered" and "its filter gave no reason" or ""
+    print(("-> %s: %s: %s"):format(o.dest, o.kind, (o.reason or "") ~= "" and o.reason or none))
     return
   end
   print(("-> %s%s"):format(o.dest, o.raw == input and " (as received)" or ""))
@@ -50,7 +51,9 @@ local function print_text(r, input, diff)
     io.stderr:write(("%s %s: %s\n"):format(l.level, l.where, term.printable(l.text)))
   end
   if r.state ~= "done" then
-    local text = r.reason .. (r.where ~= "" and (" (%s)"):format(r.where) or "")
+    local silent = r.state == "filtered" and r.reason == ""
+    local text = silent and "the filter gave no reason" or r.reason
+    if r.where ~= "" then text = ("%s (%s)"):format(text, r.where) end
     print(("%s: %s"):format(r.state == "limit" and "error" or r.state, text))
     if r.trace ~= "" then io.stderr:write(r.trace, "\n") end
     return

@@ -49,7 +49,9 @@ local function add(list, us, what, text, destination)
 end
 
 local function output_text(item)
-  if item.kind == "filtered" then return "filtered: " .. item.reason end
+  if item.kind == "filtered" then
+    return "filtered: " .. (item.reason ~= "" and item.reason or "its filter gave no reason")
+  end
   if item.kind == "parked" then return "parked: " .. item.reason end
   if item.kind == "input" then return "to be sent as received" end
   return "to be sent"

@@ -9,6 +9,11 @@ return function(msg)
   if pcall(copy.convert, copy, "UNICODE UTF-8") then
     pcall(copy.set_raw, copy, "MSH-18", name or "")
     wire = tostring(copy)
+    local added = 18 - #msg.MSH -- fields of a header that ended before MSH-18
+    if added > 0 then
+      local stop = wire:find("\r", 1, true) or #wire + 1
+      wire = wire:sub(1, stop - 1 - added) .. wire:sub(stop)
+    end
   end
   return (wire:gsub("[\128-\255]+", text.utf8))
 end

@@ -46,6 +46,16 @@ describe("contrib/deb", function()
     assert.equal(run("sha256sum", root .. "/usr/bin/lunate"):match "^%x+",
       sbom.metadata.component.hashes[1].content)
     os.remove(deb)
+    local doc = root .. "/usr/share/doc/lunate/" -- what the pages lead to is there
+    for _, page in ipairs { "README.md", "docs/tutorial.md", "docs/monitoring.md" } do
+      local text = tmp.read(doc .. page)
+      for link in text:gmatch "%]%(([%w./_-]+)[#)]" do
+        if link ~= "LICENSE" then -- in the package: copyright
+          local at = doc .. (page:match "^.*/" or "") .. link
+          assert.truthy(os.execute("test -e " .. tmp.quote(at)) == 0, page .. ": " .. link)
+        end
+      end
+    end
   end)
 
   it("keeps the stores when it is purged", function()

@@ -270,7 +270,7 @@ adt>
     local file = tmp.file("MSH|^~\\&|A\rPID|1||7||M\220LLER^J\195\182rg||\27[2Jx\a|\r", "l.hl7")
     open(file)
     t:line "msg"
-    t:wait "PID|1||7||MÜLLER^Jörg||·[2Jx·|"
+    t:wait "\nMSH|^~\\&|A\nPID|1||7||MÜLLER^Jörg||·[2Jx·|"
     t:line 'print(msg["PID-7"])'
     t:wait "\n·[2Jx·\n"
     local cyrillic = tmp.file("MSH|^~\\&|A||||||ADT|1|P|2.5||||||8859/5\rPID|1||7||\184\210\208\221\208\r", "c.hl7")

@@ -85,7 +85,8 @@ describe("replay", function()
       local doc = replay()
       assert.same({ 4, 0, {} }, { doc.compared, doc.changed, doc.kinds })
       local status, out = s:run("replay", "-c", "adt")
-      assert.same({ 0, "4 messages: no change\n" }, { status, out })
+      assert.equal(0, status)
+      assert.equal("4 messages: no change\n", out:match "^[^\n]*\n") -- a second may have passed
       if engine:running() then
         assert.equal(0, engine:stop())
       end
