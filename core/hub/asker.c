@@ -56,6 +56,17 @@ void ln_asker_done(struct ln_asker *k, const char *key, const char *value)
     ln_buf_fini(&b);
 }
 
+void ln_asker_number(struct ln_asker *k, const char *key, uint64_t value)
+{
+    struct ln_buf b = {0};
+    ln_asker_ok(&b, NULL, NULL);
+    ln_json_key(&b, key);
+    ln_json_int(&b, (int64_t)value);
+    ln_json_close(&b, '}');
+    ln_asker_reply(k, 0, ln_buf_span(&b));
+    ln_buf_fini(&b);
+}
+
 struct kept {
     struct ln_asker *client; /* NULL: answered, before the disk had it */
     struct ln_buf text;

@@ -30,6 +30,8 @@ void ln_asker_reply(struct ln_asker *k, int status, struct ln_span text);
 void ln_asker_fail(struct ln_asker *k, int status, const char *fmt, ...) LN_PRINTF(3, 4);
 /* {"ok":true} and, when key is not NULL, one member more. */
 void ln_asker_done(struct ln_asker *k, const char *key, const char *value);
+/* The same with a number. */
+void ln_asker_number(struct ln_asker *k, const char *key, uint64_t value);
 /* Begins {"ok":true and, when key is not NULL, one member more. */
 void ln_asker_ok(struct ln_buf *b, const char *key, const char *value);
 /* {"ok":true, ...} without its closing brace: answered when all that was done before is on disk, so

@@ -26,12 +26,10 @@ static void on_resent(void *arg, int code, uint64_t seq)
     struct resend *r = arg;
     LIST_REMOVE(r, link);
     struct ln_asker *k = r->client;
-    char text[32];
     if (code == LN_OK) {
         ln_work_add(r->channel, seq, r->time_us, r->kind, r->raw, NULL, 0);
         ln_work_pump(r->channel);
-        snprintf(text, sizeof text, "%llu", (unsigned long long)seq);
-        ln_asker_done(k, "seq", text);
+        ln_asker_number(k, "seq", seq);
     } else {
         ln_asker_fail(k, 1, "not stored: %s", ln_strerror(code));
     }
@@ -274,10 +272,8 @@ void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
 static void on_settled(void *arg, int code, uint64_t seq)
 {
     struct ln_asker *k = arg;
-    char text[32];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)seq);
     if (code == LN_OK)
-        ln_asker_done(k, "settled", text);
+        ln_asker_number(k, "settled", seq);
     else
         ln_asker_fail(k, 1, "not settled: %s", ln_strerror(code));
     ln_asker_let_go(k);

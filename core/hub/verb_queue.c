@@ -62,15 +62,16 @@ static bool still_first(struct ln_asker *k, struct ln_dest *d, const char *word)
     return false;
 }
 
-/* {"ok":true,"MEMBER":"SEQ","message":"CHANNEL/SEQ","text":... when it is on disk */
+/* {"ok":true,"MEMBER":SEQ,"message":"CHANNEL/SEQ","text":... when it is on disk */
 static void tell(struct ln_asker *k, const char *channel, const char *member, uint64_t seq,
                  const char *text)
 {
     struct ln_buf b = {0};
-    char number[32], message[LN_CONF_NAME + 32];
-    snprintf(number, sizeof number, "%llu", (unsigned long long)seq);
-    snprintf(message, sizeof message, "%s/%s", channel, number);
-    ln_asker_ok(&b, member, number);
+    char message[LN_CONF_NAME + 32];
+    snprintf(message, sizeof message, "%s/%llu", channel, (unsigned long long)seq);
+    ln_asker_ok(&b, NULL, NULL);
+    ln_json_key(&b, member);
+    ln_json_int(&b, (int64_t)seq);
     ln_json_key(&b, "message");
     ln_json_cstr(&b, message);
     ln_json_key(&b, "text");

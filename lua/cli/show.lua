@@ -63,8 +63,9 @@ local function add_outcome(list, item)
   local text = o.state
   if o.reason ~= "" then text = text .. ": " .. o.reason end
   if o.tries > 1 then
+    local s = (o.time_us - o.first_us) / 1e6
     text = ("%s after %d tries in %s"):format(text, o.tries,
-      term.age((o.time_us - o.first_us) / 1e6))
+      s < 10 and ("%.1f s"):format(s) or term.age(s))
   end
   add(list, o.time_us, o.state, text, item.destination)
 end

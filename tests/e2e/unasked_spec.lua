@@ -103,6 +103,28 @@ end)
 describe("e2e/unasked: numbers", function()
   after_each(site.cleanup)
 
+  -- Guards: numbers of messages were strings in what step, skip, resend and settle answer.
+  it("verbs answer with numbers of messages as messages and show have them", function()
+    local code = "AE"
+    local out = net.receiver { answer = function(text) return net.ack(text, code) end }
+    local e, conn, s = begin(out.port)
+    traffic.send_all(conn, { "V1" })
+    out:run_for_frames(1, 5)
+    site.wait_until(function() return out_of(e).parked == 1 end, 5, "parked")
+    site.must(s, "hold", "in/out")
+    assert.equal(2, s:json("resend", "in/1").seq)
+    site.wait_until(function() return out_of(e).queued == 1 end, 5, "queued")
+    local skipped = s:json("skip", "in/out", "--reason", "test")
+    assert.same({ 2, "in/2" }, { skipped.skipped, skipped.message })
+    assert.same({ ok = true, settled = 2 }, s:json("settle", "in/2", "--reason", "test"))
+    code = "AA"
+    traffic.send_all(conn, { "V3" })
+    site.wait_until(function() return out_of(e).queued == 1 end, 5, "queued")
+    local p = require("support.proc").spawn { (site.binary()), "-C", s.path, "step", "in/out", "--json" }
+    out:run_until(function() return not p:running() end, 10, "the end of step")
+    site.has(p:out(), '"seq":3,')
+  end)
+
   -- Guards: what a destination's own function failed at was counted as processed, and answered AE.
   it("a message that failed for a destination is an error, once, and is sent to the others", function()
     local out = net.receiver()
