@@ -71,7 +71,7 @@ function M.kind(name)
   if name == "verb" then return "verb" end
   if name == "dir" or name == "out" then return "folder" end
   if name:find "file" or name == "spec" or name == "specs" or name == "script" or name == "lcov"
-    or name == "a" or name == "b" or name:find "path" or name == "profile" then
+    or name == "from" or name == "a" or name == "b" or name:find "path" or name == "profile" then
     return "file"
   end
 end

@@ -17,7 +17,7 @@ end
 -- The text as somebody left it; nil when the editor says that it failed.
 local function edited(text)
   local path = os.tmpname() -- made with mode 0600
-  local editor = os.getenv "VISUAL" or os.getenv "EDITOR" or "vi"
+  local editor = require("lunate.cli.shell").editor()
   write(path, text)
   local status = os.execute(("%s '%s'"):format(editor, path))
   local result = status == 0 and site.read(path) or nil

@@ -125,7 +125,11 @@ function M.each(verb, files, take, o)
     local f, err
     if file == "-" then f = io.stdin else f, err = M.open(file) end
     local why = f and select(2, f:read(0)) -- a folder can be opened, but not read
-    if why then f, err = nil, ("%s: %s"):format(source.name, why) end
+    if why then
+      local hint = sys.kind(file) == "folder" and (": name its files, as %s/*.hl7"):format(
+        (file:gsub("/+$", ""))) or ""
+      f, err = nil, ("%s: %s%s"):format(source.name, why, hint)
+    end
     if f then
       source:read(f, take)
       if file ~= "-" then f:close() end

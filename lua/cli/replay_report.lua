@@ -27,13 +27,15 @@ end
 
 local function print_values(g)
   local list, rest = tally.top(g, 3)
-  if list[1] and list[1].count == 1 and #list + rest > 1 then -- all are different: one will do
+  if list[1] and list[1].count == 1 and rest > 0 then -- all are different: one will do
     list, rest = tally.top(g, 1)
   end
   for _, p in ipairs(list) do
     print_pair(g, p)
   end
-  if rest > 0 then print(("    %s  others"):format(term.fit(term.number(rest), 7, true))) end
+  if rest > 0 then
+    print(("    %s  other%s"):format(term.fit(term.number(rest), 7, true), rest == 1 and "" or "s"))
+  end
 end
 
 local function print_places(args, g)

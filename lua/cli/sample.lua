@@ -1,6 +1,7 @@
 -- What a new channel is made from: its type of message and a sample of it, made up or taken from a
 -- file, without what identifies the patient.
 local hl7 = require "hl7"
+local dictionary = hl7.dictionary
 local fail = require "lunate.cli.fail"
 
 local M = {}
@@ -28,18 +29,76 @@ local made = {
   DFT = { "DFT^P03^DFT_P03", evn:format "P03", pid, pv1, "FT1|1|||20260105||CG|GLUCOSE^Glucose" },
 }
 
---- A made-up one: { type, text }; ends the verb when none of that type is known.
-function M.of_type(type)
-  local m = made[type]
-  if not m then
-    local names = {}
-    for name in pairs(made) do names[#names + 1] = name end
-    table.sort(names)
-    fail.fail(1, "no sample of type \"%s\" is known (but of %s): give one of yours with --from "
-      .. "FILE", type, table.concat(names, ", "))
+-- ---- types that are not among them: what the structure asks for ---------------------------------
+
+local VERSION = "2.5.1"
+local by_name = { PID = pid, PV1 = pv1, OBR = obr, ORC = "ORC|NW|ORD0001" }
+local values = { SI = "1", NM = "1", DT = "20260105", TS = "20260105083000", TM = "083000" }
+
+local function value(field)
+  local t = field.table and dictionary.table(field.table, VERSION)
+  return values[field.type] or t and t.list[1] or "X"
+end
+
+-- A segment with the fields that it must have.
+local function segment(name, event)
+  if name == "EVN" then return evn:format(event) end
+  if by_name[name] then return by_name[name] end
+  local s, out, last = dictionary.segment(name, VERSION), { name }, 1
+  for n = 1, s and s.count or 0 do
+    local field = s.fields[n]
+    out[n + 1] = field and field.usage == "R" and value(field) or ""
+    if out[n + 1] ~= "" then last = n + 1 end
   end
-  local lines = { head:format(m[1]), unpack(m, 2) }
-  return { type = type, text = table.concat(lines, "\n") .. "\n", family = "SAMPLE" }
+  return table.concat(out, "|", 1, last)
+end
+
+local function add(list, node, event)
+  for _, child in ipairs(node.children) do
+    if (child.min or 1) > 0 and child.children then
+      add(list, child.choice and { children = { child.children[1] } } or child, event)
+    elseif (child.min or 1) > 0 and child.name ~= "MSH" and child.name:find "^%u[%u%d][%u%d]$" then
+      list[#list + 1] = segment(child.name, event)
+    end
+  end
+end
+
+-- The first event of a type for which there is a structure, and that.
+local function event_of(type)
+  for _, name in ipairs(dictionary.names "events") do
+    local t, event = name:match "^(%w+)[%^_](%w+)$"
+    local structure = t == type and dictionary.event(t, event, VERSION)
+    if structure and dictionary.structure(structure, VERSION) then return event, structure end
+  end
+end
+
+local function types()
+  local list, seen = {}, {}
+  for _, name in ipairs(dictionary.names "events") do
+    local t = name:match "^%w+"
+    if not seen[t] and event_of(t) then list[#list + 1] = t end
+    seen[t] = true
+  end
+  table.sort(list)
+  return list
+end
+
+local function from_structure(type)
+  local event, structure = event_of(type)
+  if not event then
+    fail.fail(1, "%s has no messages of type \"%s\" (but %s): give one of yours with --from FILE",
+      "version " .. VERSION, type, table.concat(types(), ", "))
+  end
+  local list = { ("%s^%s^%s"):format(type, event, structure) }
+  add(list, dictionary.structure(structure, VERSION), event)
+  return list
+end
+
+--- A made-up one: { type, text, family }; ends the verb when none of that type is known.
+function M.of_type(type)
+  local m = made[type] or from_structure(type)
+  local text = table.concat({ head:format(m[1]), unpack(m, 2) }, "\n") .. "\n"
+  return { type = type, text = text, family = text:find "\nPID|" and "SAMPLE" or nil }
 end
 
 --- The first message of a file, with pseudonyms: { type, text, family, note }.
@@ -67,7 +126,7 @@ end
 
 --- Whether messages of this type can be made at random (lua/spec/generate.lua).
 function M.can_be_made(type)
-  return made[type] ~= nil
+  return made[type] ~= nil or event_of(type) ~= nil
 end
 
 return M

@@ -59,7 +59,9 @@ local list = {
         for i, name in ipairs(names) do names[i] = (name == s.channel and "* " or "  ") .. name end
         return s:say(#names > 0 and table.concat(names, "\n") or "there are no channels here")
       end
-      local before = s.channel
+      local before, there = s.channel, false
+      for _, name in ipairs(site.channels()) do there = there or name == rest end
+      if not there then return s:wrong(site.no_channel(rest)) end
       s.channel = rest
       if not s:reload("channel " .. rest) then s.channel = before end
     end },
@@ -94,7 +96,7 @@ local list = {
     effects.settle(s, r)
   end },
 
-  { "spec", "NAME", "writes spec/NAME_spec.lua: this sample, and what .run made of it",
+  { "spec", "NAME", "writes spec/NAME_spec.lua: what .run made of this sample",
     function(s, rest)
       if rest == "" then return s:wrong "which name? .spec NAME" end
       local path, why = record.spec(s, rest)
@@ -102,7 +104,7 @@ local list = {
       s:say("%s written; run it with: lunate test %s", path, path)
     end },
 
-  { "save", "NAME", "writes samples/NAME.hl7: msg without what identifies the patient",
+  { "save", "NAME", "writes samples/NAME.hl7: msg, the patient made unknown",
     function(s, rest)
       if rest == "" then return s:wrong "which name? .save NAME" end
       if not site.is_site() then return s:wrong "there is no site here: lunate new site NAME" end
@@ -110,24 +112,28 @@ local list = {
       if not bytes then return end
       local path, what = save.save(s, rest, bytes)
       if not path then return s:wrong(what) end
-      s:say("%s written; %s", path, what)
+      s:look()
+      s:say("%s", text.fold(("%s written; %s"):format(path, what)))
       s:say(text.paint("dim", "look through it before others get it"))
       local source, why = messages.load(path)
       if source then s:take(source) else s:wrong(why) end
     end },
 
-  { "edit", "", "opens the channel's script in $EDITOR, then takes what was saved", function(s)
+  { "edit", "", "opens the channel's script in $EDITOR, then reloads it", function(s)
     local c = s.channel and s.site and s.site.by_name[s.channel]
     if not c then return s:wrong "no channel is at hand: .channel NAME" end
-    local program = os.getenv "VISUAL" or os.getenv "EDITOR" or "vi"
+    local program = shell.editor()
     io.stdout:flush()
     local status = os.execute(("%s %s"):format(program, shell.quote(site.file(c.script))))
     person.interrupted()
-    if status ~= 0 then return s:wrong("%s ended with status %s", program, tostring(status)) end
+    if status ~= 0 then
+      return s:wrong("%s ended with status %d (VISUAL or EDITOR names the editor)", program,
+        shell.status(status))
+    end
     s:reload(c.script)
   end },
 
-  { "reload", "", "takes the scripts as they are now (done by itself when one was saved)",
+  { "reload", "", "takes the scripts as they are (by itself after each save)",
     function(s) s:reload(s.channel or "the site") end },
 
   { "time", "EXPRESSION", "how long it takes", function(s, rest)

@@ -88,15 +88,19 @@ function M.of(session, r)
 end
 
 local function hold(session, list)
-  if session.told_held or not session.person or #list == 0 then return end
-  session.told_held = true
+  if not session.person then return end
   local words = {}
-  for i, effect in ipairs(list) do words[i] = effect.what end
+  session.told_held = session.told_held or {}
+  for _, effect in ipairs(list) do
+    if not session.told_held[effect.what] then words[#words + 1] = effect.what end
+    session.told_held[effect.what] = true
+  end
+  if #words == 0 then return end
   session:say(text.paint("dim", text.wrap(("held back: %s. `lunate repl --live` does it.")
     :format(table.concat(words, ", ")))))
 end
 
---- Says what was held back (once a session), or does it when the session is live.
+--- Says what was held back (each thing once a session), or does it when the session is live.
 function M.settle(session, r)
   local list = M.of(session, r)
   if not session.live then return hold(session, list) end

@@ -111,9 +111,12 @@ local function field_text(session, path, version)
     out[#out + 1] = text.rows(entry_rows(known.components, known.count, plain .. "."), columns,
       { indent = "  " })
   end
-  if t then
+  if t and #t.list > 0 then
     out[#out + 1] = text.fold(("  table %s, %s:"):format(t.id, t.name))
     out[#out + 1] = code_rows(t, MOST)
+  elseif t then
+    out[#out + 1] = text.wrap(("table %s, %s: each site has codes of its own"):format(t.id,
+      t.name), "  ")
   end
   return table.concat(out, "\n"), e or name
 end
@@ -197,7 +200,8 @@ local function value_text(session, topic)
   if not ok or v == nil then return nil end
   local path, kind = show.path(v)
   if path then return kind, path end
-  return ("%s is %s"):format(topic, show.brief(v))
+  return ("%s is %s%s"):format(topic, type(v) == "function" and "a " or type(v) == "table"
+    and "a " or "", show.brief(v))
 end
 
 local function overview()

@@ -1,7 +1,7 @@
 -- The lessons of `lunate tutor`: a title, what to read, what to do, and the check. A check is Lua
 -- that the child runs behind each line typed, with `line` (what was typed), `values` (what it
--- gave) and the names at the prompt; it gives true when the lesson is done. `answer` solves it: the
--- tests type it.
+-- gave) and the names at the prompt; it gives true when the lesson is done, or
+-- false and what to say. `answer` solves it: the tests type it.
 local sample = table.concat({
   "MSH|^~\\&|EHR|GENERAL|LAB|CITY LAB|20260105083000||ORU^R01^ORU_R01|T0001|P|2.5.1",
   "PID|1||100001^^^GENERAL^MR~555-1^^^SSA^SS||Sample^Patient^A||19800101|F|||\"\"",
@@ -63,7 +63,11 @@ return {
     answer = { 'msg["PID-5.1"] = "SAMPLE"' },
     wrong = { 'msg["PID-5.1"] = "sample"', 'msg["PID-5"] = "SAMPLE"' },
     restore = true,
-    check = 'return msg["PID-5.1"] == "SAMPLE" and msg["PID-5.2"] == "Patient"',
+    check = [[
+      if msg["PID-5.1"] == "Sample" or msg["PID-5.2"] == "Patient" then
+        return msg["PID-5.1"] == "SAMPLE"
+      end
+      return false, "The given name is gone: that wrote the whole field. .lesson 5 begins again."]],
   },
   {
     title = "Segments in a loop",

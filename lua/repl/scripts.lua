@@ -111,6 +111,9 @@ return function(Session)
     end
     local started, why = self:start()
     if not started then return back(watch.with_excerpt(why)) end
+    for _, e in ipairs(self.person and result.errors or {}) do
+      if (e.channel or "") == "" then self:wrong(watch.with_excerpt(e.text)) end
+    end
     return true
   end
 
@@ -131,7 +134,7 @@ return function(Session)
   --- Takes what was saved since the last line.
   function Session:follow()
     local path = self.stamps and watch.changed(self)
-    if path then self:reload(path .. " was saved") end
+    if path then self:reload(watch.said(path)) end
   end
 
   --- Called while a line is read: takes what was saved since, once a file stays as it is (editors
@@ -144,7 +147,7 @@ return function(Session)
     self.seen = path and path .. stamp
     if not settled then return nil end
     self.news = {}
-    local ok, why = pcall(self.reload, self, path .. " was saved")
+    local ok, why = pcall(self.reload, self, watch.said(path))
     local news = table.concat(self.news)
     self.news, self.seen = nil, nil
     if not ok then error(why, 0) end

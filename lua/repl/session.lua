@@ -72,7 +72,9 @@ end
 -- What was typed or pasted and looks like messages.
 function Session:take_text(bytes, label)
   local list = messages.split(bytes)
-  if #list == 0 then return self:wrong("%s: no message found", label) end
+  if #list == 0 then
+    return self:wrong("%s: %s", label, require "lunate.cli.no_message"(bytes))
+  end
   self:take { label = label, list = list, at = 1 }
 end
 

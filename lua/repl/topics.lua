@@ -56,6 +56,11 @@ local M = {
   ["hl7.unescape"] = { "hl7.unescape(raw [, msg])", "The other way round." },
   ["hl7.dictionary"] = { "hl7.dictionary", "What the standard says: segment, field, type, " ..
     "table, structure, event, names.", 'hl7.dictionary.field("PID-3").title' },
+  ["hl7.text"] = { "hl7.text(value [, msg])", "Formatted text (FT, TX) as plain lines.",
+    'hl7.text "one\\\\.br\\\\two"' },
+  ["hl7.batch"] = { "hl7.batch.split(text), hl7.batch.build { messages = }", "The messages of a " ..
+    "batch with what is wrong about it; a batch out of messages.",
+    "hl7.batch.build { messages = { msg } }" },
   ["hl7.time"] = { "hl7.time", "Timestamps with their precision and zone." },
   ["hl7.diff"] = { "hl7.diff(a, b [, { ignore = }])", "How two messages differ: a list of { " ..
     "kind, path, from, to }; tostring of it is text.", "hl7.diff(msg, out)" },
@@ -81,7 +86,7 @@ local M = {
   ["channel"] = { "return channel { source =, filter =, transform =, destinations = }", "What a " ..
     "channel script ends with." },
   ["mllp"] = { "mllp.listen { port = }, mllp.send { host =, port = }", "A channel's source; a " ..
-    "destination." },
+    "destination. docs/scripting.md lists what else they take." },
   ["print"] = { "print(...)", "Shows values; in a script it is log.info.", "print(msg)" },
   ["script"] = { "script.filter, script.transform, script.NAME.filter", "The functions of the " ..
     "channel at hand; its own functions and globals are there by their names.",
@@ -93,6 +98,17 @@ for key in pairs(M) do keys[#keys + 1] = key end
 table.sort(keys)
 
 -- Other ways to ask.
+M["mllp.listen"], M["mllp.send"] = M["mllp"], M["mllp"]
+for _, level in ipairs { "debug", "info", "warn", "error" } do M["log." .. level] = M["log"] end
+for _, name in ipairs { "get", "set", "delete", "keys" } do M["kv." .. name] = M["kv"] end
+M["lookup.row"], M["json.encode"], M["json.decode"] = M["lookup"], M["json"], M["json"]
+M["hl7.batch.split"], M["hl7.batch.build"] = M["hl7.batch"], M["hl7.batch"]
+M["assert.field"] = { "assert.field(message, path, value), assert.sends(r, dest), " ..
+  "assert.filtered(r), assert.fails(r)", "For specs, which `lunate test` runs: docs/testing.md." }
+M["lunate.channel"], M["for_all"] = M["assert.field"], M["assert.field"]
+for _, name in ipairs { "sends", "filtered", "fails" } do
+  M["assert." .. name] = M["assert.field"]
+end
 M["msg"] = M["msg[]"]
 M["hl7"] = M["hl7.parse"]
 M["null"] = M["hl7.null"]

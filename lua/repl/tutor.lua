@@ -41,6 +41,10 @@ local function made_up_site()
   local path = "channels/lesson.lua"
   local c = { name = "lesson", script = path, files = { { path, channel } },
     settings = { filter = "true" } }
+  for name, port in pairs { ehr = "6662", archive = "6663" } do
+    c.settings["dest." .. name .. ".host"] = "127.0.0.1"
+    c.settings["dest." .. name .. ".port"] = port
+  end
   return { channels = { c }, by_name = { lesson = c }, shared = {}, errors = {} }
 end
 
@@ -99,6 +103,7 @@ local function check(s, typed)
     s:say(text.paint("green", "Right."))
     return forward(s)
   end
+  if answer[2] then return s:say(text.paint("yellow", text.wrap(answer[2]))) end
   s.tried = s.tried + 1
   if s.tried % 4 == 0 then
     s:say(text.paint("dim", "(.hint helps, .task says again what to do)"))

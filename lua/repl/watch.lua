@@ -15,8 +15,8 @@ function M.with_excerpt(mistake)
   for s in (source .. "\n"):gmatch "(.-)\n" do
     n = n + 1
     if math.abs(n - line) <= 2 then
-      out[#out + 1] = ("%s %4d  %s"):format(n == tonumber(line) and ">" or " ", n,
-        text.printable(s, true))
+      s = ("%s %4d  %s"):format(n == tonumber(line) and ">" or " ", n, text.printable(s, true))
+      out[#out + 1] = text.plain and s or text.cut(s, text.width - 1)
     end
   end
   return table.concat(out, "\n")
@@ -38,12 +38,21 @@ function M.stamps(s)
   return list
 end
 
---- The path of a file that changed since then and its stamp now, or nil.
+--- The path of a file that changed since then and its stamp now, or nil. A folder only when no file
+-- did: most editors save by putting a new file in the place of the old one.
 function M.changed(s)
+  local folder, at
   for path, stamp in pairs(s.stamps or {}) do
     local now = person.stamp(site.file(path)) or ""
-    if now ~= stamp then return path, now end
+    if now ~= stamp and path:find "%.%w+$" then return path, now end
+    if now ~= stamp then folder, at = path, now end
   end
+  return folder, at
+end
+
+--- What is said of it.
+function M.said(path)
+  return path:find "%.%w+$" and path .. " was saved" or "a file came or went in " .. path .. "/"
 end
 
 return M

@@ -49,12 +49,18 @@ local function place_of(why)
   return text_of(why):match "^[^\n]-:%d+:" or ""
 end
 
--- Keeps the candidate when the property fails on it at the same place.
+-- "attempt to index field 'OBX' (a nil value)": a slip of the property, not what it asserts.
+local function slip_of(why)
+  return text_of(why):match "attempt to [^\n]*"
+end
+
+-- Keeps the candidate when the property fails on it at the same place, and not for another reason:
+-- because what it takes for granted is gone.
 function Shrinker:try(candidate)
   if self.tries >= TRIES then return false end
   self.tries = self.tries + 1
   local ok, why = attempt(self.property, candidate)
-  if ok or place_of(why) ~= self.place then return false end
+  if ok or place_of(why) ~= self.place or slip_of(why) ~= self.slip then return false end
   self.list, self.why = candidate, why
   return true
 end
@@ -62,9 +68,13 @@ end
 function Shrinker:segments()
   local any = false
   for i = #self.list, 2, -1 do
-    local c = copy(self.list)
-    table.remove(c, i)
-    any = self:try(c) or any
+    local name, left = self.list[i][1], 0
+    for _, fields in ipairs(self.list) do left = left + (fields[1] == name and 1 or 0) end
+    if left > 1 or not self.kept[name] then
+      local c = copy(self.list)
+      table.remove(c, i)
+      any = self:try(c) or any
+    end
   end
   return any
 end
@@ -91,9 +101,11 @@ function Shrinker:fields()
   return any
 end
 
-local function shrink(property, list, why)
-  local s = setmetatable({ property = property, list = list, why = why,
-    place = place_of(why), tries = 0 }, Shrinker)
+-- with: names of segments of which one is always there.
+local function shrink(property, list, why, with)
+  local s = setmetatable({ property = property, list = list, why = why, kept = {},
+    place = place_of(why), slip = slip_of(why), tries = 0 }, Shrinker)
+  for _, name in ipairs(with or {}) do s.kept[name] = true end
   while s:segments() or s:fields() do end
   return s.list, s.why
 end
@@ -115,10 +127,10 @@ function M.for_all(generator, property, o)
   local seed = o.seed or M.seed
   local random = generate.random(seed)
   for n = 1, o.runs or M.runs do
-    local list = M.quietly(generator, random, n)
+    local list, with = M.quietly(generator, random, n)
     local ok, why = attempt(property, list)
     if not ok then
-      list, why = shrink(property, list, why)
+      list, why = shrink(property, list, why, with)
       require "busted".fail(report(list, why, n, seed), 2)
     end
   end

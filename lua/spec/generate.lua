@@ -144,7 +144,7 @@ function M.messages(o)
       add(random, list, child, made)
     end
     for _, name in ipairs(o.with or {}) do list[#list + 1] = segment(random, name, version) end
-    return list
+    return list, o.with
   end
 end
 

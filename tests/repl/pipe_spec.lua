@@ -91,6 +91,14 @@ msg["PID-30"]
     assert.matches("used more than limits.memory_mb", err)
   end)
 
+  it(".time runs what edits on copies of msg", function()
+    local status, out, err = with_message(
+      '.time if msg["PID-9"] then error "twice" end msg["PID-9"] = "x"\n' ..
+      'msg["PID-9"]\n.time msg["PID-5.1"]\n')
+    assert.same({ 0, "" }, { status, err })
+    assert.matches("runs, each on a copy of msg%)\nnil\n[%d.]+ us %(mean of %d+ runs%)\n$", out)
+  end)
+
   it("is in the sandbox", function()
     local _, out = repl "=os.execute, io.popen, debug, require 'hl7' == hl7\n" -- luacheck: ignore
     assert.equal("nil\tnil\tnil\ttrue\n", out)
@@ -99,12 +107,14 @@ msg["PID-30"]
   end)
 
   it("explains fields, segments, types, tables, structures, calls", function()
-    local status, out = with_message "?PID-3\n?PID-8\n?CX\n?0001\n?ORU^R01\n?msg:each\n?PID\n?ZZZ\n"
+    local status, out = with_message("?PID-3\n?PID-8\n?CX\n?0001\n?ORU^R01\n?msg:each\n?PID\n" ..
+      "?ZZZ\n?PV1-3.1\n?hl7.text\n")
     assert.equal(0, status)
     for _, text in ipairs { "PID%-3  Patient Identifier List", "CX, required, repeats",
       "msg: 4711%^%^%^HOSP A%^MR~999%^%^%^SSA%^SS", "msg: F = Female", "CX  Extended Composite ID",
       "table 0001  Administrative Sex", "ORU_R01  message structure", "msg:each%(name%)",
-      "PID  Patient", "no segment ZZZ in the dictionary" } do
+      "PID  Patient", "no segment ZZZ in the dictionary",
+      "table 0302, Point of Care: each site has codes of its own", "hl7.text%(value" } do
       assert.matches(text, out)
     end
   end)

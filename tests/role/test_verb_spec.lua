@@ -120,6 +120,7 @@ describe("lunate test", function()
     assert.matches("ADT^A08^ADT_A01|GEN%d+|P|2.5.1$", head or out)
     assert.matches("^NK1||.$", small)
     assert.matches("x_spec.lua:7: Expected", out)
+    assert.matches("\n  ZZ9[^\n]*\n  OBX[^\n]*\n", out) -- what `with` promises stays
     assert.equal(out:match "message %d+;", select(2, run(body, "--seed", "7")):match "message %d+;")
     -- every message of the generator parses, has its structure and differs from the last
     status, out = run([[it("t", function()
