@@ -13,6 +13,23 @@ _lunate_channels() { # of the site $1
   done
 }
 
+_lunate_targets() { # of the site $1: CHANNEL/DEST
+  local name
+  for name in $(_lunate_channels "$1"); do
+    @SED@ "$1/channels/$name.lua" \
+      "$1/channels/$name/init.lua" 2>/dev/null
+  done
+}
+
+_lunate_specs() { # of the site $1
+  local f
+  for f in "$1"/spec/*_spec.lua; do
+    [ -e "$f" ] || continue
+    f=${f##*/}
+    printf '%s\n' "${f%_spec.lua}"
+  done
+}
+
 _lunate_words() { # words to choose from: $1
   local IFS=$' \t\n'
   mapfile -t COMPREPLY < <(compgen -W "$1" -- "$cur")
@@ -26,6 +43,8 @@ _lunate_files() {
 _lunate_kind() { # what may stand here: $1
   case $1 in
   channel) _lunate_words "$(_lunate_channels "$site")" ;;
+  target) _lunate_words "$(_lunate_targets "$site")" ;;
+  spec) _lunate_words "$(_lunate_specs "$site")" ;;
   verb) _lunate_words "$verbs" ;;
   folder) _lunate_files d ;;
   file) _lunate_files f ;;
@@ -100,5 +119,6 @@ return function(list)
     end
     out[#out + 1] = argument_lines(v) .. "    ;;\n"
   end
-  return (head:gsub("@VERBS@", table.concat(names, " "))) .. table.concat(out) .. tail
+  local fill = { VERBS = table.concat(names, " "), SED = catalogue.targets }
+  return (head:gsub("@(%u+)@", fill)) .. table.concat(out) .. tail
 end

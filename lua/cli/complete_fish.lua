@@ -22,11 +22,25 @@ function __lunate_channels
         basename (dirname $f)
     end
 end
+function __lunate_targets
+    set -l site (__lunate_site)
+    for name in (__lunate_channels)
+        for f in $site/channels/$name.lua $site/channels/$name/init.lua
+            test -e $f; and @SED@ $f
+        end
+    end
+end
+function __lunate_specs
+    for f in (__lunate_site)/spec/*_spec.lua
+        basename $f _spec.lua
+    end
+end
 complete -c lunate -f
 complete -c lunate -n __fish_use_subcommand -s C -x -a '(__fish_complete_directories)' -d site
 ]==]
 
-local actions = { channel = "(__lunate_channels)", folder = "(__fish_complete_directories)" }
+local actions = { channel = "(__lunate_channels)", target = "(__lunate_targets)",
+  spec = "(__lunate_specs)", folder = "(__fish_complete_directories)" }
 
 local function quoted(text)
   return "'" .. text:gsub("\\", "\\\\"):gsub("'", "\\'") .. "'"
@@ -53,7 +67,7 @@ local function option(o)
 end
 
 return function(list)
-  local names, out = {}, { head }
+  local names, out = {}, { (head:gsub("@SED@", function() return catalogue.targets end)) }
   for _, v in ipairs(list) do names[#names + 1] = v.name end
   local verbs = table.concat(names, " ")
   for _, v in ipairs(list) do

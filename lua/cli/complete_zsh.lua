@@ -10,6 +10,23 @@ _lunate_channels() {
   compadd -a names
 }
 
+_lunate_targets() {
+  local -a names
+  local f name
+  for f in ${site:-.}/channels/*.lua(N) ${site:-.}/channels/*/init.lua(N); do
+    name=${${f#${site:-.}/channels/}%/init.lua}
+    name=${name%.lua}
+    names+=(${(f)"$(@SED@ $f)"})
+  done
+  compadd -a names
+}
+
+_lunate_specs() {
+  local -a names
+  names=(${${(@f)$(print -l ${site:-.}/spec/*_spec.lua(N:t))}%_spec.lua})
+  compadd -a names
+}
+
 _lunate() {
   local -a verbs
   local site=. verb i context state line
@@ -39,7 +56,7 @@ _lunate "$@"
 ]==]
 
 local actions = { channel = "_lunate_channels", verb = "_lunate_verbs", folder = "_files -/",
-  file = "_files" }
+  file = "_files", target = "_lunate_targets", spec = "_lunate_specs" }
 
 -- Text within '...[...]' and between colons.
 local function quoted(text)
@@ -73,6 +90,6 @@ return function(list)
     end
     out[#out + 1] = " \\\n      '--help[examples and options]'\n    ;;\n"
   end
-  local verbs = table.concat(names):gsub("%%", "%%%%")
-  return (head:gsub("@VERBS@", verbs)) .. table.concat(out) .. tail
+  local fill = { VERBS = table.concat(names), SED = catalogue.targets }
+  return (head:gsub("@(%u+)@", fill)) .. table.concat(out) .. tail
 end
