@@ -131,7 +131,8 @@ function M.for_all(generator, property, o)
     local ok, why = attempt(property, list)
     if not ok then
       list, why = shrink(property, list, why, with)
-      require "busted".fail(report(list, why, n, seed), 2)
+      local placed = place_of(why) ~= "" -- what failed says where itself
+      require "busted".fail(report(list, why, n, seed), placed and 0 or 2)
     end
   end
 end

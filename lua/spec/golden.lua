@@ -55,7 +55,10 @@ end
 -- `lunate test --update` writes them.
 function M.golden(name, output)
   if output == nil then fail(2, "golden %s: there is no output", tostring(name)) end
-  if type(output) ~= "table" or not output.outputs then return check(name, output, 2) end
+  if type(output) ~= "table" or not output.outputs then
+    check(name, output, 2)
+    return
+  end
   if #output.outputs == 0 then
     fail(2, "golden %s: there is no output: %s: %s", name, output.state, output.reason or "")
   end

@@ -16,7 +16,9 @@ vim.api.nvim_create_autocmd("FileType", {
   callback = function(e)
     local root = vim.fs.root(e.buf, "lunate.lua")
     if not root then return end
-    vim.bo[e.buf].makeprg = "lunate -C " .. vim.fn.shellescape(root) .. " check"
+    -- Mistakes are told from the site's folder on: sed makes paths of them that hold anywhere.
+    vim.bo[e.buf].makeprg = ("lunate -C %s check 2>&1 | sed %s"):format(
+      vim.fn.shellescape(root, 1), vim.fn.shellescape("s:^:" .. root .. "/:", 1))
     vim.bo[e.buf].errorformat = "%f:%l: %m,%-G%.%#"
   end,
 })
