@@ -96,6 +96,7 @@ end
 local function loop(args, screen)
   local track, n, before = {}, 0, sys.now()
   local interval, count = tonumber(args.interval), tonumber(args.count)
+  local lines
   repeat
     local doc, why = ask(screen)
     local now = sys.now()
@@ -103,12 +104,13 @@ local function loop(args, screen)
       take(track, doc, math.max(0.001, now - before))
       before = now
     end
-    local lines = doc and draw(doc, track, sys.width()) or term.wrap(why, sys.width())
+    lines = doc and draw(doc, track, sys.width()) or term.wrap(why, sys.width())
     if screen then show(lines) else print(table.concat(lines, "\n")) end
     n = n + 1
     if count and n >= count then break end
     sys.sleep(math.max(0.05, interval - (sys.now() - now)))
   until sys.interrupted()
+  return lines
 end
 
 function M.run(args)
@@ -123,6 +125,7 @@ function M.run(args)
   if screen then io.stdout:write "\27[?1049h\27[?25l\27[2J" end
   local ok, err = pcall(loop, args, screen)
   if screen then io.stdout:write "\27[?25h\27[?1049l" end
+  if ok and screen and count then print(table.concat(err, "\n")) end -- the last view stays
   io.stdout:flush()
   if not ok then error(err, 0) end
   return 0
