@@ -8,6 +8,7 @@
 
 #include "base/err.h"
 
+#define LN_NICE    5 /* of work that may wait: a third of the time that others get */
 #define LN_PROC_FD 3 /* where a child finds its socket */
 
 /* Starts exe with argv (argv[0] on, NULL at the end) and one end of a stream socketpair as
@@ -19,6 +20,8 @@ int ln_proc_spawn(const char *exe, const char *const argv[], int *fd, int *pid, 
 bool ln_proc_fork(int *fd, int *pid);
 /* SIGKILL, and waits for the end. Returns the wait status. */
 int ln_proc_kill(int pid);
+/* Processor time that it has used, in seconds; 0 when that cannot be told. */
+double ln_proc_cpu_s(int pid);
 /* The path of this very binary, also when the file on disk was replaced. */
 const char *ln_proc_self(void);
 

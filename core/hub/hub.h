@@ -206,6 +206,7 @@ struct ln_worker {
     double backoff_s;
     uint64_t restarts;
     bool dirty; /* in the hub's list of workers to flush */
+    bool has_place; /* of those that may start at a time */
     bool telling; /* it is being given its files */
     unsigned file; /* which one is next, */
     size_t file_at; /* and from where in it */
@@ -229,6 +230,13 @@ void ln_worker_head(struct ln_channel *c);
 /* The script could not go on (soft limit): the worker is ended and started again with back-off. */
 void ln_worker_restart(struct ln_channel *c, const char *why);
 void ln_worker_flush_all(struct ln_hub *h);
+/* worker_files.c. The descriptors of what it maps, behind its socket; how many (fd has room for
+ * LN_SPAWN_FDS of them). */
+#define LN_WORKER_LENT 4
+int ln_worker_lend(const struct ln_conf_channel *conf, int *fd);
+/* What it is to be: the rest follows with ln_worker_tell_more, as long as it is `telling`. */
+int ln_worker_tell(struct ln_channel *c) LN_MUST;
+int ln_worker_tell_more(struct ln_channel *c) LN_MUST;
 /* fork and exec of this binary in a role, with a socket as its descriptor 3. */
 int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd);
 
@@ -514,7 +522,7 @@ struct ln_hub {
     LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
     TAILQ_HEAD(, ln_worker) to_start;
-    unsigned starting; /* workers that read their scripts */
+    unsigned starting, starting_max; /* workers that read their scripts; how many may */
     struct event starter;
     struct ln_listener *control; /* NULL: not ours (yet) */
     struct ln_listener *outside; /* control socket for others than the owner; NULL: none */

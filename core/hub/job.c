@@ -8,8 +8,11 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/proc.h"
 
 enum { END_S = 3 };
 
@@ -29,6 +32,7 @@ static void *run(void *arg)
 {
     struct job *j = arg;
     uint64_t one = 1;
+    setpriority(PRIO_PROCESS, (id_t)gettid(), LN_NICE); /* of this thread alone: messages first */
     j->work(j->arg);
     while (write(j->fd, &one, sizeof one) < 0 && errno == EINTR)
         ;

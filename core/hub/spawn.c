@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { FDS_MAX = 8, HIGH = 16, SOCKET_BYTES = 1 << 20 };
+enum { FDS_MAX = LN_SPAWN_FDS, HIGH = FDS_MAX + 1, SOCKET_BYTES = 1 << 20 };
 
 extern char **environ;
 

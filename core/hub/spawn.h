@@ -13,6 +13,7 @@ enum {
     LN_SPAWN_KEEP = -1, /* as we have it */
     LN_SPAWN_NULL = -2, /* /dev/null */
     LN_SPAWN_PAIR = -3, /* one end of a new stream socketpair */
+    LN_SPAWN_FDS = 24, /* the most that a child gets */
 };
 
 /* Starts `file` (looked for in PATH when it has no slash) with argv, NULL at its end. fd[i] says

@@ -10,23 +10,35 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/proc.h"
 #include "hub/spawn.h"
 
-static const double START_LIMIT_S = 10; /* from spawn to READY */
+/* From spawn to READY: of processor time; and in all, for a machine that has none to give. */
+static const double START_LIMIT_S = 10, START_MOST_S = 60;
 static const double HARD_GRACE_S = 0.5; /* the soft limit in the worker gets this long to act */
 static const double BACKOFF_FIRST_S = 0.05, BACKOFF_MAX_S = 30;
-enum { RESULT_MAX = 200u << 20, PIECE = 256 * 1024 };
-/* That many workers read their scripts at a time: a hundred at once would get ten seconds of two
- * cores together, and none of them done in its ten. */
-static const unsigned STARTING_MAX = 8;
+enum { RESULT_MAX = 200u << 20 };
+/* Half of the processors are for workers that start, the rest for those that work and for the hub:
+ * a hundred at once would be served none of them in time, and messages meanwhile neither. One that
+ * takes longer than a moment makes room for another. */
+enum { STARTING_MOST = 8 };
+static const double STARTING_S = 2;
 
 static void lost(struct ln_channel *c, const char *why, bool blame_head);
 
-int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
+/* lent: descriptors that it has behind its socket. */
+static int spawn(const char *role, const char *name, const int *lent, int n, pid_t *pid, int *fd)
 {
     const char *argv[] = {"lunate", role, name, NULL};
-    static const int fds[] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
-    return ln_spawn(LN_SPAWN_SELF, argv, fds, 4, pid, fd);
+    int fds[LN_SPAWN_FDS] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
+    for (int i = 0; i < n; i++)
+        fds[LN_WORKER_LENT + i] = lent[i];
+    return ln_spawn(LN_SPAWN_SELF, argv, fds, LN_WORKER_LENT + n, pid, fd);
+}
+
+int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
+{
+    return spawn(role, name, NULL, 0, pid, fd);
 }
 
 static void arm(struct ln_worker *w, double seconds)
@@ -82,116 +94,16 @@ void ln_worker_give(struct ln_channel *c, const struct ln_entry *e)
     mark_dirty(w);
 }
 
-/* Files and secrets, as one list. */
-static const struct ln_conf_file *file_at(const struct ln_conf_channel *conf, unsigned i)
-{
-    if (i < conf->nfile)
-        return &conf->file[i];
-    return i - conf->nfile < conf->nsecret ? &conf->secret[i - conf->nfile] : NULL;
-}
-
-/* Adds a piece of the file that is next. */
-static int add_piece(struct ln_worker *w, const struct ln_conf_file *f)
-{
-    struct ln_buf *b = &w->stream.out;
-    struct ln_span all = ln_content_span(f->content);
-    b->failed = false;
-    size_t left = all.len - w->file_at, n = left < PIECE ? left : PIECE;
-    if (w->file_at == 0) {
-        ln_wire_head(b, LN_P_FILE, 4 + strlen(f->path) + 4 + all.len);
-        ln_wire_bytes(b, ln_span_str(f->path));
-        ln_wire_u32(b, (uint32_t)all.len);
-    }
-    w->file_at += n;
-    if (w->file_at == all.len) {
-        w->file++;
-        w->file_at = 0;
-    }
-    return b->failed ? LN_ENOMEM : ln_buf_add(b, all.ptr + (all.len - left), n);
-}
-
-/* kv and START: what comes behind the files. */
-static int add_start(struct ln_channel *c)
-{
-    struct ln_buf *b = &c->worker.stream.out;
-    struct ln_span key = {"", 0}, value;
-    size_t rec;
-    int rc = ln_reader_begin(c->hub->reader);
-    if (rc != LN_OK)
-        return rc;
-    while (rc == LN_OK && ln_read_kv_next(c->hub->reader, c->id, &key, &value) == LN_OK) {
-        rec = ln_wire_begin(b, LN_P_KV);
-        ln_wire_bytes(b, key);
-        ln_wire_bytes(b, value);
-        rc = ln_wire_end(b, rec);
-    }
-    ln_reader_end(c->hub->reader);
-    if (rc != LN_OK)
-        return rc;
-    rec = ln_wire_begin(b, LN_P_START);
-    return ln_wire_end(b, rec);
-}
-
-/* What the script is to be, piece by piece: neither the loop nor memory is to notice that a hundred
- * channels get a large table each. */
-static int send_more(struct ln_channel *c)
-{
-    struct ln_worker *w = &c->worker;
-    const struct ln_conf_file *f;
-    int rc = LN_OK;
-    while (rc == LN_OK && (f = file_at(c->conf, w->file)) && w->stream.out.len < PIECE)
-        rc = add_piece(w, f);
-    if (rc == LN_OK && !f) {
-        rc = add_start(c);
-        w->telling = false;
-    }
-    if (rc != LN_OK)
-        return rc;
-    ln_stream_flush(&w->stream);
-    if (w->telling)
-        ln_stream_wake(&w->stream);
-    return LN_OK;
-}
-
-static int add_allow(struct ln_buf *b, const struct ln_conf_channel *conf)
-{
-    if (conf->nread == 0)
-        return LN_OK;
-    size_t rec = ln_wire_begin(b, LN_P_ALLOW);
-    ln_wire_u32(b, conf->nread);
-    for (unsigned i = 0; i < conf->nread; i++)
-        ln_wire_bytes(b, ln_span_str(conf->read[i]));
-    return ln_wire_end(b, rec);
-}
-
-static int send_script(struct ln_channel *c)
-{
-    struct ln_worker *w = &c->worker;
-    struct ln_conf_channel *conf = c->conf;
-    struct ln_buf *b = &w->stream.out;
-    int rc = add_allow(b, conf);
-    if (rc != LN_OK)
-        return rc;
-    size_t rec = ln_wire_begin(b, LN_P_CHANNEL);
-    ln_wire_bytes(b, ln_span_str(c->name));
-    ln_wire_bytes(b, ln_span_str(c->hub->site));
-    ln_wire_bytes(b, ln_span_str(conf->script));
-    ln_wire_f64(b, conf->seconds);
-    ln_wire_u32(b, conf->memory_mb);
-    ln_wire_u8(b, conf->jit);
-    rc = ln_wire_end(b, rec);
-    w->telling = true;
-    w->file = 0;
-    w->file_at = 0;
-    return rc == LN_OK ? send_more(c) : rc;
-}
-
 /* ---- from the worker ------------------------------------------------------------------------- */
 
 /* Another may start now. */
-static void made_room(struct ln_hub *h)
+static void make_room(struct ln_worker *w)
 {
+    struct ln_hub *h = w->channel->hub;
     struct timeval now = {0, 0};
+    if (!w->has_place)
+        return;
+    w->has_place = false;
     h->starting--;
     evtimer_add(&h->starter, &now);
 }
@@ -209,7 +121,7 @@ static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
     if (!ln_wire_done(in))
         return LN_EPARSE;
     w->state = LN_W_READY;
-    made_room(c->hub);
+    make_room(w);
     w->failure[0] = '\0';
     evtimer_del(&w->timer);
     ln_log(LN_INFO, "worker", "ready", "channel=%s pid=%d script=%.6s ms=%.1f", c->name,
@@ -282,7 +194,7 @@ static int on_hello(struct ln_channel *c, struct ln_wire_in *in)
 {
     if (c->worker.state != LN_W_STARTING || !ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
         return LN_EPARSE;
-    return send_script(c);
+    return ln_worker_tell(c);
 }
 
 static int on_record(struct ln_channel *c, uint8_t type, struct ln_wire_in *in)
@@ -362,7 +274,7 @@ static void on_closed(void *owner, int code, const char *why)
 static void on_drained(void *owner)
 {
     struct ln_channel *c = owner;
-    int rc = c->worker.telling ? send_more(c) : LN_OK;
+    int rc = c->worker.telling ? ln_worker_tell_more(c) : LN_OK;
     if (rc == LN_OK)
         ln_work_pump(c);
     else
@@ -377,11 +289,9 @@ static const struct ln_stream_ops worker_ops = {
 /* Ends the process; it is reaped by the hub's SIGCHLD. */
 static void end_process(struct ln_worker *w)
 {
-    struct ln_hub *h = w->channel->hub;
-    if (w->state == LN_W_STARTING)
-        made_room(h);
+    make_room(w);
     if (w->state == LN_W_QUEUED)
-        TAILQ_REMOVE(&h->to_start, w, queue);
+        TAILQ_REMOVE(&w->channel->hub->to_start, w, queue);
     if (w->dirty) {
         w->stream.out.len = w->stream.out_done = 0;
         ln_worker_flush_all(w->channel->hub);
@@ -444,6 +354,20 @@ void ln_worker_stop(struct ln_channel *c)
     }
 }
 
+static void start_is_late(struct ln_worker *w)
+{
+    double passed = (double)(ln_mono_us() - w->spawned_us) / 1e6;
+    char why[80];
+    make_room(w);
+    if (passed < START_LIMIT_S ||
+        (passed < START_MOST_S && ln_proc_cpu_s(w->pid) < START_LIMIT_S * 0.9)) {
+        arm(w, STARTING_S);
+        return;
+    }
+    snprintf(why, sizeof why, "script did not load within %.0f s", passed);
+    lost(w->channel, why, false);
+}
+
 static void on_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct ln_channel *c = arg;
@@ -455,7 +379,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         return;
     }
     if (w->state == LN_W_STARTING) {
-        lost(c, "script did not load within 10 s", false);
+        start_is_late(w);
         return;
     }
     if (c->work.given == c->work.answered)
@@ -481,14 +405,14 @@ void ln_worker_init(struct ln_channel *c)
 
 bool ln_worker_room(const struct ln_hub *h)
 {
-    return h->starting < STARTING_MAX && TAILQ_EMPTY(&h->to_start);
+    return h->starting < h->starting_max && TAILQ_EMPTY(&h->to_start);
 }
 
 static void start(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
-    int fd;
-    int rc = ln_worker_spawn("worker", c->name, &w->pid, &fd);
+    int fd, lent[LN_SPAWN_FDS];
+    int rc = spawn("worker", c->name, lent, ln_worker_lend(c->conf, lent), &w->pid, &fd);
     if (rc == LN_OK)
         rc = ln_stream_init(&w->stream, c->hub->base, fd, &worker_ops, c);
     if (rc != LN_OK) {
@@ -499,9 +423,10 @@ static void start(struct ln_channel *c)
         return;
     }
     w->state = LN_W_STARTING;
+    w->has_place = true;
     c->hub->starting++;
     w->spawned_us = ln_mono_us();
-    arm(w, START_LIMIT_S);
+    arm(w, STARTING_S);
 }
 
 void ln_worker_start(struct ln_channel *c)
@@ -530,7 +455,7 @@ static void on_room(evutil_socket_t fd, short what, void *arg)
     struct ln_channel *c;
     (void)fd;
     (void)what;
-    while (h->starting < STARTING_MAX && !h->finished && (w = TAILQ_FIRST(&h->to_start))) {
+    while (h->starting < h->starting_max && !h->finished && (w = TAILQ_FIRST(&h->to_start))) {
         TAILQ_REMOVE(&h->to_start, w, queue);
         w->state = LN_W_NONE;
         start(w->channel);
@@ -542,6 +467,8 @@ static void on_room(evutil_socket_t fd, short what, void *arg)
 
 void ln_worker_init_hub(struct ln_hub *h)
 {
+    long half = sysconf(_SC_NPROCESSORS_ONLN) / 2;
+    h->starting_max = half < 1 ? 1 : half > STARTING_MOST ? STARTING_MOST : (unsigned)half;
     TAILQ_INIT(&h->to_start);
     evtimer_assign(&h->starter, h->base, on_room, h);
 }

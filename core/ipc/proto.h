@@ -2,7 +2,7 @@
  * (u8, u32, u64, f64, bytes as in ipc/wire.h). A version is exact: both ends are the same binary.
  *
  * worker: hub spawns `lunate worker` with the socket as descriptor 3.
- *   worker -> HELLO; hub -> [ALLOW,] CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
+ *   worker -> HELLO; hub -> [ALLOW,] MAPPED*, CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
  *   then hub -> MESSAGE*, worker -> RESULT* in the same order, LOG* in between.
  *   End of file on the socket means the hub is gone: the worker ends.
  * loader: hub spawns `lunate loader`; loader -> HELLO; hub -> START; loader -> SITE,
@@ -19,7 +19,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-10" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-11" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -113,6 +113,10 @@ enum ln_proto {
     LN_P_REMEMBER, /* repl -> editor: bytes line for the history */
     LN_P_HISTORY, /* repl -> editor: bytes path of the file that keeps it */
     LN_P_NEWS, /* repl -> editor, after READ: bytes text that goes above the line being typed */
+
+    /* hub -> worker */
+    LN_P_MAPPED = 120, /* before CHANNEL: bytes path, u32 descriptor, u64 length: as FILE, but the
+                          content, and a NUL behind it, is what the descriptor maps */
 };
 
 enum ln_line {

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -198,6 +199,20 @@ static void take_file(struct ln_wire_in *in)
         end(1);
 }
 
+/* What all channels have in common is mapped, not copied: before CHANNEL, which closes
+ * descriptors. */
+static void take_mapped(struct ln_wire_in *in)
+{
+    struct ln_span path = ln_wire_get_bytes(in);
+    int fd = (int)ln_wire_get_u32(in);
+    size_t len = (size_t)ln_wire_get_u64(in);
+    if (!ln_wire_done(in) || w.name_text)
+        end(1);
+    void *at = mmap(NULL, len + 1, PROT_READ, MAP_SHARED, fd, 0);
+    if (at == MAP_FAILED || ln_files_lend(&w.files, path, ln_span(at, len)) != LN_OK)
+        end(1);
+}
+
 /* Kept as they came: the state is not there yet. */
 static void take_kv(struct ln_wire_in *in)
 {
@@ -370,6 +385,7 @@ static void take(uint8_t type, struct ln_wire_in *in)
     case LN_P_ALLOW: take_allow(in); break;
     case LN_P_CHANNEL: take_channel(in); break;
     case LN_P_FILE: take_file(in); break;
+    case LN_P_MAPPED: take_mapped(in); break;
     case LN_P_KV: take_kv(in); break;
     case LN_P_START: start(); break;
     case LN_P_WATCH: take_watch(in); break;

@@ -1,5 +1,6 @@
 #include "script/files.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 static char *copy(struct ln_span s)
@@ -26,25 +27,39 @@ static int grow(struct ln_files *f)
     return LN_OK;
 }
 
+static void drop(struct ln_file *file)
+{
+    free(file->path);
+    if (!file->lent)
+        free(file->data);
+}
+
+/* Takes d, unless it is lent. */
+static int add(struct ln_files *f, struct ln_span path, char *d, size_t len, bool lent)
+{
+    bool bad = path.len == 0 || memchr(path.ptr, '\0', path.len);
+    struct ln_file file = {bad ? NULL : copy(path), d, len, lent};
+    if (!file.path || !d || grow(f) != LN_OK) {
+        drop(&file);
+        return bad ? LN_EINVAL : LN_ENOMEM;
+    }
+    struct ln_file *old = (struct ln_file *)ln_files_get(f, file.path);
+    if (old)
+        drop(old);
+    else
+        old = &f->list[f->n++];
+    *old = file;
+    return LN_OK;
+}
+
 int ln_files_add(struct ln_files *f, struct ln_span path, struct ln_span data)
 {
-    if (path.len == 0 || memchr(path.ptr, '\0', path.len))
-        return LN_EINVAL;
-    char *p = copy(path), *d = copy(data);
-    if (!p || !d || grow(f) != LN_OK) {
-        free(p);
-        free(d);
-        return LN_ENOMEM;
-    }
-    struct ln_file *old = (struct ln_file *)ln_files_get(f, p);
-    if (old) {
-        free(old->path);
-        free(old->data);
-    } else {
-        old = &f->list[f->n++];
-    }
-    *old = (struct ln_file){p, d, data.len};
-    return LN_OK;
+    return add(f, path, copy(data), data.len, false);
+}
+
+int ln_files_lend(struct ln_files *f, struct ln_span path, struct ln_span data)
+{
+    return add(f, path, (char *)(uintptr_t)data.ptr, data.len, true);
 }
 
 const struct ln_file *ln_files_get(const struct ln_files *f, const char *path)
@@ -57,10 +72,8 @@ const struct ln_file *ln_files_get(const struct ln_files *f, const char *path)
 
 void ln_files_fini(struct ln_files *f)
 {
-    for (size_t i = 0; i < f->n; i++) {
-        free(f->list[i].path);
-        free(f->list[i].data);
-    }
+    for (size_t i = 0; i < f->n; i++)
+        drop(&f->list[i]);
     free(f->list);
     *f = (struct ln_files){0};
 }

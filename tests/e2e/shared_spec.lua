@@ -51,6 +51,59 @@ describe("e2e/shared", function()
     has(run(s, "verify"), "all in order")
   end)
 
+  -- The descriptors of a process that stand for a file that workers map.
+  local function lent(pid)
+    local list = {}
+    local _, out = proc.run { "find", "/proc/" .. pid .. "/fd", "-lname", "*memfd:lunate-file*" }
+    for path in out:gmatch "[^\n]+" do list[#list + 1] = path end
+    return list
+  end
+
+  it("workers map a large table that nobody can write to, and see the new one after a reload", function()
+    local function table_of(mark)
+      local rows = {}
+      for i = 1, 3000 do rows[i] = ("K%d,%s"):format(i, mark:rep(1000)) end
+      return table.concat(rows, "\n") .. "\n"
+    end
+    local files, ports, want = { ["tables/big.csv"] = table_of "a" }, {}, {}
+    local out = net.free_port()
+    local got = net.receiver { port = out }
+    for i = 1, 3 do
+      ports[i] = net.free_port()
+      files[("channels/c%d.lua"):format(i)] = ([[
+return channel {
+  source = mllp.listen { port = %d },
+  transform = function(msg) msg["PID-5"] = lookup("big", "K3000", "?"):sub(-1) end,
+  destinations = { out = mllp.send { host = "127.0.0.1", port = %d } },
+}]]):format(ports[i], out)
+    end
+    local s = site.new(files)
+    local e = s:start()
+    for _, mark in ipairs { "a", "b", "c" } do
+      s:write("tables/big.csv", table_of(mark))
+      if mark ~= "a" then has(run(s, "reload"), "c3: reloaded") end
+      for i = 1, 3 do
+        traffic.send_all(net.connect(ports[i]), { mark .. i })
+        want[#want + 1] = mark
+      end
+      site.wait_until(function()
+        got:step(0.05)
+        return #got.frames == #want
+      end)
+      assert.equal(1, #lent(e.pid), "the table before it is given back")
+      for _, pid in ipairs(e:workers()) do
+        assert.equal(0, #lent(pid))
+        local f = assert(io.open("/proc/" .. pid .. "/maps"))
+        has(f:read "*a", "memfd:lunate-file")
+        f:close()
+      end
+    end
+    for i, frame in ipairs(got.frames) do assert.equal(want[i], net.field(frame.text, "PID", 5)) end
+    local f, why = io.open(lent(e.pid)[1], "r+")
+    assert.is_true(not f or not (f:write "x" and f:flush()), why)
+    assert.equal(0, e:stop())
+  end)
+
   -- Up to here a version's number was the SHA-256 over paths, lengths and contents.
   local function former(s, paths)
     local all = {}
