@@ -79,6 +79,12 @@ static void dest_json(struct ln_buf *b, const struct ln_dest *d, const struct ln
     num(b, "retries", d->retries);
     ln_json_key(b, "oldest_s");
     ln_json_num(b, ln_dest_oldest_s(d), 3);
+    uint64_t first = d->count ? d->ring[d->head & (d->cap - 1)].pos.seq : d->unreadable.seq;
+    ln_json_key(b, "first"); /* so that who acts on it can name it */
+    if (first)
+        ln_json_int(b, (int64_t)first);
+    else
+        ln_json_null(b);
     str(b, "to", to);
     time_or_null(b, "last_sent", d->last_sent_us);
     time_or_null(b, "retrying_since", d->retry_since_us);

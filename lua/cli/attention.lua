@@ -24,6 +24,13 @@ local function waiting(d)
   return ("%s waiting, the oldest %s"):format(term.number(d.queued), term.age(old)), old
 end
 
+-- The first message of a queue is named: of two who do what they read here, the second must not set
+-- aside the next one.
+local function skip(d, name)
+  local first = type(d.first) == "number" and " " .. d.first or ""
+  return ("lunate skip %s%s --reason TEXT"):format(name, first)
+end
+
 -- What to do about a queue that retries. To set a message aside helps against a message, not
 -- against a receiver that is not there.
 local function advice(d, name)
@@ -34,9 +41,9 @@ local function advice(d, name)
   elseif why:find "TLS" then
     return "lunate tls check " .. to
   elseif why:find "^no acknowledgement" or why:find "^connection closed" then
-    return "ask those who run it what became of the first; lunate skip sets it aside"
+    return "ask those who run it what became of the first; to set it aside: " .. skip(d, name)
   end
-  return ("lunate skip %s --reason TEXT (sets the first aside)"):format(name)
+  return skip(d, name) .. " (sets the first aside)"
 end
 
 -- What blocks a destination's queue: level, text, command.
@@ -59,7 +66,7 @@ local function blocked(doc, c, d, name)
   end
   if because(d.last_error):find("cannot be read from the store", 1, true) then
     return 2, ("%s: stuck, %s%s"):format(name, n, because(d.last_error)),
-      ("lunate verify, then lunate skip %s --reason TEXT"):format(name)
+      "lunate verify, then " .. skip(d, name)
   end
   if old > OLD_S then
     return 1, ("%s: slow, %s%s"):format(name, n, because(d.last_error)),
