@@ -272,11 +272,14 @@ static int open_at(struct ln_hub *h, const struct ln_conf_admin *conf, struct ln
 {
     if (same_place(h->admin, conf))
         return LN_OK;
+    if (conf->by_name && !conf->addresses[0])
+        return ln_err_set(err, LN_ENOTFOUND, "%s", conf->no_address);
     struct ln_admin *a = calloc(1, sizeof *a);
     if (!a)
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     a->hub = h;
-    int rc = ln_http_open(h->base, conf->host, conf->port, &limits, &ops, a, &a->http, err);
+    int rc = ln_http_open(h->base, conf->host, conf->addresses, conf->port, &limits, &ops, a,
+                          &a->http, err);
     if (rc != LN_OK) {
         free(a);
         return rc;

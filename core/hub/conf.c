@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "net/listen.h"
 
 enum { CHANNELS_MAX = 20000 };
 
@@ -286,26 +285,15 @@ int ln_conf_pin(struct ln_conf *c, struct ln_pin *p)
     return LN_OK;
 }
 
-/* The listener's host, when it is a name. One that is not found is tried again (channel.c). */
-static void resolve(struct ln_conf_channel *ch)
-{
-    struct ln_err err = {0};
-    ch->by_name = !ch->from_channel && ln_listen_by_name(ch->host);
-    if (ch->by_name &&
-        ln_listen_resolve(ch->host, ch->addresses, sizeof ch->addresses, &err) != LN_OK)
-        snprintf(ch->no_address, sizeof ch->no_address, "%s", err.text);
-}
-
 int ln_conf_prepare(struct ln_conf *c)
 {
     ln_tls_forget_system();
     make_admin_tls(&c->admin);
     for (unsigned i = 0; i < c->nchannel; i++) {
-        if (c->channel[i].error)
-            continue;
-        make_tls(&c->channel[i]);
-        resolve(&c->channel[i]);
+        if (!c->channel[i].error)
+            make_tls(&c->channel[i]);
     }
+    ln_conf_names(c);
     return ln_conf_files_prepare(c);
 }
 

@@ -106,6 +106,8 @@ struct ln_conf_channel {
 
 struct ln_conf_admin {
     char host[LN_CONF_HOST];
+    bool by_name; /* host is a name: as in a channel */
+    char addresses[LN_CONF_ADDRESSES], no_address[512];
     int port; /* 0 = none */
     char **allow;
     unsigned nallow;
@@ -121,6 +123,7 @@ struct ln_conf {
     struct ln_access access;
     char *error; /* the site as a whole cannot be used */
     bool reload_tests, watch;
+    bool first; /* nothing runs yet */
     struct ln_blob *settings; /* lunate.lua's pairs of key and value */
     unsigned nchannel;
     struct ln_conf_channel *channel;
@@ -146,6 +149,8 @@ int ln_conf_prepare(struct ln_conf *c) LN_MUST;
 /* Then, in the loop: adds shared files to the channels, computes versions, checks that no two
  * channels listen on the same port. */
 int ln_conf_finish(struct ln_conf *c) LN_MUST;
+/* conf_names.c: looks names up that are to be listened on. */
+void ln_conf_names(struct ln_conf *c);
 /* conf_files.c: the steps of these two for files. */
 int ln_conf_files_prepare(struct ln_conf *c) LN_MUST;
 int ln_conf_files_finish(struct ln_conf *c, struct ln_conf_channel *ch) LN_MUST;

@@ -240,6 +240,7 @@ int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     }
     l->hub = h;
+    l->conf->first = !h->ready;
     l->fn = fn;
     l->arg = arg;
     snprintf(l->only, sizeof l->only, "%s", only ? only : "");

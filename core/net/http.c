@@ -507,7 +507,7 @@ static void on_accept(void *owner, int fd, const char *peer)
     enter(k, IDLE, h->limits->request_ms);
 }
 
-int ln_http_open(struct event_base *base, const char *host, int port,
+int ln_http_open(struct event_base *base, const char *host, const char *addresses, int port,
                  const struct ln_http_limits *limits, const struct ln_http_ops *ops, void *owner,
                  struct ln_http **out, struct ln_err *err)
 {
@@ -516,7 +516,9 @@ int ln_http_open(struct event_base *base, const char *host, int port,
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     *h = (struct ln_http){.base = base, .limits = limits, .ops = ops, .owner = owner};
     TAILQ_INIT(&h->conns);
-    int rc = ln_listen_tcp(base, host, port, on_accept, h, &h->listener, err);
+    int rc = addresses[0]
+                 ? ln_listen_resolved(base, host, addresses, port, on_accept, h, &h->listener, err)
+                 : ln_listen_tcp(base, host, port, on_accept, h, &h->listener, err);
     if (rc != LN_OK)
         free(h);
     else

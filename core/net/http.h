@@ -45,7 +45,8 @@ struct ln_http_limits {
 };
 
 /* Opens a listener; host and errors as ln_listen_tcp. limits and ops are borrowed. */
-int ln_http_open(struct event_base *base, const char *host, int port,
+/* addresses: what ln_listen_resolve has found for host; "": host is no name. */
+int ln_http_open(struct event_base *base, const char *host, const char *addresses, int port,
                  const struct ln_http_limits *limits, const struct ln_http_ops *ops, void *owner,
                  struct ln_http **out, struct ln_err *err) LN_MUST;
 /* TLS for connections to come; NULL: in clear. Renewed certificates end no connection; when TLS
