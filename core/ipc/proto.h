@@ -2,7 +2,8 @@
  * (u8, u32, u64, f64, bytes as in ipc/wire.h). A version is exact: both ends are the same binary.
  *
  * worker: hub spawns `lunate worker` with the socket as descriptor 3.
- *   worker -> HELLO; hub -> [ALLOW,] MAPPED*, CHANNEL, FILE*, KV*, START; worker -> READY or FAILED;
+ *   worker -> HELLO; hub -> [ALLOW,] MAPPED*, CHANNEL, FILE*, KV*, START;
+ *   worker -> READY or FAILED;
  *   then hub -> MESSAGE*, worker -> RESULT* in the same order, LOG* in between.
  *   End of file on the socket means the hub is gone: the worker ends.
  * loader: hub spawns `lunate loader`; loader -> HELLO; hub -> START; loader -> SITE,
