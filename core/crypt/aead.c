@@ -130,6 +130,17 @@ void ln_mac_free(struct ln_mac *m)
     free(m);
 }
 
+int ln_sha256(const struct ln_span *parts, size_t n, unsigned char out[LN_SHA256_LEN])
+{
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
+    for (size_t i = 0; ok && i < n; i++)
+        ok = EVP_DigestUpdate(md, parts[i].ptr, parts[i].len) == 1;
+    ok = ok && EVP_DigestFinal_ex(md, out, NULL) == 1;
+    EVP_MD_CTX_free(md);
+    return ok ? LN_OK : LN_ENOMEM;
+}
+
 int ln_crypt_random(void *to, size_t len)
 {
     for (size_t have = 0; have < len;) {

@@ -1,4 +1,4 @@
-/* AES-256-GCM and HMAC-SHA256, through OpenSSL.
+/* AES-256-GCM, HMAC-SHA256 and SHA-256, through OpenSSL.
  *
  * A context belongs to one thread. Who seals sees to it that no nonce is used twice under a key:
  * two records under the same one give away both, and the key that makes the tags. */
@@ -38,6 +38,10 @@ struct ln_mac *ln_mac_new(const unsigned char *key, size_t len);
 int ln_mac(struct ln_mac *m, const struct ln_span *parts, size_t n,
            unsigned char out[LN_MAC_LEN]) LN_MUST;
 void ln_mac_free(struct ln_mac *m);
+
+enum { LN_SHA256_LEN = 32 };
+/* SHA-256 (FIPS 180-4) over the parts in a row. LN_ENOMEM. */
+int ln_sha256(const struct ln_span *parts, size_t n, unsigned char out[LN_SHA256_LEN]) LN_MUST;
 
 /* Random bytes for keys and nonces, from the system. LN_EIO. */
 int ln_crypt_random(void *to, size_t len) LN_MUST;

@@ -102,14 +102,6 @@ static int log_head(lua_State *L)
 
 /* ---- the connection ---- */
 
-static const char *member(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name); /* stays in its table */
-    const char *text = lua_tostring(L, -1);
-    lua_pop(L, 1);
-    return text;
-}
-
 static int link_close(lua_State *L)
 {
     (void)L;
@@ -125,13 +117,13 @@ static int link_connect(lua_State *L)
     struct ln_err err = {0};
     struct ln_tls *tls = NULL;
     luaL_checktype(L, 1, LUA_TTABLE);
-    const char *host = member(L, "host"), *port = member(L, "port"),
-               *min = member(L, "min_version"), *in_clear = member(L, "tls");
-    struct ln_tls_files files = {.ca = member(L, "ca"),
-                                 .cert = member(L, "cert"),
-                                 .key = member(L, "key"),
-                                 .crl = member(L, "crl"),
-                                 .server_name = member(L, "server_name"),
+    const char *host = ln_cli_member(L, "host"), *port = ln_cli_member(L, "port"),
+               *min = ln_cli_member(L, "min_version"), *in_clear = ln_cli_member(L, "tls");
+    struct ln_tls_files files = {.ca = ln_cli_member(L, "ca"),
+                                 .cert = ln_cli_member(L, "cert"),
+                                 .key = ln_cli_member(L, "key"),
+                                 .crl = ln_cli_member(L, "crl"),
+                                 .server_name = ln_cli_member(L, "server_name"),
                                  .tls13 = min && strcmp(min, "1.3") == 0};
     luaL_argcheck(L, host && port, 1, "host and port");
     lua_getfield(L, 1, "timeout");

@@ -30,6 +30,14 @@ static const struct {
     {"lunate.archive_core", ln_cli_archive_open},
 };
 
+const char *ln_cli_member(lua_State *L, const char *name)
+{
+    lua_getfield(L, 1, name);
+    const char *text = lua_tostring(L, -1);
+    lua_pop(L, 1);
+    return text;
+}
+
 static void preload(lua_State *L)
 {
     lua_getglobal(L, "package");

@@ -29,6 +29,10 @@ int ln_cli_unresolved(struct lua_State *L);
  * when it is a name. Binds a socket to it, without a port that anybody needs. */
 int ln_cli_foreign(struct lua_State *L);
 
+/* A text of the table that is a function's first argument; it stays in the table. NULL: not there.
+ */
+const char *ln_cli_member(struct lua_State *L, const char *name);
+
 /* Entries of this process name somebody else: the engine started it for that user. */
 void ln_cli_audit_for(const struct ln_audit_who *w);
 

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 
 #include "base/buf.h"
 #include "base/crc.h"
+#include "crypt/aead.h"
 #include "crypt/sealed.h"
 #include "role/cli.h"
 #include "store/store.h"
@@ -174,24 +174,18 @@ static int crc(lua_State *L)
     return 1;
 }
 
-/* hash(bytes ...): SHA-256 over all of them, in hex. */
+/* hash(bytes [, more]): SHA-256 over both, in hex. */
 static int hash(lua_State *L)
 {
-    unsigned char sum[EVP_MAX_MD_SIZE];
-    char text[2 * EVP_MAX_MD_SIZE + 1];
-    unsigned len = 0;
-    EVP_MD_CTX *md = EVP_MD_CTX_new();
-    bool ok = md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1;
-    for (int i = 1; ok && i <= lua_gettop(L); i++) {
-        size_t n = 0;
-        const char *s = lua_tolstring(L, i, &n);
-        ok = EVP_DigestUpdate(md, s, n) == 1;
-    }
-    ok = ok && EVP_DigestFinal_ex(md, sum, &len) == 1;
-    EVP_MD_CTX_free(md);
-    if (!ok)
+    struct ln_span part[2];
+    unsigned char sum[LN_SHA256_LEN];
+    char text[2 * LN_SHA256_LEN + 1];
+    int n = lua_gettop(L) < 2 ? lua_gettop(L) : 2;
+    for (int i = 0; i < n; i++)
+        part[i].ptr = luaL_checklstring(L, i + 1, &part[i].len);
+    if (ln_sha256(part, (size_t)n, sum) != LN_OK)
         return failed(L, "out of memory");
-    for (unsigned i = 0; i < len; i++)
+    for (unsigned i = 0; i < LN_SHA256_LEN; i++)
         snprintf(text + 2 * i, 3, "%02x", sum[i]);
     lua_pushstring(L, text);
     return 1;

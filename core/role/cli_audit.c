@@ -49,14 +49,6 @@ static int audit_open(lua_State *L)
     return 1;
 }
 
-static const char *member(lua_State *L, const char *name)
-{
-    lua_getfield(L, 1, name); /* stays in its table */
-    const char *text = lua_tostring(L, -1);
-    lua_pop(L, 1);
-    return text;
-}
-
 /* put { action, object, query, shown, reason, outcome, text, role }: true when it is on disk; nil,
  * why. */
 static int audit_put(lua_State *L)
@@ -65,13 +57,13 @@ static int audit_put(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     know();
     struct ln_audit_entry e = {.who = &who,
-                               .action = member(L, "action"),
-                               .object = member(L, "object"),
-                               .query = member(L, "query"),
-                               .shown = member(L, "shown"),
-                               .reason = member(L, "reason"),
-                               .outcome = member(L, "outcome"),
-                               .text = member(L, "text")};
+                               .action = ln_cli_member(L, "action"),
+                               .object = ln_cli_member(L, "object"),
+                               .query = ln_cli_member(L, "query"),
+                               .shown = ln_cli_member(L, "shown"),
+                               .reason = ln_cli_member(L, "reason"),
+                               .outcome = ln_cli_member(L, "outcome"),
+                               .text = ln_cli_member(L, "text")};
     if (!log_open || ln_audit_append(log_open, &e, 1, &err) != LN_OK)
         return failed(L, &err);
     lua_pushboolean(L, 1);

@@ -293,10 +293,14 @@ static int check_keys(struct ln_verify_walk *w)
     int rc = ln_reader_cursor(w->r, LN_DB_META, &cur);
     if (rc != LN_OK)
         return rc;
+    bool first = true;
     int m = mdb_cursor_get(cur, &key, &val, MDB_SET_RANGE);
     for (; !m && key.mv_size == 7 && memcmp(key.mv_data, "key", 3) == 0;
          m = mdb_cursor_get(cur, &key, &val, MDB_NEXT)) {
         w->out->records++;
+        if (first && ln_get_u32((char *)key.mv_data + 3) != 0)
+            ln_verify_say(w, 0, 0, "data key 0 is missing, by which ids and names of kv are found");
+        first = false;
         if (!ln_vault_sound(val))
             ln_verify_say(w, 0, 0, "data key %u is damaged", ln_get_u32((char *)key.mv_data + 3));
     }

@@ -1,4 +1,5 @@
-/* flip DIR: says for each table how many records it has, a line each: its name, their number.
+/* flip DIR drop|swap TABLE RECORD: takes a record out; it and the next one change values.
+ * flip DIR: says for each table how many records it has, a line each: its name, their number.
  * flip DIR TABLE RECORD BYTE MASK: changes one byte of a record's value, as a hand with a
  * hexadecimal editor would: no sum is made right again. BYTE counts from the front, below 0 from
  * the end; says how long the value is. */
@@ -30,18 +31,52 @@ static void list(const struct ln_env *env, MDB_txn *txn)
     }
 }
 
-static void flip(const struct ln_env *env, MDB_txn *txn, char **argv)
+/* A cursor on that record. */
+static MDB_cursor *find(const struct ln_env *env, MDB_txn *txn, const char *table,
+                        const char *record, MDB_val *key, MDB_val *val)
 {
     MDB_cursor *c;
-    MDB_val key, val;
     int db = 0;
-    while (db < LN_DB_COUNT && strcmp(names[db], argv[2]) != 0)
+    while (db < LN_DB_COUNT && strcmp(names[db], table) != 0)
         db++;
     must(db == LN_DB_COUNT);
     must(mdb_cursor_open(txn, env->db[db], &c));
-    must(mdb_cursor_get(c, &key, &val, MDB_FIRST));
-    for (long n = strtol(argv[3], NULL, 10); n > 0; n--)
-        must(mdb_cursor_get(c, &key, &val, MDB_NEXT));
+    must(mdb_cursor_get(c, key, val, MDB_FIRST));
+    for (long n = strtol(record, NULL, 10); n > 0; n--)
+        must(mdb_cursor_get(c, key, val, MDB_NEXT));
+    return c;
+}
+
+static MDB_val dup_of(MDB_val v)
+{
+    void *p = malloc(v.mv_size ? v.mv_size : 1);
+    memcpy(p, v.mv_data, v.mv_size);
+    return (MDB_val){v.mv_size, p};
+}
+
+static void whole(const struct ln_env *env, MDB_txn *txn, char **argv)
+{
+    MDB_val key, val, key2, val2;
+    MDB_cursor *c = find(env, txn, argv[3], argv[4], &key, &val);
+    if (strcmp(argv[2], "drop") == 0) {
+        must(mdb_cursor_del(c, 0));
+    } else {
+        MDB_dbi db = mdb_cursor_dbi(c);
+        key = dup_of(key);
+        val = dup_of(val);
+        must(mdb_cursor_get(c, &key2, &val2, MDB_NEXT));
+        key2 = dup_of(key2);
+        val2 = dup_of(val2);
+        must(mdb_put(txn, db, &key, &val2, 0));
+        must(mdb_put(txn, db, &key2, &val, 0));
+    }
+    mdb_cursor_close(c);
+}
+
+static void flip(const struct ln_env *env, MDB_txn *txn, char **argv)
+{
+    MDB_val key, val;
+    MDB_cursor *c = find(env, txn, argv[2], argv[3], &key, &val);
     long at = strtol(argv[4], NULL, 10), len = (long)val.mv_size;
     at = at < 0 ? len + at : at;
     printf("%ld\n", len);
@@ -61,7 +96,7 @@ int main(int argc, char **argv)
     struct ln_err err = {0};
     struct ln_env *env;
     MDB_txn *txn;
-    if ((argc != 2 && argc != 6) ||
+    if ((argc != 2 && argc != 5 && argc != 6) ||
         ln_env_open(argv[1], LN_ENV_WRITE | LN_ENV_BLIND, (uint64_t)1 << 30, &env, &err) != LN_OK) {
         fprintf(stderr, "%s\n", err.text);
         return 1;
@@ -69,6 +104,8 @@ int main(int argc, char **argv)
     must(mdb_txn_begin(env->mdb, NULL, 0, &txn));
     if (argc == 2)
         list(env, txn);
+    else if (argc == 5)
+        whole(env, txn, argv);
     else
         flip(env, txn, argv);
     must(mdb_txn_commit(txn));
