@@ -157,7 +157,7 @@ static const char *concerns(const struct ln_asker *k, const struct ln_right *rig
 {
     if (right->flags & LN_RIGHT_SITE)
         return "*";
-    if (!(right->flags & LN_RIGHT_RECORDED))
+    if (!(right->flags & LN_RIGHT_RECORDED) && strcmp(right->verb, "head") != 0)
         return NULL;
     if (k->nword < 2 || !k->word[1][0])
         return "*";
