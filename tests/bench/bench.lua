@@ -1,14 +1,15 @@
 -- bench.lua [PART...] [--markdown]: measures Lunate side by side with what it can be compared with,
 -- on this machine, in one run: numbers from different times or machines mean little, ratios within
--- a run mean much. Parts: a b c d e tls seal trim size repl message (all). QUICK=1 in the environment:
--- shorter and rougher.
+-- a run mean much. Parts: a b c d e tls seal trim reload size repl message (all). QUICK=1 in the
+-- environment: shorter and rougher.
 package.path = "tests/?.lua;" .. package.path
 local rig = require "bench.rig"
 local report = require "bench.report"
 local parts = require "bench.parts"
 local site = require "support.site"
 
-local order, wanted = { "a", "b", "c", "d", "e", "tls", "seal", "trim", "size", "repl", "message" }, {}
+local order, wanted = { "a", "b", "c", "d", "e", "tls", "seal", "trim", "reload", "size", "repl",
+  "message" }, {}
 for _, word in ipairs(arg) do
   if word == "--markdown" then
     report.markdown = true

@@ -210,6 +210,9 @@ end
 --- Retention at work while messages come.
 function M.trim() require "bench.trim"() end
 
+--- Reloads under load.
+function M.reload() require "bench.reload"() end
+
 --- How small and how soon: the demo site.
 function M.size()
   local files, ready, hub, worker = {}, {}, {}, {}
