@@ -186,6 +186,15 @@ local function guard(p)
   function site.request() fail.fail(1, "a view asks the engine for nothing") end
 end
 
+-- The site's keys, for a store that is encrypted: lunate.lua cannot be read later.
+local function unlock()
+  local ok, why = site.unlock(true)
+  function site.unlock(lenient)
+    if not ok and not lenient then fail.fail(1, "%s", why) end
+    return ok, why
+  end
+end
+
 -- Files would be read with the engine's rights: none but the audit log's.
 local function no_files(p)
   local open = io.open
@@ -213,6 +222,7 @@ return function()
   local p = view.params()
   redirect(p)
   guard(p)
+  unlock()
   no_files(p)
   local words = {}
   for i = 3, #p.words do words[#words + 1] = p.words[i] end

@@ -56,15 +56,17 @@ end)
 describe("audit/view", function()
   after_each(site.cleanup)
 
-  local function start()
+  local function start(sealed)
     local ports = { net.free_port(), net.free_port() }
     local s = site.new {
       ["lunate.lua"] = ([[return { access = { users = { [%d] = { viewer = "a", observer = "b" },
-        [%d] = { observer = "a" } } } }]]):format(VIEWER, OBSERVER),
+        [%d] = { observer = "a" } } }, %s }]]):format(VIEWER, OBSERVER,
+        sealed and 'encryption = { key_file = "store.key" }' or ""),
       ["channels/a.lua"] = traffic.channel(ports[1], net.free_port()),
       ["channels/b.lua"] = traffic.channel(ports[2], net.free_port()),
     }
     os.execute("chmod 755 " .. tmp.quote(s.path))
+    if sealed then assert.equal(0, (s:run("key", "new", s.path .. "/store.key"))) end
     local e = s:start()
     for i, port in ipairs(ports) do
       local c = net.connect(port)
@@ -116,6 +118,25 @@ describe("audit/view", function()
     assert.same({ "messages", VIEWER, "a/1 b/1" }, { seen[1].action, seen[1].uid, seen[1].shown })
     assert.same({ "show", "a/1", "INC-3" }, { seen[2].action, seen[2].object, seen[2].reason })
     assert.equal(0, (s:run("audit", "verify")))
+    assert.equal(0, e:stop())
+  end)
+
+  it("of a store that is encrypted: with the site's keys, which who looks never has", function()
+    if not is_root then return pending "needs root, to be somebody else" end
+    local s, e = start(true)
+    local status, out, err = as(s, VIEWER, "show", "a/1")
+    assert.equal(0, status, err)
+    assert.truthy(out:find(MARK, 1, true))
+    status, out, err = as(s, VIEWER, "messages", "--patient", "P" .. MARK, "--json")
+    assert.same({ 0, 1 }, { status, #json.lines(out) }, err)
+    assert.equal(0, (as(s, OBSERVER, "messages", "a")))
+    status, out, err = as(s, VIEWER, "show", "b/1")
+    assert.equal(0, status, err)
+    assert.is_nil((out .. err):find(MARK, 1, true))
+    os.remove(s.path .. "/store.key")
+    status, out, err = as(s, VIEWER, "show", "a/1")
+    assert.equal(1, status)
+    assert.truthy(err:find("store.key", 1, true), err .. out)
     assert.equal(0, e:stop())
   end)
 
