@@ -91,7 +91,7 @@ $(LLHTTP_OBJ): $(B)/llhttp/%.o: $(LLHTTP)/%.c
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(HARD) $(OPT_$(MODE)) $(CFLAGS) -w -I$(LLHTTP) -c -o $@ $<
-$(B)/core/net/http.o: | $(LLHTTP)/llhttp.c
+$(B)/core/net/http.o $(B)/core/net/call.o: | $(LLHTTP)/llhttp.c
 
 # Lunate's own Lua, and argparse from its Debian package, as text in the binary.
 $(B)/embed.s: $(LUA_SRC) contrib/embed.sh Makefile

@@ -186,6 +186,7 @@ end
 --- constructor(core) -> the callable table `channel` of scripts.
 function M.constructor(core)
   M.listen_keys = listen_keys(core)
+  grants.is_address = core.is_address or grants.is_address
   send_keys.charset = { check = charset(core, "force"), default = "" }
   to_keys.charset = send_keys.charset
   local channel = {}

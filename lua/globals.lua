@@ -4,6 +4,7 @@ local lookup = require "lunate.lookup"
 local channel = require "lunate.channel"
 local hl7json = require "lunate.hl7.json"
 local secrets = require "lunate.secrets"
+local http = require "lunate.http"
 local format, concat, select, tostring, type = string.format, table.concat, select, tostring, type
 local sort = table.sort
 local levels = { debug = 0, info = 1, warn = 2, error = 3 }
@@ -48,6 +49,7 @@ return function(core)
     kv = make_kv(core),
     lookup = lookup.new(core.file, core.paths, core.outside),
     secret = secrets.getter(core),
+    http = http(core),
     channel = channel.constructor(core),
     mllp = channel.mllp(core),
   }

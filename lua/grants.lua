@@ -6,7 +6,7 @@ local lexer = require "lunate.lexer"
 local schema = require "lunate.schema"
 local format = string.format
 
-local M = {}
+local M = { is_address = function() return true end }
 
 local function path(v)
   local text, err = schema.text(v)
@@ -18,9 +18,36 @@ local function path(v)
   return text
 end
 
+-- "HOST:PORT" with a name, an address or a net, as core/net/grant.h reads it.
+local function reach(v)
+  if type(v) ~= "string" then return nil, 'must be text like "api.example.org:443"' end
+  local host, port = v:match "^%[([^%[%]]+)%]:(%d+)$"
+  local name
+  if not host then
+    name, port = v:match "^([^:%[%]]+):(%d+)$"
+    host = name
+  end
+  port = tonumber(port)
+  if not host or port < 1 or port > 65535 then
+    return nil, format('"%s" must be "HOST:PORT": "api.example.org:443", "10.1.2.3:8080", '
+      .. '"10.1.0.0/16:443", "[2001:db8::7]:443"', v)
+  end
+  local address = not name and M.is_address(host) and host:find ":"
+    or name and name:find "^[%d./]+$" and M.is_address(name)
+  if not address and not (name and #name <= 253 and name:find "^[%w_-][%w_.-]*$"
+    and not name:find "^[%d.]+$") then
+    return nil, format('"%s": %s is no name, address or net', v, host)
+  end
+  return v:lower()
+end
+
 --- The keys of `allow`.
 function M.keys()
-  return { read = { check = schema.list(path), default = "" } }
+  return {
+    read = { check = schema.list(path), default = "" },
+    net = { check = schema.list(reach), default = "" },
+    ca = { check = schema.text },
+  }
 end
 
 -- The line where the text stands in the script, or that of the key.
@@ -103,6 +130,21 @@ function M.warn_of_lookups(core, c, files)
       end
     end
   end
+end
+
+--- take_ca(core, c, fail): hands over whom the channel trusts over HTTPS.
+function M.take_ca(core, c, fail)
+  local file = c.settings["allow.ca"]
+  if not file then return end
+  local where = line_of(c, "ca", file)
+  if c.settings["allow.net"] == "" then
+    return fail(c.name, "%s: allow.ca goes with allow.net", where)
+  end
+  local text, why = core.read(file)
+  if not text then return fail(c.name, "%s: allow.ca: %s: %s", where, file, why) end
+  local ok, err = core.check_tls { ca = text, ca_path = file }
+  if not ok then return fail(c.name, "%s: allow.ca: %s", where, err) end
+  core.emit_tls(c.name, "allow.ca", file, text)
 end
 
 -- { what, path without links } of all that no script may be granted.

@@ -158,6 +158,7 @@ local function read_channel(core, c, shared, defaults, fail)
   if fits(c, mb, fail) then
     core.emit_settings(c.name, settings)
     tls_files(core, c, fail)
+    grants.take_ca(core, c, fail)
   end
 end
 

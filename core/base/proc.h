@@ -10,6 +10,7 @@
 
 #define LN_NICE    5 /* of work that may wait: a third of the time that others get */
 #define LN_PROC_FD 3 /* where a child finds its socket */
+#define LN_NET_FD  4 /* and a worker with allow.net that for connections */
 
 /* Starts exe with argv (argv[0] on, NULL at the end) and one end of a stream socketpair as
  * descriptor 3; 0, 1 and 2 stay, all else is close-on-exec. *fd is the other end (close-on-exec),

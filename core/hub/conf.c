@@ -26,6 +26,8 @@ static void channel_fini(struct ln_conf_channel *ch)
     free(ch->error);
     free_list(ch->allow, ch->nallow);
     free_list(ch->read, ch->nread);
+    free_list(ch->reach, ch->nreach);
+    free(ch->ca);
     for (unsigned i = 0; i < ch->ndest; i++)
         ln_conf_tls_fini(&ch->dest[i].tls);
     ln_conf_tls_fini(&ch->tls);
@@ -204,6 +206,10 @@ static int take_tls(struct ln_conf *c, struct ln_wire_in *in)
         return strncmp(key, "admin.tls", 9) == 0
                    ? ln_conf_tls_take(&c->admin.tls, key + 9, path, text)
                    : LN_EPARSE;
+    if (strcmp(key, "allow.ca") == 0) {
+        free(ch->ca);
+        return (ch->ca = ln_span_dup(text)) ? LN_OK : LN_ENOMEM;
+    }
     if (strncmp(key, "source.tls", 10) == 0)
         return ln_conf_tls_take(&ch->tls, key + 10, path, text);
     const char *dot = strncmp(key, "dest.", 5) == 0 ? strchr(key + 5, '.') : NULL;

@@ -82,6 +82,9 @@ struct ln_conf_channel {
     bool stop_on_error, jit;
     char **read; /* what the script may read beside the site */
     unsigned nread;
+    char **reach; /* what it may connect to */
+    unsigned nreach;
+    char *ca; /* PEM: whom it trusts there; NULL: the system's */
     double seconds;
     unsigned memory_mb, attempts;
     double retain_days;

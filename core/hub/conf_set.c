@@ -221,6 +221,8 @@ bool ln_conf_set_channel(struct ln_conf_channel *ch, const char *key, struct ln_
     }
     if (strcmp(key, "allow.read") == 0)
         return set_list(&ch->read, &ch->nread, v);
+    if (strcmp(key, "allow.net") == 0)
+        return set_list(&ch->reach, &ch->nreach, v);
     if (strcmp(key, "jit") == 0)
         return ch->jit = ln_span_is(v, "true"), true;
     if (strcmp(key, "limits.seconds") == 0)

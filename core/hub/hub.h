@@ -213,6 +213,7 @@ struct ln_worker {
     TAILQ_ENTRY(ln_worker) queue; /* of the hub's, while LN_W_QUEUED */
     struct ln_worker *next_dirty;
     struct ln_channel *channel;
+    struct ln_reach *reach; /* connects for it; NULL: the channel has no allow.net */
     char failure[400]; /* why the script did not load */
 };
 
@@ -232,7 +233,7 @@ void ln_worker_restart(struct ln_channel *c, const char *why);
 void ln_worker_flush_all(struct ln_hub *h);
 /* worker_files.c. The descriptors of what it maps, behind its socket; how many (fd has room for
  * LN_SPAWN_FDS of them). */
-#define LN_WORKER_LENT 4
+#define LN_WORKER_LENT 5
 int ln_worker_lend(const struct ln_conf_channel *conf, int *fd);
 /* What it is to be: the rest follows with ln_worker_tell_more, as long as it is `telling`. */
 int ln_worker_tell(struct ln_channel *c) LN_MUST;

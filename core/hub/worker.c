@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/proc.h"
+#include "hub/reach.h"
 #include "hub/spawn.h"
 
 /* From spawn to READY: of processor time; and in all, for a machine that has none to give. */
@@ -27,10 +28,13 @@ static const double STARTING_S = 2;
 static void lost(struct ln_channel *c, const char *why, bool blame_head);
 
 /* lent: descriptors that it has behind its socket. */
-static int spawn(const char *role, const char *name, const int *lent, int n, pid_t *pid, int *fd)
+/* net: its end of the socketpair for connections; -1: it may connect to nothing. */
+static int spawn(const char *role, const char *name, int net, const int *lent, int n, pid_t *pid,
+                 int *fd)
 {
     const char *argv[] = {"lunate", role, name, NULL};
     int fds[LN_SPAWN_FDS] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
+    fds[LN_NET_FD] = net >= 0 ? net : LN_SPAWN_KEEP;
     for (int i = 0; i < n; i++)
         fds[LN_WORKER_LENT + i] = lent[i];
     return ln_spawn(LN_SPAWN_SELF, argv, fds, LN_WORKER_LENT + n, pid, fd);
@@ -38,7 +42,7 @@ static int spawn(const char *role, const char *name, const int *lent, int n, pid
 
 int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
 {
-    return spawn(role, name, NULL, 0, pid, fd);
+    return spawn(role, name, -1, NULL, 0, pid, fd);
 }
 
 static void arm(struct ln_worker *w, double seconds)
@@ -297,6 +301,8 @@ static void end_process(struct ln_worker *w)
         ln_worker_flush_all(w->channel->hub);
     }
     ln_stream_fini(&w->stream);
+    ln_reach_free(w->reach);
+    w->reach = NULL;
     ln_buf_fini(&w->in);
     evtimer_del(&w->timer);
     if (w->pid > 0)
@@ -411,8 +417,12 @@ bool ln_worker_room(const struct ln_hub *h)
 static void start(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
-    int fd, lent[LN_SPAWN_FDS];
-    int rc = spawn("worker", c->name, lent, ln_worker_lend(c->conf, lent), &w->pid, &fd);
+    int fd, net = -1, lent[LN_SPAWN_FDS];
+    int rc = c->conf->nreach ? ln_reach_new(c, &w->reach, &net) : LN_OK;
+    if (rc == LN_OK)
+        rc = spawn("worker", c->name, net, lent, ln_worker_lend(c->conf, lent), &w->pid, &fd);
+    if (net >= 0)
+        close(net);
     if (rc == LN_OK)
         rc = ln_stream_init(&w->stream, c->hub->base, fd, &worker_ops, c);
     if (rc != LN_OK) {

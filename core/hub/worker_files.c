@@ -125,9 +125,11 @@ int ln_worker_tell_more(struct ln_channel *c)
 
 static int add_allow(struct ln_buf *b, const struct ln_conf_channel *conf)
 {
-    if (conf->nread == 0)
+    if (conf->nread == 0 && conf->nreach == 0)
         return LN_OK;
     size_t rec = ln_wire_begin(b, LN_P_ALLOW);
+    ln_wire_u8(b, conf->nreach ? LN_NET_ASKED : LN_NET_NONE);
+    ln_wire_bytes(b, ln_span_str(conf->ca ? conf->ca : ""));
     ln_wire_u32(b, conf->nread);
     for (unsigned i = 0; i < conf->nread; i++)
         ln_wire_bytes(b, ln_span_str(conf->read[i]));

@@ -20,7 +20,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-11" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-12" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -76,7 +76,13 @@ enum ln_proto {
     LN_P_CLOCK, /* u64 us: what scripts are told of the time from now on; 0 = the real one. */
 
     /* hub (or such a verb) -> worker, before CHANNEL, when the channel has `allow` */
-    LN_P_ALLOW, /* u32 n, n x bytes path: what may be read beside the site; absolute, no links */
+    LN_P_ALLOW, /* u8 enum ln_allow_net, bytes CAs for TLS (PEM; empty: the system's), u32 n, n x
+                   bytes path: what may be read beside the site; absolute, no links */
+
+    /* worker -> verb that tries scripts out (LN_NET_HELD, LN_NET_FAKED); the hub takes none */
+    LN_P_HTTP, /* bytes method, bytes URL, bytes headers (lines), bytes body */
+    LN_P_HTTP_TOLD, /* the answer when LN_NET_FAKED: u32 status, bytes headers (lines), bytes body;
+                       status 0: no answer, body says why */
 
     /* repl <-> the child that evaluates (core/role/repl.c). It begins as a worker does (HELLO;
        CHANNEL with an empty script path = none, FILE*, START; READY or FAILED) and takes MESSAGE,
@@ -150,6 +156,7 @@ enum ln_line {
  *   archive                  folder, relative to the site or absolute; empty: none [empty]
  *   allow.read               absolute paths of files and folders, links resolved [empty]
  *   allow.files              what tells a file of allow.read from another that takes its place
+ *   allow.net                HOST:PORT as in net/grant.h [empty]; allow.ca: path, with allow.net
  *   source.kind              mllp|channel
  *    mllp: source.port 1 to 65535, .host [127.0.0.1], .idle_timeout seconds, 0 = none [0],
  *          .max_message bytes [52428800], .max_connections [1000],
@@ -178,6 +185,14 @@ enum ln_line {
 #ifndef LN_CDEF
 #include "ipc/wire.h"
 #endif
+
+/* What a script's HTTP request comes to. */
+enum ln_allow_net {
+    LN_NET_NONE, /* the channel has no allow.net */
+    LN_NET_ASKED, /* the hub connects: descriptor 4 is a SOCK_SEQPACKET to it (core/hub/reach.c) */
+    LN_NET_HELD, /* it is told, and not done */
+    LN_NET_FAKED, /* whoever started the worker answers */
+};
 
 /* How a worker is confined; a bit that is missing means that the kernel does not have it. */
 enum ln_confinement {

@@ -21,7 +21,8 @@ struct ln_dial {
     int fd, timeout_ms, last_errno;
     bool resolving; /* the callback of evdns_getaddrinfo is still to come */
     bool cancelled; /* freed by that callback */
-    const char *why;
+    const char *why, *refused;
+    bool (*admit)(void *owner, const struct sockaddr *a); /* NULL: all */
     ln_dial_fn *fn;
     void *owner;
 };
@@ -73,6 +74,10 @@ static void on_connected(evutil_socket_t fd, short what, void *arg)
 static void try_next(struct ln_dial *d)
 {
     for (; d->at; d->at = d->at->ai_next) {
+        if (d->admit && !d->admit(d->owner, d->at->ai_addr)) {
+            d->why = d->last_errno ? NULL : d->refused;
+            continue;
+        }
         int fd = socket(d->at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0) {
             d->last_errno = errno;
@@ -84,6 +89,7 @@ static void try_next(struct ln_dial *d)
             d->fd = fd;
             event_assign(&d->ev, d->base, fd, EV_WRITE, on_connected, d);
             event_add(&d->ev, &tv);
+            d->why = NULL;
             return;
         }
         d->last_errno = errno;
@@ -144,6 +150,13 @@ struct ln_dial *ln_dial(struct event_base *base, struct evdns_base *dns, const c
         d->query = evdns_getaddrinfo(dns, host, service, &hints, on_resolved, d);
     }
     return d;
+}
+
+void ln_dial_admit(struct ln_dial *d, bool (*fn)(void *owner, const struct sockaddr *a),
+                   const char *refused)
+{
+    d->admit = fn;
+    d->refused = refused;
 }
 
 void ln_dial_cancel(struct ln_dial *d)

@@ -5,6 +5,8 @@
 #ifndef LN_CDEF
 #include <event2/dns.h>
 #include <event2/event.h>
+#include <stdbool.h>
+#include <sys/socket.h>
 
 #include "base/err.h"
 
@@ -19,6 +21,10 @@ typedef void ln_dial_fn(void *owner, int fd, int code, const char *why);
  * call. NULL when out of memory. */
 struct ln_dial *ln_dial(struct event_base *base, struct evdns_base *dns, const char *host, int port,
                         int timeout_ms, ln_dial_fn *fn, void *owner);
+/* Right after ln_dial: addresses that fn refuses are passed over; refused: the text when no other
+ * reason stands against connecting. */
+void ln_dial_admit(struct ln_dial *d, bool (*fn)(void *owner, const struct sockaddr *a),
+                   const char *refused);
 void ln_dial_cancel(struct ln_dial *d);
 #endif
 

@@ -284,6 +284,8 @@ static const struct {
     {"CONTEXT", LN_P_CONTEXT},
     {"CLOCK", LN_P_CLOCK},
     {"ALLOW", LN_P_ALLOW},
+    {"HTTP", LN_P_HTTP},
+    {"HTTP_TOLD", LN_P_HTTP_TOLD},
     {"ASK", LN_P_ASK},
     {"ANSWER", LN_P_ANSWER},
     {"PRINT", LN_P_PRINT},

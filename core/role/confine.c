@@ -201,7 +201,7 @@ static struct scmp_arg_cmp masked(unsigned arg, scmp_datum_t mask, scmp_datum_t 
 
 /* Files only to be read; memory executable only when it holds a library (a character set's) or the
  * script may use the JIT; signals only to itself (abort). */
-static int allow_some(scmp_filter_ctx f, bool jit)
+static int allow_some(scmp_filter_ctx f, const struct ln_confine *c)
 {
     const struct scmp_arg_cmp reading = masked(2, O_ACCMODE | O_CREAT, O_RDONLY),
                               reading_old = masked(1, O_ACCMODE | O_CREAT, O_RDONLY),
@@ -210,7 +210,10 @@ static int allow_some(scmp_filter_ctx f, bool jit)
     int rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1, reading);
     rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(open), 1, reading_old);
     rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, self);
-    if (jit) {
+    if (c->net)
+        rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(recvmsg), 1,
+                               masked(0, UINT32_MAX, LN_NET_FD));
+    if (c->jit) {
         rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 0);
         rc |= seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 0);
         return rc;
@@ -221,13 +224,13 @@ static int allow_some(scmp_filter_ctx f, bool jit)
     return rc;
 }
 
-static bool confine_calls(bool jit)
+static bool confine_calls(const struct ln_confine *c)
 {
     /* "No such call" rather than "not permitted": the C library then tries an older way. */
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
     if (!f)
         return false;
-    int rc = allow_some(f, jit);
+    int rc = allow_some(f, c);
     for (size_t i = 0; i < sizeof calls / sizeof *calls && rc == 0; i++)
         rc = seccomp_rule_add(f, SCMP_ACT_ALLOW, calls[i], 0);
     if (rc == 0)
@@ -243,7 +246,7 @@ unsigned ln_confine(const struct ln_confine *c)
         return LN_CONFINED_ALL;
     if (confine_files(c))
         done |= LN_CONFINED_FILES;
-    if (confine_calls(c->jit))
+    if (confine_calls(c))
         done |= LN_CONFINED_CALLS;
     return done;
 }

@@ -10,6 +10,7 @@
 struct ln_confine {
     const char *site; /* absolute path; NULL: all files may be read (the loader's work) */
     bool jit; /* memory may be made executable */
+    bool net; /* descriptors may be taken from LN_NET_FD */
     const char *const *read; /* files and folders that may be read; absolute, without links */
     unsigned nread;
 };

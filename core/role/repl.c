@@ -39,6 +39,7 @@ static struct {
     double seconds;
     uint32_t memory_mb;
     bool jit;
+    uint8_t net; /* enum ln_allow_net */
     char **read; /* what ALLOW named */
     unsigned nread;
     struct ln_files files;
@@ -91,6 +92,21 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
     finish(at);
 }
 
+/* What only the engine does is told instead. */
+static int on_http(void *arg, const struct ln_http_ask *ask, struct ln_http_told *told,
+                   struct ln_err *err)
+{
+    (void)arg;
+    (void)told;
+    size_t at = ln_wire_begin(&c.out, LN_P_HTTP);
+    ln_wire_bytes(&c.out, ln_span_str(ask->method));
+    ln_wire_bytes(&c.out, ln_span_str(ask->url));
+    ln_wire_bytes(&c.out, ask->headers);
+    ln_wire_bytes(&c.out, ask->body);
+    finish(at);
+    return ln_err_set(err, LN_ECLOSED, "held back: only the running engine connects");
+}
+
 /* print(text), for lua/repl. */
 static int print_text(lua_State *L)
 {
@@ -114,6 +130,8 @@ static char *text_of(struct ln_span s)
 
 static void take_allow(struct ln_wire_in *in)
 {
+    c.net = ln_wire_get_u8(in);
+    ln_wire_get_bytes(in); /* CAs */
     uint32_t n = ln_wire_get_u32(in);
     if (c.path || c.read || in->bad || n > ALLOW_MAX || !(c.read = calloc(n + 1, sizeof *c.read)))
         exit(1);
@@ -268,7 +286,8 @@ static int make_script(struct ln_err *err)
                               .nread = c.nread,
                               .loading = true,
                               .files = &c.files,
-                              .log = on_log};
+                              .log = on_log,
+                              .http = c.net == LN_NET_NONE ? NULL : on_http};
     if (c.jit) {
         ln_state_free(c.L);
         c.L = ln_state_new_brief(false, true, err);

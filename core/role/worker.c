@@ -20,6 +20,7 @@
 #include "base/proc.h"
 #include "ipc/proto.h"
 #include "role/confine.h"
+#include "role/fetch.h"
 #include "role/role.h"
 #include "script/kv.h"
 #include "script/limits.h"
@@ -53,6 +54,8 @@ static struct {
     uint32_t memory_mb;
     bool jit;
     unsigned confined; /* enum ln_confinement */
+    uint8_t net; /* enum ln_allow_net */
+    char *ca;
     char **read; /* what ALLOW named */
     unsigned nread;
     struct ln_files files;
@@ -142,6 +145,71 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
     protect_out(safe);
 }
 
+/* ---- HTTP ---------------------------------------------------------------------------------- */
+
+/* What was asked, to whoever tries the script out. */
+static void tell_http(const struct ln_http_ask *ask)
+{
+    size_t at = ln_wire_begin(&w.out, LN_P_HTTP);
+    ln_wire_bytes(&w.out, ln_span_str(ask->method));
+    ln_wire_bytes(&w.out, ln_span_str(ask->url));
+    ln_wire_bytes(&w.out, ask->headers);
+    ln_wire_bytes(&w.out, ask->body);
+    out_of_memory(ln_wire_end(&w.out, at));
+    flush();
+}
+
+/* The next record, which must be the answer: nothing else is on its way while one is waited for. */
+static int take_faked(struct ln_http_told *told, struct ln_err *err)
+{
+    struct ln_buf b = {0};
+    struct ln_wire_in in;
+    uint8_t type;
+    size_t used;
+    int code;
+    while ((code = ln_wire_next(b.data, b.len, LN_WIRE_MAX, &type, &in, &used)) == LN_EAGAIN) {
+        out_of_memory(ln_buf_reserve(&b, READ_CHUNK));
+        ssize_t n = read(LN_PROC_FD, b.data + b.len, READ_CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            exit(0);
+        b.len += (size_t)n;
+    }
+    if (code != LN_OK || type != LN_P_HTTP_TOLD || used != b.len)
+        exit(1);
+    told->status = ln_wire_get_u32(&in);
+    struct ln_span headers = ln_wire_get_bytes(&in), body = ln_wire_get_bytes(&in);
+    if (!ln_wire_done(&in))
+        exit(1);
+    ln_buf_add_span(&told->headers, headers);
+    for (size_t i = 0; i < told->headers.len; i++) /* "name LF value LF" each */
+        if (told->headers.data[i] == '\n')
+            told->headers.data[i] = '\0';
+    ln_buf_add_span(&told->body, body);
+    code = told->status
+               ? LN_OK
+               : ln_err_set(err, LN_ECLOSED, "%.*s", (int)(body.len > 400 ? 400 : body.len),
+                            body.len ? body.ptr : "");
+    ln_buf_fini(&b);
+    return code;
+}
+
+static int on_http(void *arg, const struct ln_http_ask *ask, struct ln_http_told *told,
+                   struct ln_err *err)
+{
+    bool safe = w.out_safe;
+    (void)arg;
+    if (w.net == LN_NET_ASKED)
+        return ln_fetch(ask, told, err);
+    protect_out(false);
+    tell_http(ask);
+    protect_out(safe);
+    if (w.net == LN_NET_FAKED)
+        return take_faked(told, err);
+    return ln_err_set(err, LN_ECLOSED, "held back: only the running engine connects");
+}
+
 /* ---- the handshake ------------------------------------------------------------------------- */
 
 static char *text_of(struct ln_span s)
@@ -161,7 +229,11 @@ static void take_hello(struct ln_wire_in *in)
 
 static void take_allow(struct ln_wire_in *in)
 {
+    w.net = ln_wire_get_u8(in);
+    struct ln_span ca = ln_wire_get_bytes(in);
     uint32_t n = ln_wire_get_u32(in);
+    if (w.net > LN_NET_FAKED || !(w.ca = ln_span_dup(ca)))
+        end(1);
     if (w.name_text || w.read || in->bad || n > ALLOW_MAX ||
         !(w.read = calloc(n + 1, sizeof *w.read)))
         end(1);
@@ -186,10 +258,16 @@ static void take_channel(struct ln_wire_in *in)
     char title[128];
     snprintf(title, sizeof title, "lunate: worker %s", w.name_text);
     ln_proc_title(w.argc, w.argv, title);
+    if (w.net == LN_NET_ASKED && ln_fetch_open(ln_span_str(w.ca), NULL) != LN_OK)
+        end(1);
     ln_confine_user(w.site);
-    ln_proc_seal(LN_PROC_FD, BACKSTOP + 2 * ((size_t)w.memory_mb << 20));
-    w.confined = ln_confine(&(struct ln_confine){
-        .site = w.site, .jit = w.jit, .read = (const char *const *)w.read, .nread = w.nread});
+    ln_proc_seal(w.net == LN_NET_ASKED ? LN_NET_FD : LN_PROC_FD,
+                 BACKSTOP + 2 * ((size_t)w.memory_mb << 20));
+    w.confined = ln_confine(&(struct ln_confine){.site = w.site,
+                                                 .jit = w.jit,
+                                                 .net = w.net == LN_NET_ASKED,
+                                                 .read = (const char *const *)w.read,
+                                                 .nread = w.nread});
 }
 
 static void take_file(struct ln_wire_in *in)
@@ -240,7 +318,8 @@ static int make_script(struct ln_err *err)
                               .nread = w.nread,
                               .loading = true,
                               .files = &w.files,
-                              .log = on_log};
+                              .log = on_log,
+                              .http = w.net == LN_NET_NONE ? NULL : on_http};
     w.L = ln_state_new(false, w.jit, err);
     if (!w.L)
         return err->code;

@@ -73,6 +73,12 @@ void ln_limits_begin(int64_t now_us)
     }
 }
 
+int64_t ln_limits_left_us(void)
+{
+    int64_t left = watch.started_us + watch.limit_us - ln_mono_us();
+    return watch.busy && left > 0 ? left : 0;
+}
+
 void ln_limits_end(void)
 {
     watch.busy = 0;

@@ -186,6 +186,7 @@ int ln_sandbox_push_core(lua_State *L)
                                    {"is_address", core_is_address},
                                    {"charset", core_charset},
                                    {"outside", ln_siteio_outside},
+                                   {"http", ln_http_ask_lua},
                                    {NULL, NULL}};
     lua_newtable(L);
     luaL_setfuncs(L, fns, 0);

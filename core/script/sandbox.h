@@ -7,11 +7,30 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 #include "script/files.h"
 
 struct lua_State;
+
+/* An HTTP request of a script. */
+struct ln_http_ask {
+    const char *method, *url, *host; /* host: without brackets */
+    int port;
+    bool tls;
+    struct ln_span headers,
+        body; /* headers: lines, each with its CR LF; with Host, without lengths */
+    struct ln_span target; /* path and query */
+    double timeout_s; /* 0: what there is time for */
+    size_t max_body;
+};
+
+/* And its answer. */
+struct ln_http_told {
+    unsigned status;
+    struct ln_buf headers, body; /* headers: "name\0value\0" each */
+};
 
 /* What the process gives its scripts; outlives the state. */
 struct ln_host {
@@ -21,6 +40,10 @@ struct ln_host {
     bool loading; /* `read` does not hold yet */
     const struct ln_files *files; /* what require and lookup see */
     void (*log)(void *arg, int level, struct ln_span where, struct ln_span text); /* may be NULL */
+    /* LN_OK; LN_EINVAL: not granted; else: no answer. err->text is for the script. NULL: the
+     * channel may not. */
+    int (*http)(void *arg, const struct ln_http_ask *ask, struct ln_http_told *told,
+                struct ln_err *err);
     void *arg;
 };
 
@@ -40,5 +63,7 @@ void ln_siteio_push(struct lua_State *L);
 /* The C function outside(path, known) -> stamp and, when that is not `known`, text; nil and why. A
  * file beside the site, as io.open would let it be read; its stamp changes when it does. */
 int ln_siteio_outside(struct lua_State *L);
+/* The C function http(ask) of lua/http.lua (script/http.c). */
+int ln_http_ask_lua(struct lua_State *L);
 
 #endif

@@ -50,6 +50,9 @@ local function print_text(r, input, diff)
   for _, l in ipairs(r.log) do
     io.stderr:write(("%s %s: %s\n"):format(l.level, l.where, term.printable(l.text)))
   end
+  for _, request in ipairs(r.requests) do
+    io.stderr:write(("held back: %s %s\n"):format(request.method, term.printable(request.url)))
+  end
   if r.state ~= "done" then
     local silent = r.state == "filtered" and r.reason == ""
     local text = silent and "the filter gave no reason" or r.reason

@@ -87,6 +87,7 @@ local function replay(args, s, channel, h, c)
   local p = start(args, s, channel, h, c, function(item, r)
     rename(r, named)
     info.now_us = item.result.started_us
+    t.held = (t.held or 0) + #(r.requests or {})
     t:message(item, function(add) compare.results(item.result, r, info, add) end)
   end, named)
   info.there = names(p.destinations)
@@ -125,6 +126,10 @@ function M.run(args)
   local h = history.open()
   local t = replay(args, s, channel, h, h:channel(args.channel))
   if args.json then report.json(t, args, channel) else report.text(t, args, term) end
+  if (t.held or 0) > 0 then
+    io.stderr:write(("held back: %d requests over HTTP: what came of them then is not known here\n")
+      :format(t.held))
+  end
   return t.changed > 0 and 1 or 0
 end
 

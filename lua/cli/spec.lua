@@ -60,7 +60,7 @@ end
 local function start(self)
   local o = self.options
   local w, err = worker.start(loaded, self.channel, { kv = o.kv and kv_pairs(o.kv) or nil,
-    clock = self.clock, watch = M.watch })
+    clock = self.clock, watch = M.watch, http = o.http })
   if not w then error(err, 3) end
   self.worker = w
   if M.watch then M.watched[#M.watched + 1] = w end
@@ -112,7 +112,8 @@ function M.collect()
 end
 
 --- A channel of the site; raises what `lunate check` would say of it. o: clock (the time that the
--- script is told), kv (a table: what kv holds at the start).
+-- script is told), kv (a table: what kv holds at the start), http (function(request) that answers
+-- what the script asks over HTTP).
 function M.channel(name, o)
   loaded = loaded or loader.load()
   local c = loaded.by_name[name]

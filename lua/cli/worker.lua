@@ -13,12 +13,38 @@ local kinds = { "bytes", "input", "same", "filtered", "error" }
 local modes = { lines = 1, values = 2 }
 local levels = { [0] = "debug", "info", "warn", "error" }
 
---- Tells a worker what the channel's `allow` names, when it names something.
-function M.allow(stream, settings)
-  local paths = {}
+local HELD, FAKED = 2, 3 -- enum ln_allow_net
+
+--- Tells a worker what the channel's `allow` names, when it names something. What it would do over
+-- the network it tells us (M.asked); faked: and waits for an answer.
+function M.allow(stream, settings, faked)
+  local paths, net = {}, faked and FAKED or (settings["allow.net"] or "") ~= "" and HELD or 0
   for path in (settings["allow.read"] or ""):gmatch "[^\n]+" do paths[#paths + 1] = path end
-  if #paths == 0 then return end
-  stream:send(wire.ALLOW, wire.pack("4" .. ("b"):rep(#paths), #paths, unpack(paths)))
+  if #paths == 0 and net == 0 then return end
+  stream:send(wire.ALLOW, wire.pack("1b4" .. ("b"):rep(#paths), net, "", #paths, unpack(paths)))
+end
+
+--- An HTTP record as { method, url, headers = { [name in lower case] = value }, body }.
+function M.asked(payload)
+  local _, method, url, lines, body = wire.unpack("bbbb", payload)
+  local request = { method = method, url = url, headers = {}, body = body ~= "" and body or nil }
+  for name, value in lines:gmatch "([^:\r\n]+): ([^\r\n]*)" do
+    request.headers[name:lower()] = value
+  end
+  return request
+end
+
+-- Hands a worker what a spec's function gave: { status, headers, body }, or nil and why.
+local function answer(stream, told, why)
+  if type(told) ~= "table" then
+    return stream:send(wire.HTTP_TOLD, wire.pack("4bb", 0, "", tostring(why or "no answer")))
+  end
+  local lines = {}
+  for name, value in pairs(told.headers or {}) do
+    lines[#lines + 1] = ("%s\n%s\n"):format(tostring(name):lower(), tostring(value))
+  end
+  stream:send(wire.HTTP_TOLD, wire.pack("4bb", told.status or 200, table.concat(lines),
+    told.body or ""))
 end
 
 --- Starts a worker for a channel of a loaded site (lunate.cli.loader): worker, or nil and why.
@@ -33,7 +59,8 @@ function M.start(s, channel, o)
   local memory = tonumber(channel.settings["limits.memory_mb"]) or 128
   local jit = channel.settings.jit == "true" and not o.watch and 1 or 0
   if stream:receive(10) ~= wire.HELLO then return nil, "the worker did not start" end
-  M.allow(stream, channel.settings)
+  M.allow(stream, channel.settings, o.http)
+  w.http = o.http
   stream:send(wire.CHANNEL, wire.pack("bbbd41", channel.name, assert(sys.realpath(site.path())),
     channel.script, w.seconds, memory, jit))
   for _, list in ipairs { channel.files, s.shared } do
@@ -126,17 +153,21 @@ end
 
 --- The next answer: the input was `bytes`. nil, "timeout" or "closed" when there is none.
 function Worker:take(bytes)
-  local log = {}
+  local log, requests = {}, {}
   while true do
     local kind, payload = self.stream:receive(self.seconds + 2)
     if kind == wire.LOG then
       local _, _, level, where, text = wire.unpack("81bb", payload)
       log[#log + 1] = { level = levels[level], where = where, text = text }
+    elseif kind == wire.HTTP then
+      local request = M.asked(payload)
+      requests[#requests + 1] = request
+      if self.http then answer(self.stream, self.http(request)) end
     elseif kind == wire.TRACE then
       self.traced = payload
     elseif kind == wire.RESULT then
       local r = M.result(self, payload, bytes)
-      r.log = log
+      r.log, r.requests = log, requests
       return r
     elseif not kind then
       return nil, payload, log
@@ -147,6 +178,7 @@ end
 --- What to say of a message that no answer came for.
 function Worker:lost(why, log)
   return { state = "limit", where = "", trace = "", outputs = {}, kv = {}, log = log or {},
+    requests = {},
     reason = why == "timeout" and ("the script took more than %g s"):format(self.seconds)
       or "the script ended its worker" }
 end

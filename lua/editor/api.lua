@@ -174,7 +174,7 @@ function hl7.from_json(text, ...) end
 ---@field jit? boolean compile the script (false)
 ---@field limits? { seconds: number?, memory_mb: number?, attempts: integer? }
 ---@field retention? { days: number?, mb: number? } 0: no limit
----@field allow? { read: string[]? } what the script may reach beside the site
+---@field allow? { read: string[]?, net: string[]?, ca: string? } what it may reach beside the site
 ---@field archive? string|false a folder: what is trimmed is written there first
 ---@field filter? lunate.Filter truthy: go on; the second value is the reason
 ---@field transform? lunate.Transform edit in place, or return messages
@@ -273,6 +273,34 @@ function kv.delete(key) end
 function kv.keys(prefix) end
 
 ---Tables of the site: tables/NAME.csv.
+---@class lunate.HttpRequest
+---@field url string
+---@field method? string
+---@field headers? table<string, string>
+---@field body? string
+---@field timeout? number
+---@field max_body? integer
+
+---@class lunate.HttpAnswer
+---@field status integer
+---@field headers table<string, string>
+---@field body string
+
+---@class lunate.http
+http = {}
+---@param url string
+---@param o? { headers: table<string, string>?, timeout: number?, max_body: integer? }
+---@return lunate.HttpAnswer?, string?
+function http.get(url, o) end
+---@param url string
+---@param body string?
+---@param o? { headers: table<string, string>?, timeout: number?, max_body: integer? }
+---@return lunate.HttpAnswer?, string?
+function http.post(url, body, o) end
+---@param o lunate.HttpRequest
+---@return lunate.HttpAnswer?, string?
+function http.request(o) end
+
 ---@class lunate.lookup
 ---@overload fun(table: string, key: string|number?, default: any?): any
 lookup = {}
@@ -343,7 +371,7 @@ function Channel:restart() end
 
 lunate = {}
 ---@param name string
----@param o? { clock: string?, kv: table? }
+---@param o? { clock: string?, kv: table?, http: (fun(request: table): table?, string?)? }
 ---@return lunate.Channel
 function lunate.channel(name, o) end
 ---@param name string

@@ -32,7 +32,7 @@ function M.start(o)
     return nil, "the child process did not start"
   end
   local c = setmetatable({ stream = stream, seconds = o.seconds or 5, view = o.view, seq = 0,
-    write = o.write, log = o.log }, Child)
+    write = o.write, log = o.log, asked = {} }, Child)
   if o.settings then worker.allow(stream, o.settings) end
   stream:send(wire.CHANNEL, wire.pack("bbbd41", o.script ~= "" and o.name or "", o.site, o.script,
     c.seconds, o.memory_mb or 256, o.jit and 1 or 0))
@@ -65,6 +65,9 @@ function Child:wait(want)
     if kind == want then return "answer", payload end
     if kind == wire.PRINT or kind == wire.LOG then
       if not killed then self:show(kind, payload) end
+    elseif kind == wire.HTTP then
+      local asked = self.asked
+      asked[#asked + 1] = worker.asked(payload)
     elseif kind == wire.FAILED then
       local _, text = wire.unpack("b", payload)
       return "failed", text
@@ -117,10 +120,13 @@ end
 -- run gives; state "ended", reason when the process is gone.
 function Child:run(bytes)
   self.seq = self.seq + 1
+  self.asked = {}
   self.stream:send(wire.MESSAGE, wire.pack("88b", self.seq, math.floor(sys.now() * 1e6), bytes))
   local state, payload = self:wait(wire.RESULT)
   if state ~= "answer" then return { state = "ended", reason = payload, outputs = {}, kv = {} } end
-  return worker.result(self, payload, bytes)
+  local r = worker.result(self, payload, bytes)
+  r.requests = self.asked
+  return r
 end
 
 function Child:close()

@@ -46,9 +46,9 @@ local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for"
 
 -- What a sandbox holds cannot be listed from within: these are looked up.
 local known = { "assert", "bit", "channel", "coroutine", "env", "error", "getmetatable", "hl7",
-  "io", "ipairs", "json", "kv", "log", "lookup", "math", "mllp", "next", "now", "os", "pairs",
-  "pcall", "print", "rawequal", "rawget", "rawset", "require", "secret", "select", "setmetatable",
-  "string", "table", "tonumber", "tostring", "type", "unpack", "xpcall" }
+  "http", "io", "ipairs", "json", "kv", "log", "lookup", "math", "mllp", "next", "now", "os",
+  "pairs", "pcall", "print", "rawequal", "rawget", "rawset", "require", "secret", "select",
+  "setmetatable", "string", "table", "tonumber", "tostring", "type", "unpack", "xpcall" }
 
 local function globals(session, prefix)
   local list, seen = {}, { ["_G"] = true, ["_VERSION"] = true, load = true, loadstring = true }

@@ -76,7 +76,15 @@ local function sends(session, r, add)
   end
 end
 
-M.sources = { sends }
+-- Only the engine connects for a script; what it wanted is shown without what it asked about.
+local function calls(_, r, add)
+  for _, request in ipairs(r.requests or {}) do
+    add { what = ("asking %s (%s)"):format(request.url:match "^%a+://[^/?#]+" or "?",
+      request.method) }
+  end
+end
+
+M.sources = { calls, sends }
 
 --- The effects of a run's result, in the order in which they would take place.
 function M.of(session, r)

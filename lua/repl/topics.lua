@@ -78,6 +78,10 @@ local M = {
   ["kv"] = { "kv.get, kv.set, kv.delete, kv.keys", "State of the channel that survives " ..
     "restarts, committed with the message. Here it lasts as long as the session and begins empty.",
     'kv.set("last", msg.control_id)' },
+  ["http"] = { "http.get(url [, o]), http.post(url, body [, o]), http.request { url = }",
+    "{ status, headers, body }, or nil and why. o: headers, timeout, max_body; for request, " ..
+    "method and body, too. The channel names whom it may ask: allow = { net = " ..
+    "{ \"host:port\" } }. Held back here.", 'http.get("https://api.example.org/wards/7")' },
   ["lookup"] = { 'lookup("table", key [, default])', "The second column of the row of " ..
     "tables/table.csv whose first column is key; lookup.row gives the row.",
     'lookup("facilities", "GEN")' },

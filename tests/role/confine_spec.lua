@@ -10,7 +10,9 @@ int fork(void); void _exit(int); int waitpid(int, int *, int);
 int socket(int, int, int); int open(const char *, int, ...); int execv(const char *, char *const *);
 int kill(int, int); int getppid(void); int unlink(const char *); int ptrace(int, int, void *, void *);
 void *mmap(void *, size_t, int, int, int, long); int mprotect(void *, size_t, int);
-int prctl(int, ...); int setuid(unsigned); int getuid(void); int chown(const char *, unsigned, unsigned);
+long recvmsg(int, void *, int); int connect(int, const void *, unsigned);
+int prctl(int, ...);
+int setuid(unsigned); int getuid(void); int chown(const char *, unsigned, unsigned);
 ]])
 local C = ffi.C
 require("jit").off() -- children would want executable memory, for what was compiled before, too
@@ -30,11 +32,11 @@ local function child(fn)
   return status[0] == 0
 end
 
--- o: jit, read (paths)
+-- o: jit, net, read (paths)
 local function confined(site, fn, o)
   o = o or {}
   local paths = ffi.new("const char *[?]", #(o.read or {}) + 1, o.read or {})
-  local how = ffi.new("struct ln_confine", { site = site, jit = o.jit or false, read = paths,
+  local how = ffi.new("struct ln_confine", { site = site, jit = o.jit or false, net = o.net or false, read = paths,
     nread = #(o.read or {}) })
   return child(function()
     C.prctl(38, ffi.cast("long", 1), ffi.cast("long", 0), ffi.cast("long", 0), ffi.cast("long", 0))
@@ -152,6 +154,25 @@ describe("role/confine", function()
     assert.is_false(may("/codes/a.csv", { read = { out .. "/folder" } })) -- a link by now
     assert.is_false(confined(site, function() return C.open(out .. "/one.csv", 1) >= 0 end, { read = read }))
     assert.is_false(confined(site, ways(site)["/etc/passwd"], { read = read }))
+  end)
+
+  it("lets a channel with allow.net take descriptors from one socket, and make none", function()
+    local site = new_site()
+    local msg = ffi.new "char[256]"
+    local function takes(fd)
+      return function()
+        C.recvmsg(fd, msg, 64)
+        return ffi.errno() ~= 38 -- ENOSYS: the filter's answer
+      end
+    end
+    assert.is_true(confined(site, takes(4), { net = true }))
+    assert.is_false(confined(site, takes(5), { net = true }))
+    assert.is_false(confined(site, takes(4)))
+    for _, name in ipairs { "a TCP socket", "a UDP socket", "a Unix socket", "a netlink socket" } do
+      assert.is_false(confined(site, ways(site)[name], { net = true }), name)
+    end
+    assert.is_false(confined(site, function() return C.connect(4, msg, 16) == 0 or ffi.errno() ~= 38 end,
+      { net = true }))
   end)
 
   it("lets the loader read everywhere, write nowhere", function()

@@ -78,7 +78,7 @@ describe("editor support", function()
     s:write("channels/adt_in.lua", [[
       return channel { source = mllp.listen { port = 6661 }, transform = function(msg)
         local list = {}
-        for _, name in ipairs { "channel", "mllp", "hl7", "log", "kv", "lookup", "json", "now", "env",
+        for _, name in ipairs { "channel", "mllp", "hl7", "log", "kv", "lookup", "json", "http", "now", "env",
           "secret" } do
           if _G[name] == nil then error(name) end
           list[#list + 1] = name

@@ -30,7 +30,7 @@ describe("role/loader", function()
       script = "channels/a.lua", ack = "commit", on_error = "park", jit = "false", filter = "false",
       transform = "false", destinations = "lab",
       ["limits.seconds"] = "5", ["limits.memory_mb"] = "128", ["limits.attempts"] = "3",
-      ["retention.days"] = "0", ["retention.mb"] = "0", archive = "", ["allow.read"] = "",
+      ["retention.days"] = "0", ["retention.mb"] = "0", archive = "", ["allow.read"] = "", ["allow.net"] = "",
       ["source.kind"] = "mllp", ["source.port"] = "6661", ["source.host"] = "127.0.0.1",
       ["source.idle_timeout"] = "0", ["source.max_message"] = "52428800",
       ["source.max_connections"] = "1000", ["source.allow"] = "",

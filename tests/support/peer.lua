@@ -137,7 +137,7 @@ function M.worker(o)
   if o.read then
     local paths = {}
     for i, p in ipairs(o.read) do paths[i] = bytes(p) end
-    w:send(M.ALLOW, number(#paths, 4) .. table.concat(paths))
+    w:send(M.ALLOW, number(0, 1) .. bytes "" .. number(#paths, 4) .. table.concat(paths))
   end
   w:send(M.CHANNEL, bytes(o.name or "x") .. bytes(w.site) .. bytes(path) .. f64(o.seconds or 5)
     .. number(o.memory_mb or 128, 4) .. number(o.jit and 1 or 0, 1))
