@@ -71,6 +71,7 @@ local function listen_keys(core)
     max_connections_per_address = { check = number(0, 1000000, true), default = "0" },
     frame_timeout = { check = number(0.1, 86400), default = "60" },
     allow = { check = schema.list(address), default = "" },
+    ack_mode = { check = choice("original", "enhanced"), default = "original" },
     duplicates = { check = choice("process", "ack", "flag"), default = "process" },
     duplicate_window = { check = number(1, 31536000), default = "86400" },
     tls = {},

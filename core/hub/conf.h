@@ -70,6 +70,7 @@ struct ln_conf_channel {
     int port;
     double idle_s;
     uint64_t max_message;
+    bool enhanced; /* MSH-15 and MSH-16 say which answers a sender gets */
     enum ln_duplicates duplicates;
     double duplicate_window_s;
     unsigned max_connections, max_per_address; /* the latter 0: no limit */

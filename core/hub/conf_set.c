@@ -169,6 +169,13 @@ static bool set_source(struct ln_conf_channel *ch, const char *key, struct ln_sp
         ch->max_message = (uint64_t)d;
         return true;
     }
+    if (strcmp(key, "ack_mode") == 0) {
+        static const char *const modes[] = {"original", "enhanced", NULL};
+        if (!set_choice(&i, v, modes))
+            return false;
+        ch->enhanced = i == 1;
+        return true;
+    }
     if (strcmp(key, "duplicates") == 0) {
         static const char *const modes[] = {"process", "ack", "flag", NULL};
         if (!set_choice(&i, v, modes))

@@ -48,6 +48,7 @@ struct ln_owed {
     unsigned total, pending;
     bool batch, file;
     bool later; /* it waits for script or delivery: as `ack` was when its message came */
+    bool enhanced; /* its answers are those that MSH-15 and MSH-16 want: likewise */
     /* Enhanced mode, for single messages: an accept acknowledgement that is owed before this one,
      * due when the message is stored; NULL when there is none, or once it is settled. */
     struct ln_owed *accept;

@@ -24,6 +24,7 @@ struct ln_owed *ln_owed_new(struct ln_conn *conn, unsigned total)
     o->total = o->pending = total;
     enum ln_ack_mode ack = conn->source->channel->conf->ack;
     o->later = ack == LN_ACK_TRANSFORM || ack == LN_ACK_DELIVERY;
+    o->enhanced = conn->source->channel->conf->enhanced;
     o->from_us = conn->last_us;
     TAILQ_INSERT_TAIL(&conn->owed, o, link);
     conn->nowed++;
@@ -50,10 +51,19 @@ static bool part_read(const struct ln_reply_part *p, const struct ln_charset_pol
            ln_header_read_as(ln_span(p->header, p->header_len), policy, h, NULL) == LN_OK;
 }
 
+/* Which answers the sender gets: what MSH-15 and MSH-16 say in enhanced mode; in original mode one,
+ * since many senders fill them without meaning it. */
+static struct ln_ack_wish wish_of(bool enhanced, const struct ln_header *h)
+{
+    if (enhanced)
+        return ln_ack_wish_read(h);
+    return (struct ln_ack_wish){.accept = LN_ACK_NEVER, .application = LN_ACK_ALWAYS};
+}
+
 struct ln_owed *ln_owed_message(struct ln_conn *k, const struct ln_header *h)
 {
     const struct ln_channel *c = k->source->channel;
-    struct ln_ack_wish wish = ln_ack_wish_read(h);
+    struct ln_ack_wish wish = wish_of(c->conf->enhanced, h);
     bool later = c->conf->ack == LN_ACK_TRANSFORM || c->conf->ack == LN_ACK_DELIVERY;
     struct ln_owed *accept = NULL, *o;
     if (wish.enhanced && later && wish.accept != LN_ACK_NEVER) {
@@ -80,7 +90,7 @@ struct ln_owed *ln_owed_message(struct ln_conn *k, const struct ln_header *h)
  * acknowledgement when it is wanted, or else the application's. */
 static bool enhanced(const struct ln_owed *o, const struct ln_header *h, enum ln_ack_code *code)
 {
-    struct ln_ack_wish wish = ln_ack_wish_read(h);
+    struct ln_ack_wish wish = wish_of(o->enhanced, h);
     if (!wish.enhanced)
         return true;
     if (o->is_accept || !o->later) {
@@ -169,7 +179,7 @@ static void refuse_accept(struct ln_owed *o, enum ln_ack_code code, const char *
     struct ln_header h;
     o->accept = NULL;
     (void)part_read(&accept->part[0], NULL, &h);
-    o->silent = ln_ack_is_due(ln_ack_wish_read(&h).accept, code);
+    o->silent = ln_ack_is_due(wish_of(o->enhanced, &h).accept, code);
     ln_owed_settle(accept, 0, code, text);
 }
 

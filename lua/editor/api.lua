@@ -200,6 +200,7 @@ function channel.to(name, o) end
 ---@field max_message? integer bytes (52428800)
 ---@field max_connections? integer (1000)
 ---@field allow? string|string[] addresses or nets: "192.0.2.0/24"
+---@field ack_mode? "original"|"enhanced" whether MSH-15 and MSH-16 say which answers are sent
 ---@field tls? table
 ---@field charset? any
 

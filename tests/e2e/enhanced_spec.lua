@@ -1,12 +1,14 @@
--- Enhanced mode (chapter 2.9.3): MSH-15 and MSH-16 say which answers a sender wants. Guards: what is
--- asked for comes, once each and in order; what is not asked for does not; the original mode is as ever.
+-- Enhanced mode (chapter 2.9.3), where ack_mode says so: MSH-15 and MSH-16 say which answers a sender wants. Guards:
+-- what is asked for comes, once each and in order; what is not asked for does not; in original mode one comes.
 local site = require "support.site"
 local net = require "support.net"
 local traffic = require "support.traffic"
 
-local function begin(ack, more)
+local mode = 'ack_mode = "enhanced", '
+
+local function begin(ack, more, source)
   local port = net.free_port()
-  local s = site.new { ["channels/in.lua"] = traffic.channel(port, nil, {
+  local s = site.new { ["channels/in.lua"] = traffic.channel(port, nil, { source = source or mode,
     top = ('ack = "%s", %s'):format(ack, more or "") }) }
   local e = s:start()
   return net.connect(port), e, s
@@ -39,6 +41,19 @@ describe("e2e/enhanced", function()
       { "AL", "", "CA" }, { "NE", "AL", "AA" }, { "", "AL", "AA" }, { "ER", "AL", "AA" }, { "ER", "NE", "" },
       { "NE", "NE", "" }, { "NE", "ER", "" }, { "NE", "SU", "AA" }, { "al", "NE", "CA" } } do
       assert.equal(c[3], (answers(conn, c[1], c[2])), c[1] .. "/" .. c[2])
+    end
+  end)
+
+  it("answers each message once with AA, AE or AR when nothing is said, whatever MSH-15 and MSH-16 want", function()
+    for _, ack in ipairs { "commit", "transform" } do
+      local conn = begin(ack, nil, "")
+      for _, c in ipairs { { "AL", "NE" }, { "AL", "AL" }, { "NE", "NE" }, { "NE", "ER" }, { "ER", "" } } do
+        assert.equal("AA", (answers(conn, c[1], c[2])), c[1] .. "/" .. c[2])
+      end
+    end
+    local conn = begin("transform", fail_m, "")
+    for _, c in ipairs { { "AL", "NE" }, { "NE", "NE" }, { "NE", "SU" } } do
+      assert.equal("AE", (answers(conn, c[1], c[2])), c[1] .. "/" .. c[2])
     end
   end)
 
@@ -75,7 +90,7 @@ describe("e2e/enhanced", function()
       for accept, want in pairs { AL = "CE", ER = "CE", [""] = "AR" } do
         local port = net.free_port()
         local s = site.new { ["channels/in.lua"] = traffic.channel(port, nil,
-          { source = "max_message = 200", top = ('ack = "%s",'):format(ack) }) }
+          { source = mode .. "max_message = 200", top = ('ack = "%s",'):format(ack) }) }
         local e = s:start()
         local conn = net.connect(port)
         assert(conn:send(net.frame(message("M", accept, "") .. ("x"):rep(500))))
@@ -120,17 +135,19 @@ describe("e2e/enhanced", function()
   end)
 
   -- Guards: the reply went by the `ack` of when it was written, and a second CA came.
-  it("a reload to another ack does not change what earlier messages are owed", function()
+  it("a reload to another ack or mode does not change what earlier messages are owed", function()
     local out = net.receiver { answer = function() end }
     local port = net.free_port()
-    local function script(ack) return traffic.channel(port, out.port, { top = ('ack = "%s",'):format(ack) }) end
+    local function script(ack)
+      return traffic.channel(port, out.port, { source = mode, top = ('ack = "%s",'):format(ack) })
+    end
     local s = site.new { ["channels/in.lua"] = script "delivery" }
     local e = s:start()
     local conn = net.connect(port)
     assert(conn:send(net.frame(message("M", "AL", "AL"))))
     assert.equal("CA", net.field(assert(conn:recv_frame(5)), "MSA", 1))
     out:run_for_frames(1, 5)
-    s:write("channels/in.lua", script "commit")
+    s:write("channels/in.lua", (script "commit":gsub("enhanced", "original")))
     assert.equal(0, (s:run "reload"))
     out.frames[1].conn:send(net.frame(net.ack(out.frames[1].text)))
     assert.equal("AA", net.field(assert(conn:recv_frame(5)), "MSA", 1))

@@ -62,6 +62,8 @@ describe("e2e/unasked: what has no answer of its own", function()
     assert.equal(3, #out.frames)
   end)
 
+  local enhanced = 'ack_mode = "enhanced"'
+
   local function unasked(id, accept, application)
     return net.frame((traffic.adt(id):gsub("|P|2.5.1", "|P|2.5.1|||" .. accept .. "|" .. application)))
   end
@@ -71,7 +73,7 @@ describe("e2e/unasked: what has no answer of its own", function()
     local out = net.receiver { answer = function(text)
       if text:find("|END|", 1, true) then return net.ack(text) end
     end }
-    local e, conn, s = begin(out.port, { dest = "timeout = 0.5" })
+    local e, conn, s = begin(out.port, { source = enhanced, dest = "timeout = 0.5" })
     for i = 1, 5 do assert(conn:send(unasked("N" .. i, "NE", "NE"))) end
     assert(conn:send(unasked("E1", "ER", "NE")))
     traffic.send_all(conn, { "END" })
@@ -91,7 +93,7 @@ describe("e2e/unasked: what has no answer of its own", function()
       if tries[id] > 1 then return net.ack(text) end
       return id == "N1" and { close = true } or nil
     end }
-    local e, conn = begin(out.port, { dest = "timeout = 0.3" })
+    local e, conn = begin(out.port, { source = enhanced, dest = "timeout = 0.3" })
     assert(conn:send(unasked("N1", "NE", "NE") .. unasked("N2", "AL", "NE") .. unasked("N3", "NE", "SU")))
     out:run_until(function() return last_of(out) == "N3" and tries.N3 == 2 end, 10, "second tries")
     settled(e)

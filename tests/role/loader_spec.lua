@@ -33,7 +33,7 @@ describe("role/loader", function()
       ["retention.days"] = "0", ["retention.mb"] = "0", archive = "", ["allow.read"] = "", ["allow.net"] = "",
       ["source.kind"] = "mllp", ["source.port"] = "6661", ["source.host"] = "127.0.0.1",
       ["source.idle_timeout"] = "0", ["source.max_message"] = "52428800",
-      ["source.max_connections"] = "1000", ["source.allow"] = "",
+      ["source.max_connections"] = "1000", ["source.ack_mode"] = "original", ["source.allow"] = "",
       ["source.max_connections_per_address"] = "0", ["source.frame_timeout"] = "60",
       ["source.tls"] = "false", ["dest.lab.tls"] = "false",
       ["source.charset"] = "trust", ["dest.lab.charset"] = "",
