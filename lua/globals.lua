@@ -47,7 +47,7 @@ return function(core)
     json = core.json,
     log = make_log(core),
     kv = make_kv(core),
-    lookup = lookup.new(core.file, core.paths, core.outside),
+    lookup = lookup.new(core.file, core.paths, core.outside, core.reading),
     secret = secrets.getter(core),
     http = http(core),
     channel = channel.constructor(core),

@@ -93,17 +93,25 @@ function M.missing(name, files)
   return no_table(name, paths)
 end
 
---- new(file, paths, outside) -> the lookup object: file(path) gives a file's text or nil, paths()
---- the list of all. Tables are read when first asked for. One that is named by its absolute path
+--- new(file, paths, outside, reading) -> the lookup object: file(path) gives a file's text or nil,
+--- paths() the list of all; reading(true) is told before a table is read, reading(false) after
+--- (may be nil). Tables are read when first asked for. One that is named by its absolute path
 --- comes from outside(path, known): stamp [, text], and is read again whenever it has changed.
-function M.new(file, paths, outside)
+function M.new(file, paths, outside, reading)
   local tables, stamps = {}, {}
+
+  local function parse(text, path)
+    if reading then reading(true) end -- a large one takes longer than a script may
+    local t, err = M.parse(text, path)
+    if reading then reading(false) end
+    return t, err
+  end
 
   local function get_outside(path)
     local stamp, text = outside(path, stamps[path])
     if not stamp then error("lookup: " .. text, 4) end
     if text then
-      local t, err = M.parse(text, path)
+      local t, err = parse(text, path)
       if not t then error("lookup: " .. err, 4) end
       tables[path], stamps[path] = t, stamp
     end
@@ -116,7 +124,7 @@ function M.new(file, paths, outside)
     local path = path_of(name)
     local text = file(path)
     if not text then error(no_table(name, paths()), 4) end
-    local t, err = M.parse(text, path)
+    local t, err = parse(text, path)
     if not t then error("lookup: " .. err, 4) end
     tables[name] = t
     return t

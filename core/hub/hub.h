@@ -203,6 +203,7 @@ struct ln_worker {
     struct ln_buf in;
     struct event timer; /* deadline of the head, or back-off */
     int64_t head_since_us; /* when the message at the head was given or came up */
+    bool reading; /* a table is being read for it: it has LN_READING_S more */
     int64_t spawned_us;
     double backoff_s;
     uint64_t restarts;

@@ -76,6 +76,7 @@ void ln_worker_flush_all(struct ln_hub *h)
 void ln_worker_head(struct ln_channel *c)
 {
     c->worker.head_since_us = ln_mono_us();
+    c->worker.reading = false;
 }
 
 void ln_worker_give(struct ln_channel *c, const struct ln_entry *e)
@@ -92,6 +93,7 @@ void ln_worker_give(struct ln_channel *c, const struct ln_entry *e)
     }
     if (c->work.given - c->work.answered == 1) {
         w->head_since_us = ln_mono_us();
+        w->reading = false;
         if (!evtimer_pending(&w->timer, NULL))
             arm(w, c->conf->seconds + HARD_GRACE_S);
     }
@@ -181,6 +183,17 @@ static int on_log(struct ln_channel *c, struct ln_wire_in *in)
     return LN_OK;
 }
 
+static int on_reading(struct ln_channel *c, struct ln_wire_in *in)
+{
+    uint64_t seq = ln_wire_get_u64(in);
+    struct ln_work *k = &c->work;
+    if (!ln_wire_done(in))
+        return LN_EPARSE;
+    if (k->given > k->answered && k->ring[(k->head + k->answered) & (k->cap - 1)].seq == seq)
+        c->worker.reading = true;
+    return LN_OK;
+}
+
 static int on_result(struct ln_channel *c, struct ln_wire_in *in)
 {
     struct ln_result r;
@@ -209,6 +222,7 @@ static int on_record(struct ln_channel *c, uint8_t type, struct ln_wire_in *in)
     case LN_P_FAILED: return on_failed(c, in);
     case LN_P_RESULT: return on_result(c, in);
     case LN_P_LOG: return on_log(c, in);
+    case LN_P_READING: return on_reading(c, in);
     default: return LN_EPARSE;
     }
 }
@@ -390,7 +404,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     }
     if (c->work.given == c->work.answered)
         return; /* idle; armed again with the next message */
-    double limit = c->conf->seconds + HARD_GRACE_S;
+    double limit = c->conf->seconds + HARD_GRACE_S + (w->reading ? LN_READING_S : 0);
     double passed = (double)(ln_mono_us() - w->head_since_us) / 1e6;
     if (passed < limit) {
         arm(w, limit - passed + 0.001);

@@ -124,7 +124,12 @@ enum ln_proto {
     /* hub -> worker */
     LN_P_MAPPED = 120, /* before CHANNEL: bytes path, u32 descriptor, u64 length: as FILE, but the
                           content, and a NUL behind it, is what the descriptor maps */
+
+    /* worker -> hub */
+    LN_P_READING, /* u64 seq: a table is being read for it, which may take LN_READING_S seconds */
 };
+
+#define LN_READING_S 60
 
 enum ln_line {
     LN_LINE_TEXT = 0,

@@ -272,6 +272,7 @@ static const struct {
     {"FAILED", LN_P_FAILED},
     {"RESULT", LN_P_RESULT},
     {"LOG", LN_P_LOG},
+    {"READING", LN_P_READING},
     {"SITE", LN_P_SITE},
     {"BEGIN", LN_P_BEGIN},
     {"SETTINGS", LN_P_SETTINGS},

@@ -69,6 +69,7 @@ static struct {
     struct ln_trace *trace;
     uint64_t seq; /* at hand, for log lines; 0 while loading */
     unsigned log_lines;
+    bool told_reading; /* the hub knows that a table is read for this message */
     struct ln_buf masked[2]; /* texts without the secrets they held */
     size_t since_gc;
 } w;
@@ -142,6 +143,22 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
     int code = ln_wire_end(&w.out, at);
     if (code == LN_OK && w.out.len - w.sent > 16 * OUT_FULL)
         flush();
+    protect_out(safe);
+}
+
+/* The hub has to know now: it kills who takes too long. */
+static void on_reading(void *arg)
+{
+    bool safe = w.out_safe;
+    (void)arg;
+    if (w.host.loading || w.told_reading)
+        return;
+    w.told_reading = true;
+    protect_out(false);
+    size_t at = ln_wire_begin(&w.out, LN_P_READING);
+    ln_wire_u64(&w.out, w.seq);
+    out_of_memory(ln_wire_end(&w.out, at));
+    flush();
     protect_out(safe);
 }
 
@@ -319,6 +336,7 @@ static int make_script(struct ln_err *err)
                               .loading = true,
                               .files = &w.files,
                               .log = on_log,
+                              .reading = on_reading,
                               .http = w.net == LN_NET_NONE ? NULL : on_http};
     w.L = ln_state_new(false, w.jit, err);
     if (!w.L)
@@ -413,6 +431,7 @@ static void take_message(struct ln_wire_in *in)
         end(1);
     int64_t now = ln_mono_us();
     w.log_lines = 0;
+    w.told_reading = false;
     protect_out(true);
     ln_limits_begin(now);
     const struct ln_result *r = ln_run_message(w.run, w.seq, raw, now);

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "ipc/proto.h"
 #include "script/state.h"
 
 static struct {
@@ -14,6 +15,8 @@ static struct {
     int64_t limit_us;
     void (*tick)(void);
     volatile int64_t started_us;
+    volatile int64_t held_us; /* since when the time waits; 0 = it runs */
+    volatile int64_t hold_left_us;
     volatile sig_atomic_t busy;
     volatile sig_atomic_t timer_on;
 } watch;
@@ -38,7 +41,8 @@ static void on_alarm(int signo)
     } else {
         if (watch.tick)
             watch.tick();
-        if (ln_mono_us() - watch.started_us > watch.limit_us)
+        int64_t now = ln_mono_us(), held = watch.held_us;
+        if (held ? now - held > watch.hold_left_us : now - watch.started_us > watch.limit_us)
             ln_state_stop(watch.L);
     }
     errno = saved;
@@ -66,11 +70,29 @@ int ln_limits_watch(struct lua_State *L, double seconds, void (*tick)(void))
 void ln_limits_begin(int64_t now_us)
 {
     watch.started_us = now_us;
+    watch.held_us = 0;
+    watch.hold_left_us = (int64_t)LN_READING_S * 1000000;
     watch.busy = 1;
     if (!watch.timer_on) {
         watch.timer_on = 1;
         set_timer(LN_LIMITS_TICK_MS);
     }
+}
+
+void ln_limits_hold(void)
+{
+    if (watch.busy && !watch.held_us)
+        watch.held_us = ln_mono_us();
+}
+
+void ln_limits_go_on(void)
+{
+    if (!watch.held_us)
+        return;
+    int64_t passed = ln_mono_us() - watch.held_us;
+    watch.hold_left_us -= passed;
+    watch.started_us += passed; /* before the time runs again */
+    watch.held_us = 0;
 }
 
 int64_t ln_limits_left_us(void)

@@ -16,6 +16,10 @@ struct lua_State;
 int ln_limits_watch(struct lua_State *L, double seconds, void (*tick)(void));
 /* The script starts at mono time now_us. */
 void ln_limits_begin(int64_t now_us);
+/* What comes now is no doing of the script's, as the reading of a table: its time waits until
+ * ln_limits_go_on, for LN_READING_S in all since it began. */
+void ln_limits_hold(void);
+void ln_limits_go_on(void);
 /* How long the script may still run; 0 when nothing runs. */
 int64_t ln_limits_left_us(void);
 /* It is back. The timer stops by itself when nothing begins for a tick. */

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "script/kv.h"
+#include "script/limits.h"
 #include "script/state.h"
 
 #define LOADER                                                                                     \
@@ -51,6 +52,21 @@ static int core_file(lua_State *L)
     else
         lua_pushnil(L);
     return 1;
+}
+
+/* core.reading(true) before a table is read, core.reading(false) behind it: the script's time waits
+ * meanwhile. */
+static int core_reading(lua_State *L)
+{
+    struct ln_host *host = host_of(L);
+    if (!lua_toboolean(L, 1)) {
+        ln_limits_go_on();
+        return 0;
+    }
+    ln_limits_hold();
+    if (host && host->reading)
+        host->reading(host->arg);
+    return 0;
 }
 
 /* core.paths() -> list of the files handed over. */
@@ -175,19 +191,13 @@ static int core_charset(lua_State *L)
 
 int ln_sandbox_push_core(lua_State *L)
 {
-    static const luaL_Reg fns[] = {{"load", core_load},
-                                   {"file", core_file},
-                                   {"paths", core_paths},
-                                   {"log", core_log},
-                                   {"where", core_where},
-                                   {"now", core_now},
-                                   {"time", core_time},
-                                   {"env", core_env},
-                                   {"is_address", core_is_address},
-                                   {"charset", core_charset},
-                                   {"outside", ln_siteio_outside},
-                                   {"http", ln_http_ask_lua},
-                                   {NULL, NULL}};
+    static const luaL_Reg fns[] = {{"load", core_load},       {"file", core_file},
+                                   {"paths", core_paths},     {"reading", core_reading},
+                                   {"log", core_log},         {"where", core_where},
+                                   {"now", core_now},         {"time", core_time},
+                                   {"env", core_env},         {"is_address", core_is_address},
+                                   {"charset", core_charset}, {"outside", ln_siteio_outside},
+                                   {"http", ln_http_ask_lua}, {NULL, NULL}};
     lua_newtable(L);
     luaL_setfuncs(L, fns, 0);
     ln_state_push_module(L, "json");

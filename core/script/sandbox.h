@@ -44,6 +44,7 @@ struct ln_host {
      * channel may not. */
     int (*http)(void *arg, const struct ln_http_ask *ask, struct ln_http_told *told,
                 struct ln_err *err);
+    void (*reading)(void *arg); /* a table is about to be read; may be NULL */
     void *arg;
 };
 

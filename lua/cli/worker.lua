@@ -153,10 +153,12 @@ end
 
 --- The next answer: the input was `bytes`. nil, "timeout" or "closed" when there is none.
 function Worker:take(bytes)
-  local log, requests = {}, {}
+  local log, requests, more = {}, {}, 0
   while true do
-    local kind, payload = self.stream:receive(self.seconds + 2)
-    if kind == wire.LOG then
+    local kind, payload = self.stream:receive(self.seconds + 2 + more)
+    if kind == wire.READING then
+      more = 60
+    elseif kind == wire.LOG then
       local _, _, level, where, text = wire.unpack("81bb", payload)
       log[#log + 1] = { level = levels[level], where = where, text = text }
     elseif kind == wire.HTTP then

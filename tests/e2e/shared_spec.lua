@@ -118,6 +118,25 @@ return channel {
     return out:match "^%x+"
   end
 
+  -- Guards: the reading counted as the script's time, and the first message was parked after three tries.
+  it("a message for which a large table has to be read is not stopped for that", function()
+    local rows = {}
+    for i = 1, 150000 do rows[i] = ("K%06d,value %d,ward %d"):format(i, i, i) end
+    local port = net.free_port()
+    local loop = 'if msg.control_id == "M3" then while true do end end'
+    local s = site.new { ["tables/big.csv"] = table.concat(rows, "\n") .. "\n",
+      ["channels/in.lua"] = traffic.channel(port, nil, { top = [[
+        limits = { seconds = 0.1, memory_mb = 1000, attempts = 1 },
+        transform = function(msg) kv.last = lookup("big", "K000007") ]] .. loop .. " end," }) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "M1", "M2", "M3", "M4" })
+    site.wait_until(function() return e:channel("in").pending == 0 end, 60, "an empty queue")
+    local c = e:channel "in"
+    assert.same({ 3, 1 }, { c.processed, c.errors }) -- the endless loop is stopped as ever
+    has(run(s, "show", "in/3"), "limit")
+    assert.equal(0, e:stop())
+  end)
+
   it("a rollback to a version with a number of the former kind stands", function()
     local st = require "support.store"
     local ffi, C, ln = st.ffi, st.C, st.ln

@@ -12,7 +12,7 @@ end
 local M = {
   HELLO = 1, CHANNEL = 2, FILE = 3, KV = 4, START = 5, MESSAGE = 6, READY = 7, FAILED = 8,
   RESULT = 9, LOG = 10, SITE = 11, BEGIN = 12, SETTINGS = 13, ERROR = 14, SHARED = 15, DONE = 16,
-  ALLOW = 26,
+  ALLOW = 26, READING = 121,
 }
 local verdicts = { "done", "filtered", "error", "limit" }
 local kinds = { "bytes", "input", "same", "filtered", "error" }
@@ -158,14 +158,17 @@ function M.worker(o)
   return w
 end
 
--- The next record that is not a log line; those are kept.
+-- The next record that is neither a log line, which is kept, nor tells of a table.
 function Peer:next(seconds)
   while true do
     local kind, payload = self:receive(seconds)
-    if kind ~= M.LOG then return kind, payload end
-    local get = reader(payload)
-    self.logs[#self.logs + 1] = { seq = get.u64(), level = get.u8(), where = get.bytes(),
-      text = get.bytes() }
+    if kind == M.LOG then
+      local get = reader(payload)
+      self.logs[#self.logs + 1] = { seq = get.u64(), level = get.u8(), where = get.bytes(),
+        text = get.bytes() }
+    elseif kind ~= M.READING then
+      return kind, payload
+    end
   end
 end
 
