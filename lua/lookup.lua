@@ -36,6 +36,29 @@ local function count_lines(text, from, to)
   return n
 end
 
+-- finder(text, char) -> function(at): where the next one stands at or behind `at`, which never goes
+-- back; behind the text when there is none. What was found is not looked for again.
+local function finder(text, char)
+  local next_one = 0
+  return function(at)
+    if next_one < at then next_one = find(text, char, at, true) or #text + 1 end
+    return next_one
+  end
+end
+
+-- The fields of a line that has no quotes, from `at` up to its end at `last`; how many.
+local function plain(text, at, last, comma, row)
+  local n, stop = 0, comma(at)
+  while stop < last do
+    n = n + 1
+    row[n] = sub(text, at, stop - 1)
+    at = stop + 1
+    stop = comma(at)
+  end
+  row[n + 1] = sub(text, at, last - 1)
+  return n + 1
+end
+
 local function value_of(place) return place.value end
 
 --- parse(text, path) -> { names = {...} or nil, rows = { key -> { cells } } }, or nil and
@@ -45,16 +68,24 @@ function M.parse(text, path)
   if sub(text, 1, 3) == "\239\187\191" then at = 4 end
   local t = { rows = {} }
   local lines = {} -- key -> line, to name doubles
+  local quote, comma = finder(text, '"'), finder(text, ",")
+  local lf, cr = finder(text, "\n"), finder(text, "\r")
   while at <= #text do
     local start, row, n = line, {}, 0
-    repeat
-      local value, stop = field(text, at)
-      if not value then return nil, ("%s:%d: %s"):format(path, line, stop) end
-      line = line + count_lines(text, at, stop - 1)
-      n = n + 1
-      row[n] = value
-      at = stop + 1
-    until byte(text, stop) ~= 44
+    local last = lf(at) -- where the line ends, when there is nothing special in it
+    if cr(at) < last then last = cr(at) end
+    if quote(at) > last then
+      n, at = plain(text, at, last, comma, row), last + 1
+    else
+      repeat
+        local value, stop = field(text, at)
+        if not value then return nil, ("%s:%d: %s"):format(path, line, stop) end
+        line = line + count_lines(text, at, stop - 1)
+        n = n + 1
+        row[n] = value
+        at = stop + 1
+      until byte(text, stop) ~= 44
+    end
     if byte(text, at - 1) == 13 and byte(text, at) == 10 then at = at + 1 end
     line = line + 1
     if start == 1 and sub(row[1], 1, 1) == "#" then

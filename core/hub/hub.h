@@ -233,8 +233,8 @@ void ln_worker_head(struct ln_channel *c);
 /* The script could not go on (soft limit): the worker is ended and started again with back-off. */
 void ln_worker_restart(struct ln_channel *c, const char *why);
 void ln_worker_flush_all(struct ln_hub *h);
-/* worker_files.c. The descriptors of what it maps, behind its socket; how many (fd has room for
- * LN_SPAWN_FDS of them). */
+/* worker_files.c. The descriptors of what it maps, behind its sockets (3, and 4 for connections
+ * where it has a grant); how many (fd has room for LN_SPAWN_FDS of them). */
 #define LN_WORKER_LENT 5
 int ln_worker_lend(const struct ln_conf_channel *conf, int *fd);
 /* What it is to be: the rest follows with ln_worker_tell_more, as long as it is `telling`. */
