@@ -4,6 +4,7 @@ local term = require "lunate.cli.term"
 local json = require "lunate.cli.json"
 local fail = require "lunate.cli.fail"
 local loader = require "lunate.cli.loader"
+local site = require "lunate.cli.site"
 
 local M = {}
 
@@ -88,11 +89,21 @@ local function look_for_commands(s)
   end
 end
 
+-- The store's key, which may be kept from the machine that checks.
+local function look_for_key(s)
+  local file = (s.settings or {})["encryption.key_file"]
+  if not file or file == "" or sys.kind(site.file(file)) == "file" then return end
+  s.warnings[#s.warnings + 1] = { channel = "", text = ("lunate.lua: encryption: there is no file "
+    .. "%s: here the engine would not start (`lunate key new` makes a key for a new store)")
+    :format(file) }
+end
+
 function M.run(args)
   local s = loader.load()
   look_up_hosts(s)
   look_for_foreign(s)
   look_for_commands(s)
+  look_for_key(s)
   if args.json then
     print_json(s)
     return #s.errors == 0 and 0 or 1

@@ -321,6 +321,16 @@ describe("command line", function()
       assert.matches("channels/bad%.lua:2:", doc.errors[1].text)
     end)
 
+    it("warns of a store's key that is not there", function()
+      s:write("lunate.lua", 'return { encryption = { key_file = "store.key" } }')
+      s:write("channels/a.lua", "return channel { source = mllp.listen { port = 6661 } }")
+      local status, out, err = s:run "check"
+      assert.equal(0, status)
+      assert.matches("^warning: lunate.lua: encryption: there is no file store.key: ", err)
+      s:write("store.key", ("0"):rep(64))
+      assert.same({ 0, out, "" }, { s:run "check" })
+    end)
+
     it("sees look-ups of tables that are not there, where their names are written out", function()
       s:write("tables/wards.csv", "A,1\n")
       s:write("lib/places.lua", 'return { at = function(k) return lookup.row("palces", k) end }')
