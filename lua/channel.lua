@@ -129,6 +129,7 @@ local send_keys = with_script {
   host = { check = schema.host, required = true },
   port = { check = number(1, 65535, true), required = true },
   timeout = { check = number(0.1, 86400), default = "10" },
+  ack_mode = { check = choice("original", "enhanced"), default = "original" },
   retry = { keys = {
     first = { check = number(0.01, 86400), default = "1" },
     factor = { check = number(1, 100), default = "2" },

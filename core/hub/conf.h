@@ -51,6 +51,7 @@ struct ln_conf_dest {
     char host[LN_CONF_HOST];
     int port;
     double timeout_s, retry_first_s, retry_factor, retry_max_s;
+    bool enhanced; /* the receiver gives the answers that MSH-15 and MSH-16 ask for */
     unsigned attempts; /* 0 = for ever */
     unsigned stop_after_parks; /* in a row; 0 = never */
     enum ln_reply_policy on_reply[LN_REFUSALS];

@@ -107,6 +107,8 @@ struct ln_conf_dest *ln_conf_dest_named(struct ln_conf_channel *ch, struct ln_sp
     return d;
 }
 
+static const char *const ack_modes[] = {"original", "enhanced", NULL};
+
 static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
 {
     static const char *const kinds[] = {"mllp", "channel", NULL};
@@ -126,6 +128,12 @@ static bool set_dest(struct ln_conf_dest *d, const char *key, struct ln_span v)
         return set_port(&d->port, v);
     if (strcmp(key, "timeout") == 0)
         return ln_conf_set_number(&d->timeout_s, v, 0.01, 86400);
+    if (strcmp(key, "ack_mode") == 0) {
+        if (!set_choice(&i, v, ack_modes))
+            return false;
+        d->enhanced = i == 1;
+        return true;
+    }
     if (strcmp(key, "retry.first") == 0)
         return ln_conf_set_number(&d->retry_first_s, v, 0.001, 86400);
     if (strcmp(key, "retry.factor") == 0)
@@ -170,8 +178,7 @@ static bool set_source(struct ln_conf_channel *ch, const char *key, struct ln_sp
         return true;
     }
     if (strcmp(key, "ack_mode") == 0) {
-        static const char *const modes[] = {"original", "enhanced", NULL};
-        if (!set_choice(&i, v, modes))
+        if (!set_choice(&i, v, ack_modes))
             return false;
         ch->enhanced = i == 1;
         return true;

@@ -135,7 +135,7 @@ void ln_dest_disconnect(struct ln_dest *d)
     ln_stream_fini(&d->stream);
     ln_mllp_fini(&d->mllp);
     ln_mllp_init(&d->mllp, LN_REPLY_MAX);
-    d->connected = d->inflight = d->used = d->greeting = d->mute = false;
+    d->connected = d->inflight = d->used = d->greeting = d->silent = false;
 }
 
 static double or_else(double value, double other)

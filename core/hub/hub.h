@@ -289,7 +289,9 @@ struct ln_dest {
     char *former_id; /* of the message before; answered when `used` */
     size_t former_id_len;
     bool unasked; /* what is in flight asks for no answer when it is accepted (MSH-15, MSH-16) */
-    bool mute; /* the receiver left one like that without an answer on this connection */
+    bool never; /* nor when it is not */
+    bool silent; /* one like that had no answer on this connection, so that a late one may come */
+    double patience_s; /* how long an answer is waited for before that counts */
     uint32_t tries; /* of the head, sent */
     uint32_t parks; /* refused in a row */
     uint64_t ended_seq; /* the last message that had an end */

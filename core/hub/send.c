@@ -34,7 +34,7 @@ static void on_negative(struct ln_dest *d, const struct ln_reply *r, struct ln_s
 static bool is_ours(const struct ln_dest *d, struct ln_span id)
 {
     if (d->control_id_len == 0 && id.len)
-        return !d->used || !ln_span_eq(id, ln_span(d->former_id, d->former_id_len));
+        return !d->silent && (!d->used || !ln_span_eq(id, ln_span(d->former_id, d->former_id_len)));
     return ln_span_eq(id, ln_span(d->control_id, d->control_id_len));
 }
 
@@ -42,7 +42,6 @@ static void on_reply(struct ln_dest *d, struct ln_span frame)
 {
     struct ln_reply r;
     struct ln_err err = {0};
-    d->mute = false;
     if (!d->inflight) {
         ln_log(LN_WARN, "dest", "late_reply", "channel=%s dest=%s bytes=%zu ignored=1",
                d->channel->name, d->conf.name, frame.len);
@@ -187,12 +186,13 @@ static void remember(struct ln_dest *d, struct ln_span bytes)
         d->control_id = p;
     }
     d->control_id_len = 0;
-    d->unasked = false;
+    d->unasked = d->never = false;
     if (ln_header_read(bytes, &h, NULL) != LN_OK || h.kind != LN_HEADER_MSH)
         return;
     struct ln_ack_wish wish = ln_ack_wish_read(&h);
-    d->unasked =
-        !ln_ack_is_due(wish.accept, LN_ACK_CA) && !ln_ack_is_due(wish.application, LN_ACK_AA);
+    d->unasked = d->conf.enhanced && !ln_ack_is_due(wish.accept, LN_ACK_CA) &&
+                 !ln_ack_is_due(wish.application, LN_ACK_AA);
+    d->never = d->unasked && wish.accept == LN_ACK_NEVER && wish.application == LN_ACK_NEVER;
     if (h.field[10].len == 0)
         return;
     char *p = realloc(d->control_id, h.field[10].len);
@@ -201,11 +201,6 @@ static void remember(struct ln_dest *d, struct ln_span bytes)
     memcpy(p, h.field[10].ptr, h.field[10].len);
     d->control_id = p;
     d->control_id_len = h.field[10].len;
-}
-
-static double patience_s(const struct ln_dest *d)
-{
-    return d->unasked && d->mute && d->conf.timeout_s > UNASKED_S ? UNASKED_S : d->conf.timeout_s;
 }
 
 static void send_now(struct ln_dest *d)
@@ -227,10 +222,10 @@ static void send_now(struct ln_dest *d)
     if (d->first_us == 0)
         d->first_us = ln_now_us();
     d->inflight = true;
-    double patience = patience_s(d);
-    d->deadline_us = ln_mono_us() + (int64_t)(patience * 1e6);
-    if (!evtimer_pending(&d->timer, NULL) || patience < d->conf.timeout_s)
-        ln_dest_arm(d, patience);
+    d->patience_s = d->never && d->conf.timeout_s > UNASKED_S ? UNASKED_S : d->conf.timeout_s;
+    d->deadline_us = ln_mono_us() + (int64_t)(d->patience_s * 1e6);
+    if (!evtimer_pending(&d->timer, NULL) || d->never)
+        ln_dest_arm(d, d->patience_s);
 }
 
 void ln_send_first(struct ln_dest *d)
@@ -261,15 +256,15 @@ static void no_reply(struct ln_dest *d)
         ln_dest_arm(d, (double)left / 1e6 + 0.001);
         return;
     }
-    if (d->unasked && d->odd[0] == '\0' && has_arrived(d)) {
-        d->mute = true;
+    if (d->unasked && has_arrived(d)) {
+        d->silent = d->used = true;
         ln_dest_end(d, LN_OUT_SENT, ln_span(NULL, 0),
                     "no acknowledgement came: MSH-15 and MSH-16 ask for none");
         return;
     }
-    double more = d->conf.timeout_s - patience_s(d);
+    double more = d->conf.timeout_s - d->patience_s;
     if (more > 0) { /* slow today: all the time there is */
-        d->mute = false;
+        d->patience_s = d->conf.timeout_s;
         d->deadline_us += (int64_t)(more * 1e6);
         ln_dest_arm(d, more);
         return;

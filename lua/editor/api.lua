@@ -231,6 +231,7 @@ function channel.to(name, o) end
 ---@field host string
 ---@field port integer|string
 ---@field timeout? number seconds to wait for the reply (10)
+---@field ack_mode? "original"|"enhanced" whether the receiver answers as MSH-15 and MSH-16 say
 ---@field retry? lunate.RetryOptions
 ---@field on_reply? table<"AE"|"AR"|"CE"|"CR", "park"|"retry"|"stop">
 ---@field stop_after_parks? integer

@@ -2,6 +2,7 @@
 -- Guards: nothing of this holds up a queue for ever or is sent again and again, nothing is lost.
 local site = require "support.site"
 local net = require "support.net"
+local sys = require "support.sys"
 local traffic = require "support.traffic"
 
 -- An engine with one channel `in`, and a connection to it. o as for traffic.channel.
@@ -68,12 +69,51 @@ describe("e2e/unasked: what has no answer of its own", function()
     return net.frame((traffic.adt(id):gsub("|P|2.5.1", "|P|2.5.1|||" .. accept .. "|" .. application)))
   end
 
+  -- Guards: a receiver that hangs, and answers else, lost what was counted as sent.
+  it("a message that asks for no answer is sent again until one comes, in original mode", function()
+    local n = 0
+    local out = net.receiver { answer = function(text)
+      n = n + 1
+      if n > 2 then return net.ack(text) end
+    end }
+    local e, conn = begin(out.port, { dest = "timeout = 0.3" })
+    assert(conn:send(unasked("N1", "NE", "NE") .. unasked("N2", "NE", "")))
+    out:run_until(function() return last_of(out) == "N2" end, 10, "the second")
+    settled(e)
+    assert.same({ "N1", "N1", "N1", "N2" }, out:ids())
+    assert.same({ 2, 2 }, { out_of(e).sent, out_of(e).retries })
+  end)
+
+  -- Guards: the answer to an error was waited for as little as one that nobody gives.
+  it("the late answer of an error counts, in enhanced mode, and another's does not hurt the next", function()
+    local waiting = {}
+    local out = net.receiver { answer = function(text, conn)
+      local id = net.field(text, "MSH", 10)
+      if id == "E2" then waiting[#waiting + 1] = { conn = conn, raw = net.frame(net.ack(text, "AE")) } end
+      if id == "L1" then waiting[#waiting + 1] = { conn = conn, raw = net.frame(net.ack(text)) } end
+    end }
+    local e, conn = begin(out.port, { dest = 'timeout = 1, ack_mode = "enhanced"' })
+    assert(conn:send(unasked("E1", "ER", "NE") .. unasked("E2", "ER", "NE")))
+    out:run_until(function() return #waiting == 1 end, 10, "the second")
+    local later = sys.now() + 0.4
+    out:run_until(function() return sys.now() > later end)
+    out.frames[#out.frames].conn:send(waiting[1].raw)
+    out:run_until(function() return out_of(e).parked == 1 end, 5, "the error")
+    assert.same({ 1, 1, 0 }, { out_of(e).sent, out_of(e).parked, out_of(e).retries })
+    assert(conn:send(unasked("L1", "NE", "NE") .. unasked("L2", "NE", "NE")))
+    out:run_until(function() return last_of(out) == "L2" end, 5, "the last")
+    out.frames[#out.frames].conn:send(waiting[2].raw) -- of the one before
+    settled(e)
+    assert.same({ "E1", "E2", "L1", "L2" }, out:ids())
+    assert.same({ 3, 0 }, { out_of(e).sent, out_of(e).retries })
+  end)
+
   -- Guards: a receiver that gives no answer where none is asked for got the message for ever.
   it("a message that asks for no answer (MSH-15, MSH-16) is sent when none comes", function()
     local out = net.receiver { answer = function(text)
       if text:find("|END|", 1, true) then return net.ack(text) end
     end }
-    local e, conn, s = begin(out.port, { source = enhanced, dest = "timeout = 0.5" })
+    local e, conn, s = begin(out.port, { source = enhanced, dest = enhanced .. ", timeout = 0.5" })
     for i = 1, 5 do assert(conn:send(unasked("N" .. i, "NE", "NE"))) end
     assert(conn:send(unasked("E1", "ER", "NE")))
     traffic.send_all(conn, { "END" })
@@ -93,7 +133,7 @@ describe("e2e/unasked: what has no answer of its own", function()
       if tries[id] > 1 then return net.ack(text) end
       return id == "N1" and { close = true } or nil
     end }
-    local e, conn = begin(out.port, { source = enhanced, dest = "timeout = 0.3" })
+    local e, conn = begin(out.port, { source = enhanced, dest = enhanced .. ", timeout = 0.3" })
     assert(conn:send(unasked("N1", "NE", "NE") .. unasked("N2", "AL", "NE") .. unasked("N3", "NE", "SU")))
     out:run_until(function() return last_of(out) == "N3" and tries.N3 == 2 end, 10, "second tries")
     settled(e)
