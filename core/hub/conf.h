@@ -140,6 +140,10 @@ struct ln_conf {
     struct ln_buf *lent; /* while a record is taken: where it stands, when it may be kept */
 };
 
+/* where when it is FILE:LINE of one of the channel's files, "-" when not: what a worker says of a
+ * place may be anything, and places go into the log. */
+struct ln_span ln_conf_place(const struct ln_conf_channel *c, struct ln_span where);
+
 struct ln_conf *ln_conf_new(void);
 void ln_conf_free(struct ln_conf *c);
 void ln_conf_admin_fini(struct ln_conf_admin *a);

@@ -180,3 +180,16 @@ int ln_conf_files_finish(struct ln_conf *c, struct ln_conf_channel *ch)
         complain(ch, p);
     return rc;
 }
+
+struct ln_span ln_conf_place(const struct ln_conf_channel *c, struct ln_span where)
+{
+    size_t n = where.len;
+    while (n && where.ptr[n - 1] >= '0' && where.ptr[n - 1] <= '9')
+        n--;
+    if (n == 0 || n == where.len || where.len - n > 9 || where.ptr[n - 1] != ':')
+        return ln_span("-", 1);
+    for (unsigned i = 0; i < c->nfile; i++)
+        if (ln_span_is(ln_span(where.ptr, n - 1), c->file[i].path))
+            return where;
+    return ln_span("-", 1);
+}

@@ -209,6 +209,8 @@ struct ln_worker {
     uint64_t restarts;
     bool dirty; /* in the hub's list of workers to flush */
     bool has_place; /* of those that may start at a time */
+    bool told; /* it said HELLO: once */
+    unsigned lines; /* LOG records since its last result */
     bool telling; /* it is being given its files */
     unsigned file; /* which one is next, */
     size_t file_at; /* and from where in it */

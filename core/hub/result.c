@@ -213,10 +213,10 @@ static int commit_result(struct ln_channel *c, struct outcome *oc, struct ln_des
     }
     w->answered++;
     w->attempts = 0;
+    struct ln_span where = ln_conf_place(c->conf, oc->where);
     if (oc->state == LN_S_PARKED)
         ln_log(LN_ERROR, "work", "parked", "channel=%s seq=%llu where=%.*s", c->name,
-               (unsigned long long)e->seq, ln_work_for_log(oc->where),
-               oc->where.len ? oc->where.ptr : "-");
+               (unsigned long long)e->seq, (int)where.len, where.ptr);
     if (w->careful && e->seq >= w->careful_end)
         w->careful = false;
     return LN_OK;

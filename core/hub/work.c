@@ -229,6 +229,8 @@ static void halt(struct ln_channel *c, struct ln_span reason, struct ln_span whe
 {
     struct ln_work *w = &c->work;
     struct ln_entry *e = ln_work_at(w, w->answered);
+    where = ln_conf_place(c->conf, where);
+    bool known = where.len > 1;
     char text[700];
     snprintf(text, sizeof text, "stopped by on_error = \"stop\": %.*s",
              (int)(reason.len > 600 ? 600 : reason.len), reason.ptr ? reason.ptr : "");
@@ -240,10 +242,10 @@ static void halt(struct ln_channel *c, struct ln_span reason, struct ln_span whe
     w->attempts = 0;
     snprintf(c->error, sizeof c->error,
              "message %llu failed at %.*s (on_error = \"stop\"): mend it, then lunate resume %s",
-             (unsigned long long)e->seq, (int)(where.len > 100 ? 100 : where.len),
-             where.len ? where.ptr : "the script", c->name);
+             (unsigned long long)e->seq, known ? (int)where.len : 10,
+             known ? where.ptr : "the script", c->name);
     ln_log(LN_ERROR, "work", "stopped_on_error", "channel=%s seq=%llu where=%.*s", c->name,
-           (unsigned long long)e->seq, ln_work_for_log(where), where.len ? where.ptr : "-");
+           (unsigned long long)e->seq, (int)where.len, where.ptr);
     ln_waiter_halted(c, e->seq);
 }
 
@@ -326,8 +328,8 @@ int ln_work_result(struct ln_channel *c, const struct ln_result *r)
     if (r->verdict == LN_V_LIMIT) {
         uint64_t last = ln_work_at(w, w->given - 1)->seq;
         char why[200];
-        snprintf(why, sizeof why, "script limit at %.*s",
-                 (int)(r->where.len > 100 ? 100 : r->where.len), r->where.len ? r->where.ptr : "?");
+        struct ln_span where = ln_conf_place(c->conf, r->where);
+        snprintf(why, sizeof why, "script limit at %.*s", (int)where.len, where.ptr);
         take_back(w);
         if (last != r->seq) {
             w->careful = true;

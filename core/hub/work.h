@@ -11,12 +11,6 @@ static inline struct ln_entry *ln_work_at(struct ln_work *w, size_t i)
     return &w->ring[(w->head + i) & (w->cap - 1)];
 }
 
-/* How much of a place is logged; "-" stands for none. */
-static inline int ln_work_for_log(struct ln_span where)
-{
-    return where.len == 0 ? 1 : where.len > 100 ? 100 : (int)where.len;
-}
-
 /* ---- result.c ------------------------------------------------------------------------------ */
 
 /* All three commit the result of the entry at `answered`, which counts as given. When memory runs

@@ -127,6 +127,7 @@ static int on_ready(struct ln_channel *c, struct ln_wire_in *in)
     if (!ln_wire_done(in))
         return LN_EPARSE;
     w->state = LN_W_READY;
+    w->lines = 0;
     make_room(w);
     w->failure[0] = '\0';
     evtimer_del(&w->timer);
@@ -146,7 +147,7 @@ static int on_failed(struct ln_channel *c, struct ln_wire_in *in)
 {
     struct ln_worker *w = &c->worker;
     struct ln_span text = ln_wire_get_bytes(in);
-    if (!ln_wire_done(in))
+    if (!ln_wire_done(in) || w->state != LN_W_STARTING)
         return LN_EPARSE;
     snprintf(w->failure, sizeof w->failure, "%.*s", (int)(text.len > 390 ? 390 : text.len),
              text.ptr);
@@ -161,11 +162,12 @@ static int on_log(struct ln_channel *c, struct ln_wire_in *in)
     uint64_t seq = ln_wire_get_u64(in);
     unsigned level = ln_wire_get_u8(in);
     struct ln_span where = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
+    struct ln_span place = ln_conf_place(c->conf, where);
     struct ln_buf b = {0};
-    if (!ln_wire_done(in) || level > LN_ERROR)
+    if (!ln_wire_done(in) || level > LN_ERROR || c->worker.lines++ > LN_LOG_LINES_MAX)
         return LN_EPARSE;
     ln_log((enum ln_level)level, "script", "log", "channel=%s seq=%llu at=%.*s length=%zu", c->name,
-           (unsigned long long)seq, (int)(where.len > 100 ? 100 : where.len), where.ptr, text.len);
+           (unsigned long long)seq, (int)place.len, place.ptr, text.len);
     /* Only for a message it has: a worker cannot write beside others' messages. */
     size_t inflight = c->work.given - c->work.answered;
     struct ln_work *k = &c->work;
@@ -200,6 +202,7 @@ static int on_result(struct ln_channel *c, struct ln_wire_in *in)
     int rc = ln_result_read(in, c->conf->ndest, &r);
     if (rc != LN_OK)
         return rc;
+    c->worker.lines = 0;
     rc = c->worker.state == LN_W_READY ? ln_work_result(c, &r) : LN_EPARSE;
     if (rc == LN_OK && r.verdict != LN_V_LIMIT)
         c->worker.backoff_s = 0; /* it works; a limit is not a sign of that */
@@ -209,8 +212,10 @@ static int on_result(struct ln_channel *c, struct ln_wire_in *in)
 
 static int on_hello(struct ln_channel *c, struct ln_wire_in *in)
 {
-    if (c->worker.state != LN_W_STARTING || !ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
+    struct ln_worker *w = &c->worker;
+    if (w->state != LN_W_STARTING || w->told || !ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
         return LN_EPARSE;
+    w->told = true;
     return ln_worker_tell(c);
 }
 
@@ -447,6 +452,8 @@ static void start(struct ln_channel *c)
         return;
     }
     w->state = LN_W_STARTING;
+    w->told = false;
+    w->lines = 0;
     w->has_place = true;
     c->hub->starting++;
     w->spawned_us = ln_mono_us();

@@ -20,7 +20,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-12" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-13" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */
@@ -224,6 +224,7 @@ enum ln_output_kind {
 
 #define LN_RESULT_OUTPUTS_MAX 100000u
 #define LN_RESULT_KV_MAX      100000u
+#define LN_LOG_LINES_MAX      1000u /* of one message, and one more that says so */
 
 /* RESULT payload: u64 seq, u8 verdict, u32 duration_us, bytes reason, bytes where, bytes trace,
  * u32 noutputs, each: u16 dest, u8 kind, u32 same, bytes data;

@@ -35,7 +35,6 @@
 #define OUT_FULL    (64u << 10)
 #define OUT_AGE_US  1000
 #define GC_EVERY    (8u << 20) /* bytes of messages between full collections */
-#define LOG_LINES   1000 /* of one message */
 #define LOG_TEXT    8192
 #define ALLOW_MAX   1000
 #define BACKSTOP    ((size_t)1 << 30) /* address space beyond twice the script's memory */
@@ -127,9 +126,9 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
     static const char dropped[] = "further log lines of this message are dropped";
     bool safe = w.out_safe;
     (void)arg;
-    if (w.log_lines > LOG_LINES)
+    if (w.log_lines > LN_LOG_LINES_MAX)
         return;
-    if (w.log_lines++ == LOG_LINES)
+    if (w.log_lines++ == LN_LOG_LINES_MAX)
         text = ln_span(dropped, sizeof dropped - 1);
     if (text.len > LOG_TEXT)
         text.len = LOG_TEXT;

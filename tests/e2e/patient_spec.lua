@@ -32,6 +32,8 @@ function cases.LOOKUP(v) return lookup(v, v) end
 function cases.LOAD(v) return assert(load("x = " .. v .. " y")) end
 function cases.KV(v) kv[v] = function() end end
 function cases.ENV(v) return env(v):len() end
+function cases.PLACE(v) error(v .. ".lua:7: is no place", 0) end
+function cases.CHUNK(v) return load("log.info 'x' error 'x'", "@" .. v)() end
 function cases.OPEN(v) return assert(io.open(v)) end
 function cases.LOG(v) log.info(v) log.error("%%s", v) print(v) error "logged" end
 function cases.OUTPUT(v) return { v } end
