@@ -35,6 +35,7 @@ local function split(url)
   if not host or (port ~= "" and not match(port, "^:%d+$")) then
     return nil, "the url names no host"
   end
+  if #host > 253 then return nil, "the url's host is longer than a name can be" end
   port = port ~= "" and tonumber(match(port, "%d+")) or scheme == "https" and 443 or 80
   if port < 1 or port > 65535 then return nil, "the url's port is from 1 to 65535" end
   if target:sub(1, 1) ~= "/" then target = "/" .. target end

@@ -291,6 +291,23 @@ static int open_at(struct ln_hub *h, const struct ln_conf_admin *conf, struct ln
     return LN_OK;
 }
 
+/* The new certificate cannot be used: what is open goes on with the one it has, and lets in only
+ * whom the new list does; what is in clear, but is not to be any more, is closed. */
+static void keep_closed(struct ln_hub *h, struct ln_conf_admin *wanted)
+{
+    struct ln_admin *a = h->admin;
+    if (a && !a->conf.tls.on) {
+        ln_admin_close(h);
+    } else if (a) {
+        char **allow = a->conf.allow;
+        unsigned n = a->conf.nallow;
+        a->conf.allow = wanted->allow;
+        a->conf.nallow = wanted->nallow;
+        wanted->allow = allow;
+        wanted->nallow = n;
+    }
+}
+
 int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err)
 {
     int rc = LN_OK;
@@ -299,9 +316,10 @@ int ln_admin_apply(struct ln_hub *h, struct ln_conf *conf, struct ln_err *err)
         ln_admin_close(h);
         return LN_OK;
     }
-    if (conf->admin.tls.on && !conf->admin.tls.made)
+    if (conf->admin.tls.on && !conf->admin.tls.made) {
         rc = ln_err_set(err, LN_ETLS, "%s", conf->admin.no_tls);
-    else
+        keep_closed(h, &conf->admin);
+    } else
         rc = open_at(h, &conf->admin, err);
     if (rc != LN_OK) {
         snprintf(h->admin_failure, sizeof h->admin_failure, "%.290s", err->text);

@@ -136,6 +136,8 @@ static void on_packet(evutil_socket_t fd, short what, void *arg)
     struct ln_wire_in in = {packet, packet + (n > 0 ? n : 0), false};
     if (n > 0 && n <= (ssize_t)sizeof packet && take(r, &in))
         return;
+    if (n > 0)
+        ln_log(LN_WARN, "reach", "shut", "channel=%s bytes=%zd", r->channel->name, n);
     event_del(&r->ev); /* it is gone, or says what no worker says: it gets nothing any more */
     shutdown(fd, SHUT_RDWR);
 }

@@ -92,6 +92,14 @@ static void on_log(void *arg, int level, struct ln_span where, struct ln_span te
     finish(at);
 }
 
+static void on_reading(void *arg)
+{
+    (void)arg;
+    size_t at = ln_wire_begin(&c.out, LN_P_READING);
+    ln_wire_u64(&c.out, c.seq);
+    finish(at);
+}
+
 /* What only the engine does is told instead. */
 static int on_http(void *arg, const struct ln_http_ask *ask, struct ln_http_told *told,
                    struct ln_err *err)
@@ -287,6 +295,7 @@ static int make_script(struct ln_err *err)
                               .loading = true,
                               .files = &c.files,
                               .log = on_log,
+                              .reading = on_reading,
                               .http = c.net == LN_NET_NONE ? NULL : on_http};
     if (c.jit) {
         ln_state_free(c.L);

@@ -217,7 +217,7 @@ function kinds.store(x, rule, add)
   end
   local archive = type(kept.archive) == "table" and kept.archive.failure
   if type(archive) == "string" and archive ~= "" then
-    add("archive", "nothing is trimmed, since it cannot be archived: " .. archive,
+    add("archive", "the archive has a fault (what is not in it is not trimmed): " .. archive,
       "rule " .. rule.name)
   end
 end

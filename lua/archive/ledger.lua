@@ -15,8 +15,9 @@ local function path_of(data) return data .. "/archive.ledger" end
 --- The ledger; nil when there is none; nil, why when it cannot be read.
 function M.read(data)
   local path = path_of(data)
-  local text = core.size(path) and core.read(path, 0, MOST)
-  if not text then return nil end
+  if not core.size(path) then return nil end
+  local text, err = core.read(path, 0, MOST)
+  if not text then return nil, ("%s: %s"):format(path, err or "unreadable") end
   if core.key_of(text) then
     local plain, why = core.unseal(LABEL, text)
     if not plain then return nil, ("%s: %s"):format(path, why) end
@@ -31,6 +32,18 @@ function M.read(data)
     list[c.channel] = { no = c.no, sum = c.sum, to = c.to, last_us = tonumber(c.last_us) }
   end
   return list
+end
+
+--- Puts a damaged one aside, for whoever looks into it; nil, why.
+function M.set_aside(data)
+  return os.rename(path_of(data), path_of(data) .. ".damaged")
+end
+
+--- What is to be said as long as a damaged one lies aside; nil.
+function M.damaged(data)
+  local path = path_of(data) .. ".damaged"
+  return core.size(path) and ("%s: archive.ledger was damaged: `lunate verify --archive`, and "
+    .. "remove it when it is clear what happened"):format(path)
 end
 
 --- Replaces it: true; nil, why.

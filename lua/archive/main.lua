@@ -175,6 +175,10 @@ local function look()
   if not A.ledger then
     local why
     A.ledger, why = ledger.read(A.data)
+    if why and not ledger.set_aside(A.data) then
+      A.ledger = nil
+      return why
+    end
     A.ledger_stale = why == nil -- sealed with the present key, from now on
     A.ledger = A.ledger or {}
   end
@@ -192,7 +196,7 @@ local function look()
     if not ok then failure = failure or why end
     A.ledger_stale = not ok
   end
-  return failure or ""
+  return failure or ledger.damaged(A.data) or ""
 end
 
 local function take_settings(payload)

@@ -205,8 +205,8 @@ function M.look(doc)
   look_at_admin(note, doc, doc.admin)
   local archive = doc.store and doc.store.archive
   if type(archive) == "table" and because(archive.failure) ~= "" then
-    note(2, "nothing is trimmed, since it cannot be archived" .. because(archive.failure),
-      "the store grows until that is mended")
+    note(2, "the archive has a fault" .. because(archive.failure),
+      "what cannot be archived is not trimmed: the store grows until that is mended")
   end
   for _, c in ipairs(doc.channels) do
     look_at_channel(note, doc, c)

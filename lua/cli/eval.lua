@@ -51,7 +51,8 @@ local function print_text(r, input, diff)
     io.stderr:write(("%s %s: %s\n"):format(l.level, l.where, term.printable(l.text)))
   end
   for _, request in ipairs(r.requests) do
-    io.stderr:write(("held back: %s %s\n"):format(request.method, term.printable(request.url)))
+    local where = request.url:match "^%a+://[^/?#]+" or "" -- the rest may hold a secret
+    io.stderr:write(("held back: %s %s\n"):format(request.method, term.printable(where)))
   end
   if r.state ~= "done" then
     local silent = r.state == "filtered" and r.reason == ""

@@ -65,6 +65,8 @@ function Child:wait(want)
     if kind == want then return "answer", payload end
     if kind == wire.PRINT or kind == wire.LOG then
       if not killed then self:show(kind, payload) end
+    elseif kind == wire.READING then
+      deadline = deadline + 60
     elseif kind == wire.HTTP then
       local asked = self.asked
       asked[#asked + 1] = worker.asked(payload)

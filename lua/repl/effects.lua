@@ -97,15 +97,18 @@ end
 
 local function hold(session, list)
   if not session.person then return end
-  local words = {}
+  local words, live = {}, false
   session.told_held = session.told_held or {}
   for _, effect in ipairs(list) do
-    if not session.told_held[effect.what] then words[#words + 1] = effect.what end
+    if not session.told_held[effect.what] then
+      words[#words + 1] = effect.what
+      live = live or effect.perform ~= nil
+    end
     session.told_held[effect.what] = true
   end
   if #words == 0 then return end
-  session:say(text.paint("dim", text.wrap(("held back: %s. `lunate repl --live` does it.")
-    :format(table.concat(words, ", ")))))
+  session:say(text.paint("dim", text.wrap(("held back: %s.%s"):format(table.concat(words, ", "),
+    live and " `lunate repl --live` does it." or ""))))
 end
 
 --- Says what was held back (each thing once a session), or does it when the session is live.

@@ -139,6 +139,23 @@ for _, sealed in ipairs { false, true } do
       assert.equal(0, status, out)
       has(out, "was written while there was no ledger")
     end)
+
+    -- Guards: the next block replaced it, and with it what had been cut off before.
+    it("a damaged ledger is kept aside, and status says so until somebody has looked", function()
+      local s = new_site(sealed)
+      local e = s:start()
+      archive(s, e, { "A" })
+      assert.equal(0, e:stop(20))
+      local kept = "x" .. s:read "data/archive.ledger"
+      s:write("data/archive.ledger", kept)
+      e = s:start()
+      site.wait_until(function() return s:read "data/archive.ledger.damaged" == kept end, 20, "the old one aside")
+      local function told() return e:status().store.archive.failure:find("archive.ledger was damaged", 1, true) end
+      site.wait_until(told, 20, "status to say so")
+      os.remove(s.path .. "/data/archive.ledger.damaged")
+      site.wait_until(function() return not told() end, 20, "status to forget it")
+      assert.equal(0, e:stop(20))
+    end)
   end)
 end
 

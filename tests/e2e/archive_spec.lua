@@ -94,7 +94,7 @@ describe("archive", function()
     sys.sleep(3)
     assert.equal(20, kept(e))
     local _, human = s:run "status"
-    assert.matches("nothing is trimmed, since it cannot be archived: channel adt:", human)
+    assert.matches("the archive has a fault: channel adt:", human)
     sys.wait_until(function() return tmp.exists(out .. "/alert") end, 20, "the alert")
     os.remove(s.path .. "/no")
     sys.wait_until(function() return kept(e) == 0 end, 40, "trimmed")

@@ -235,7 +235,7 @@ describe("e2e/http", function()
     local status, out, err = s:run("eval", "-c", "in", s.path .. "/samples/a.hl7")
     assert.equal(0, status)
     site.has(out, "held back: only the running engine")
-    site.has(err, "held back: POST https://api.example.org/p")
+    site.has(err, "held back: POST https://api.example.org\n") -- what follows may hold a secret
     status, out, err = s:run "test"
     assert.equal(0, status, out .. err)
   end)
