@@ -80,6 +80,15 @@ static size_t outputs_at(const unsigned char *r, size_t len)
     return at + 4 <= len ? at : 0;
 }
 
+/* Where the count of kv pairs stands behind the outputs at `at`; 0: not found. */
+static size_t kv_at(const unsigned char *r, size_t len, size_t at)
+{
+    uint32_t n = at ? get(r + at) : 0;
+    for (at += at ? 4 : len; n && at + 11 <= len; n--)
+        at += 11 + (size_t)get(r + at + 7);
+    return at + 4 <= len ? at : 0;
+}
+
 static void end(unsigned char *r, size_t len)
 {
     put(r, len - 4, 4);
@@ -114,9 +123,9 @@ static void lie(unsigned char *r, size_t *len)
         break;
     case 4: r[*len - 1 - draw(*len / 4)] ^= (unsigned char)(1 << draw(8)); break;
     case 5: /* one more kv pair: any key */
-        if (*len > 4 && get(r + *len - 4) == 0) {
-            uint32_t n = draw(8) ? (uint32_t)draw(300) : (uint32_t)draw(700);
-            put(r + *len - 4, 1, 4);
+        if ((at = kv_at(r, *len, at)) != 0) {
+            uint32_t n = (uint32_t)draw(draw(8) ? 300 : 700);
+            put(r + at, get(r + at) + 1, 4);
             r[*len] = (unsigned char)draw(2);
             put(r + *len + 1, n, 4);
             memset(r + *len + 5, (int)draw(256), n);
@@ -240,8 +249,10 @@ static void spoil(const unsigned char *r, size_t len)
         __atomic_add_fetch(&shared->nonsense, 1, __ATOMIC_RELAXED);
         nonsense(record, &len);
     } else if ((r[4] == RESULT || r[4] == LOG) && draw(10) < 8) {
-        __atomic_add_fetch(&shared->lies, 1, __ATOMIC_RELAXED);
+        size_t was = len;
         lie(record, &len);
+        if (len != was || memcmp(record, r, len) != 0) /* it may draw what is there already */
+            __atomic_add_fetch(&shared->lies, 1, __ATOMIC_RELAXED);
     }
     append(record, len);
 }
@@ -262,7 +273,7 @@ ssize_t send(int fd, const void *data, size_t n, int flags)
         p += (size_t)get(p) + 4;
     }
     append(p, (size_t)(e - p));
-    if (forbidden && draw(8) == 0)
+    if (forbidden && draw(2) == 0)
         ask_for_more();
     for (size_t at = 0; at < out_len;) {
         ssize_t done = give(fd, out + at, out_len - at, MSG_NOSIGNAL);

@@ -232,7 +232,7 @@ describe("e2e/worker frames", function()
         rounds * BURST * #w.names, grown))
       print("## by kind: " .. table.concat(n.kinds, " "))
     end
-    assert.is_true(n.nonsense > 10 and n.lies > 100 and n.asked > 10, "the library is not at work")
+    assert.is_true(n.nonsense > 3 and n.lies > 100 and n.asked > 0, "the library is not at work")
     check_clean(w)
     check_others(w)
     assert.is_true(fds(w.e.pid) <= first_fds + 12, "descriptors")
