@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
@@ -22,6 +23,7 @@
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
 static const int64_t DRAIN_DIAL_US = 1000000; /* how long a drain waits for a connection to come */
+static const int64_t GIVE_BACK_US = 300 * 1000000LL;
 enum { TICK_MS = 500, DRAIN_TICK_MS = 10 };
 
 size_t ln_blob_held;
@@ -416,6 +418,10 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
     if (h->watchdog_us && now - h->watchdog_last_us >= h->watchdog_us) {
         h->watchdog_last_us = now;
         ln_notify("WATCHDOG=1");
+    }
+    if (now - h->given_back_us >= GIVE_BACK_US) {
+        h->given_back_us = now;
+        malloc_trim(0); /* of all arenas: what a burst has freed would stay resident */
     }
     if (h->draining && (drained(h) || now > h->drain_until_us)) {
         ln_log(LN_INFO, "hub", "drained", "complete=%d", drained(h));

@@ -558,6 +558,7 @@ struct ln_hub {
     int64_t started_us, drain_until_us;
     bool announced; /* `ready` was printed: every listener is open */
     int64_t watchdog_us, watchdog_last_us; /* service manager's; 0: none */
+    int64_t given_back_us; /* when free memory was last given back */
     bool ready, draining, finished, reading_stopped, loading, reload_again;
     int status;
     size_t frames_held; /* bytes of unfinished frames over all connections */
