@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"
@@ -248,6 +249,8 @@ int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln
     int rc = take_pins(l);
     if (rc == LN_OK)
         rc = ln_worker_spawn("loader", NULL, &l->pid, &fd);
+    if (rc == LN_OK && h->ready) /* messages first; at the start there are none yet */
+        (void)!setpriority(PRIO_PROCESS, (id_t)l->pid, LN_NICE);
     if (rc == LN_OK)
         rc = ln_stream_init(&l->stream, h->base, fd, &load_ops, l);
     if (rc != LN_OK) {

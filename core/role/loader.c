@@ -418,7 +418,6 @@ int ln_role_loader(int argc, char **argv)
         fprintf(stderr, "lunate loader: only the engine starts it; see lunate help check\n");
         return LN_EXIT_USAGE;
     }
-    (void)!nice(LN_NICE); /* messages first */
     return serve(argc, argv, false);
 }
 

@@ -324,6 +324,7 @@ describe("e2e/disk: slow", function()
     local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
     traffic.send_all(net.connect(port), traffic.ids("T", 5))
     assert.equal(0, (s:run("hold", "in/out")))
+    site.wait_until(function() return e:channel("in").dest.out.queued == 5 end, 20, "all to be queued")
     local function both(...)
       local two, status = {}, {}
       tmp.write(knob, "400")
