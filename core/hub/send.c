@@ -9,7 +9,7 @@
 
 enum { CONNECT_MS = 10000 };
 
-/* For messages that ask for no answer, once the receiver has shown that it gives none. */
+/* How long an answer is waited for that is not asked for, in enhanced mode. */
 static const double UNASKED_S = 0.1;
 
 /* ---- replies --------------------------------------------------------------------------------- */

@@ -27,8 +27,8 @@ static const double STARTING_S = 2;
 
 static void lost(struct ln_channel *c, const char *why, bool blame_head);
 
-/* lent: descriptors that it has behind its socket. */
-/* net: its end of the socketpair for connections; -1: it may connect to nothing. */
+/* net: its end of the socketpair for connections; -1: it may connect to nothing. lent: n
+ * descriptors that it has from LN_WORKER_LENT on. */
 static int spawn(const char *role, const char *name, int net, const int *lent, int n, pid_t *pid,
                  int *fd)
 {

@@ -273,6 +273,7 @@ static const struct {
     {"RESULT", LN_P_RESULT},
     {"LOG", LN_P_LOG},
     {"READING", LN_P_READING},
+    {"READING_S", LN_READING_S},
     {"SITE", LN_P_SITE},
     {"BEGIN", LN_P_BEGIN},
     {"SETTINGS", LN_P_SETTINGS},

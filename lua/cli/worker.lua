@@ -157,7 +157,7 @@ function Worker:take(bytes)
   while true do
     local kind, payload = self.stream:receive(self.seconds + 2 + more)
     if kind == wire.READING then
-      more = 60
+      more = wire.READING_S
     elseif kind == wire.LOG then
       local _, _, level, where, text = wire.unpack("81bb", payload)
       log[#log + 1] = { level = levels[level], where = where, text = text }

@@ -66,7 +66,7 @@ function Child:wait(want)
     if kind == wire.PRINT or kind == wire.LOG then
       if not killed then self:show(kind, payload) end
     elseif kind == wire.READING then
-      deadline = deadline + 60
+      deadline = deadline + wire.READING_S
     elseif kind == wire.HTTP then
       local asked = self.asked
       asked[#asked + 1] = worker.asked(payload)
