@@ -5,6 +5,7 @@ local sys = require "support.sys"
 local json = require "support.json"
 local proc = require "support.proc"
 local tmp = require "support.tmp"
+local certs = require "support.certs"
 local traffic = require "support.traffic"
 
 local admin
@@ -112,11 +113,30 @@ describe("admin address", function()
     assert.equal(0, status, out .. err)
   end)
 
-  it("the dashboard and the rules name only metrics that there are", function()
-    start { out = net.free_port() }
+  -- The families of an engine that has all that is told of: admin_tls, alerts, an audit repository.
+  local function families()
+    local dir = tmp.dir()
+    certs.ca(dir, "ca"):cert("hub", {})
+    admin = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(net.free_port()),
+      ["lunate.lua"] = ([[
+return {
+  admin = "127.0.0.1:%d",
+  admin_tls = { cert = "%s/hub.pem", key = "%s/hub.key" },
+  audit = { syslog = { host = "127.0.0.1", port = %d, tls = { ca = "%s/ca.pem" } } },
+  alerts = { targets = { duty = { command = { "true" } } } },
+}]]):format(admin, dir, dir, net.free_port(), dir) }
+    s:start()
     local known = {}
-    for name in select(2, get "/metrics"):gmatch "# TYPE (%S+)" do known[name] = true end
-    for _, file in ipairs { "dashboard.json", "lunate.rules.yml" } do
+    for name, kind in select(2, s:run "metrics"):gmatch "# TYPE (%S+) (%S+)" do
+      known[name .. (kind == "counter" and "_total" or kind == "info" and "_info" or "")] = true
+    end
+    return known
+  end
+
+  it("the dashboard, the rules and their tests name only metrics that there are", function()
+    local known = families()
+    for _, file in ipairs { "dashboard.json", "lunate.rules.yml", "lunate.test.yml" } do
       local text = tmp.read("contrib/prometheus/" .. file)
       local n = 0
       for name in text:gmatch "lunate_[%l_]+" do
@@ -129,6 +149,22 @@ describe("admin address", function()
       assert.truthy(n > 10)
     end
     json.decode(tmp.read "contrib/prometheus/dashboard.json")
+  end)
+
+  it("every alert in contrib has a test, and every certificate an alert", function()
+    local rules, tests = tmp.read "contrib/prometheus/lunate.rules.yml", tmp.read "contrib/prometheus/lunate.test.yml"
+    for name in rules:gmatch "alert: (%w+)" do
+      assert.truthy(tests:find("alertname: " .. name .. "\n        exp_alerts:\n          -", 1, true), name .. " is never seen to fire")
+      assert.truthy(tests:find("alertname: " .. name .. ", exp_alerts: []", 1, true), name .. " is never seen to be quiet")
+    end
+    local n = 0
+    for name in pairs(families()) do
+      if name:find "_expiry_timestamp_seconds$" then
+        n = n + 1
+        assert.truthy(rules:find(name .. " - time()", 1, true), name .. " has no alert")
+      end
+    end
+    assert.equal(3, n)
   end)
 
   it("/healthz is 200 while it answers; /readyz is 503 while a channel is failed", function()
@@ -162,6 +198,30 @@ describe("admin address", function()
     s:write("lunate.lua", "return {}")
     s:run "reload"
     assert.same({ nil, "refused" }, { net.connect(admin) })
+  end)
+
+  -- Guards: from 127.0.0.1:PORT to 0.0.0.0:PORT was refused as "in use": by the engine itself.
+  it("moves to another address of the same port, and stays when there is no such address", function()
+    local _, _, s = start {}
+    local function to(host)
+      s:write("lunate.lua", ('return { admin = { listen = "%s:%d", allow = "127.0.0.0/8" } }'):format(host, admin))
+      return s:run "reload"
+    end
+    local busy = assert(net.connect(admin)) -- an open connection of the old address is in nobody's way
+    local status, _, err = to "203.0.113.9"
+    assert.equal(1, status)
+    assert.truthy(err:find("203.0.113.9", 1, true), err)
+    assert.equal(200, (get "/healthz"))
+    status, _, err = to "0.0.0.0"
+    assert.same({ 0, "" }, { status, err })
+    local c = assert(net.connect(admin, { host = "127.0.0.9" }))
+    c:send "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    assert.truthy(c:recv_until("ok"))
+    assert.equal(0, (to "127.0.0.1"))
+    assert.same({ nil, "refused" }, { net.connect(admin, { host = "127.0.0.9" }) })
+    assert.equal(200, (get "/healthz"))
+    busy:close()
+    c:close()
   end)
 
   it("beyond this machine only where that is said", function()
