@@ -267,6 +267,17 @@ static bool same_place(const struct ln_admin *a, const struct ln_conf_admin *con
     return a && a->conf.port == conf->port && strcmp(a->conf.host, conf->host) == 0;
 }
 
+/* Nothing is lost by a new place that cannot be had. */
+static void unmute(struct ln_hub *h)
+{
+    struct ln_admin *a = h->admin;
+    struct ln_err err = {0};
+    if (ln_http_listen(a->http, a->conf.host, a->conf.addresses, a->conf.port, &err) == LN_OK)
+        return;
+    ln_log(LN_ERROR, "admin", "closed", "why=\"%s\"", err.text); /* taken in that moment */
+    ln_admin_close(h);
+}
+
 /* At the place where it is, or at a new one. */
 static int open_at(struct ln_hub *h, const struct ln_conf_admin *conf, struct ln_err *err)
 {
@@ -278,10 +289,15 @@ static int open_at(struct ln_hub *h, const struct ln_conf_admin *conf, struct ln
     if (!a)
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     a->hub = h;
+    bool muted = h->admin && h->admin->conf.port == conf->port; /* another address of the same */
+    if (muted)
+        ln_http_mute(h->admin->http);
     int rc = ln_http_open(h->base, conf->host, conf->addresses, conf->port, &limits, &ops, a,
                           &a->http, err);
     if (rc != LN_OK) {
         free(a);
+        if (muted)
+            unmute(h);
         return rc;
     }
     ln_admin_close(h);

@@ -516,14 +516,27 @@ int ln_http_open(struct event_base *base, const char *host, const char *addresse
         return ln_err_set(err, LN_ENOMEM, "out of memory");
     *h = (struct ln_http){.base = base, .limits = limits, .ops = ops, .owner = owner};
     TAILQ_INIT(&h->conns);
-    int rc = addresses[0]
-                 ? ln_listen_resolved(base, host, addresses, port, on_accept, h, &h->listener, err)
-                 : ln_listen_tcp(base, host, port, on_accept, h, &h->listener, err);
+    int rc = ln_http_listen(h, host, addresses, port, err);
     if (rc != LN_OK)
         free(h);
     else
         *out = h;
     return rc;
+}
+
+int ln_http_listen(struct ln_http *h, const char *host, const char *addresses, int port,
+                   struct ln_err *err)
+{
+    ln_http_mute(h);
+    return addresses[0]
+               ? ln_listen_resolved(h->base, host, addresses, port, on_accept, h, &h->listener, err)
+               : ln_listen_tcp(h->base, host, port, on_accept, h, &h->listener, err);
+}
+
+void ln_http_mute(struct ln_http *h)
+{
+    ln_listener_free(h->listener);
+    h->listener = NULL;
 }
 
 void ln_http_secure(struct ln_http *h, struct ln_tls *tls)

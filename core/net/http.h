@@ -52,6 +52,11 @@ int ln_http_open(struct event_base *base, const char *host, const char *addresse
 /* TLS for connections to come; NULL: in clear. Renewed certificates end no connection; when TLS
  * comes or goes, those that are open end with their present request. tls is counted. */
 void ln_http_secure(struct ln_http *h, struct ln_tls *tls);
+/* Ends the listener, so that another one can be opened where it was; connections go on. */
+void ln_http_mute(struct ln_http *h);
+/* Listens again, or elsewhere: arguments as for ln_http_open. */
+int ln_http_listen(struct ln_http *h, const char *host, const char *addresses, int port,
+                   struct ln_err *err) LN_MUST;
 /* Ends listener and connections. Not from within `request`. */
 void ln_http_close(struct ln_http *h);
 
