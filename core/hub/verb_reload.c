@@ -213,24 +213,36 @@ static void on_rolled_back(void *arg, const char *error, const char *report)
     ln_asker_let_go(k);
 }
 
+static void on_pin(void *arg, struct ln_pin *p, const char *error)
+{
+    struct rollback *r = arg;
+    struct ln_asker *k = r->asker;
+    struct ln_err err = {0};
+    if (p && ln_reload_pin(k->hub, p, on_rolled_back, r, &err) == LN_OK) {
+        r->pin = ln_pin_ref(p);
+        ln_log(LN_WARN, "control", "rollback", "channel=%s to=%.6s", r->name, p->version);
+        return;
+    }
+    ln_asker_fail(k, 1, "%s", p ? err.text : error);
+    free(r);
+    ln_asker_let_go(k);
+}
+
 /* rollback CHANNEL VERSION|"" REASON|"" */
 void ln_verb_rollback(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_channel *c = ln_asker_channel(k, word[1]);
-    struct ln_err err = {.text = "out of memory"};
+    struct ln_err err = {0};
     struct rollback *r = c ? calloc(1, sizeof *r) : NULL;
     (void)n;
     if (!r)
         return;
     r->asker = k;
     snprintf(r->name, sizeof r->name, "%s", c->name);
-    r->pin = ln_version_pin_of(c, word[2], word[3], &err);
-    if (!r->pin || ln_reload_pin(k->hub, r->pin, on_rolled_back, r, &err) != LN_OK) {
-        ln_pin_unref(r->pin);
-        free(r);
-        ln_asker_fail(k, 1, "%s", err.text);
-        return;
-    }
-    ln_log(LN_WARN, "control", "rollback", "channel=%s to=%.6s", c->name, r->pin->version);
     ln_asker_hold(k);
+    if (ln_version_pin_of(c, word[2], word[3], on_pin, r, &err) == LN_OK)
+        return;
+    ln_asker_fail(k, 1, "%s", err.text);
+    free(r);
+    ln_asker_let_go(k);
 }

@@ -17,10 +17,12 @@ void ln_version_make_ready(struct ln_hub *h, const struct ln_conf *conf, const c
 void ln_version_tick(struct ln_hub *h, int64_t mono_us);
 /* Reads the pins that the store has into h->pins; how many there are. */
 int ln_version_pins_read(struct ln_hub *h);
-/* A pin of c to the kept version that `version` (hex) begins, "" for the one that ran before. NULL:
- * err says why not. */
-struct ln_pin *ln_version_pin_of(struct ln_channel *c, const char *version, const char *reason,
-                                 struct ln_err *err);
+/* ---- rollback.c */
+typedef void ln_version_pin_fn(void *arg, struct ln_pin *p, const char *error); /* p is borrowed */
+/* A pin of c to the kept version that `version` (hex) begins, "" for the one that ran before: done
+ * gets it, or NULL and why not, once its files are read. Otherwise err says why not. */
+int ln_version_pin_of(struct ln_channel *c, const char *version, const char *reason,
+                      ln_version_pin_fn *done, void *arg, struct ln_err *err) LN_MUST;
 /* True when ch, read from disk, is what its channel was rolled back from: then text says so. */
 bool ln_version_refused(const struct ln_hub *h, const struct ln_conf_channel *ch, char *text,
                         size_t cap);

@@ -4,6 +4,7 @@ local net = require "support.net"
 local sys = require "support.sys"
 local proc = require "support.proc"
 local json = require "support.json"
+local tmp = require "support.tmp"
 local traffic = require "support.traffic"
 local run, has = site.must, site.has
 
@@ -96,6 +97,40 @@ describe("e2e/version", function()
     assert.equal(json.null, t.e:channel("in").rolled_back)
     assert.equal(0, t.e:stop())
     has(run(t.s, "verify"), "all in order")
+  end)
+
+  -- Guards: a table of 20 MB was decompressed in the hub's loop, and every sender waited for that.
+  it("are rolled back to while messages and status go on, however large their tables are", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local lib, knob = tmp.dir() .. "/slowunpack.so", tmp.file("wait")
+    assert.equal(0, (proc.run { "gcc", "-shared", "-fPIC", "-O1", "-D_GNU_SOURCE", "-o", lib,
+      "tests/e2e/slowunpack.c", "-ldl" }))
+    local port = net.free_port()
+    local rows = {}
+    for i = 1, 100000 do rows[i] = i .. ",one and a half\n" end
+    local s = site.new { ["tables/t.csv"] = "code,name\n" .. table.concat(rows),
+      ["channels/in.lua"] = traffic.channel(port, nil,
+        { top = 'filter = function() return lookup("t", "1") == "one" end,' }) }
+    local e = s:spawn { env = { LD_PRELOAD = lib, SLOWUNPACK = knob } }
+    local conn = assert(net.connect_when_open(port, 30))
+    traffic.send_all(conn, { "T1" })
+    s:write("tables/t.csv", "code,name\n1,one\n")
+    has(run(s, "reload"), "in: reloaded")
+    traffic.send_all(conn, { "T2" })
+    local back = proc.spawn { site.binary(), "-C", s.path, "rollback", "in" }
+    local function asked() return proc.run { "test", "-e", knob .. ".asked" } == 0 end
+    site.wait_until(function() return asked() or not back:running() end, 30, "the table being read")
+    assert.is_true(asked(), back:err())
+    traffic.send_all(conn, { "T3", "T4" })
+    assert.equal("running", e:channel("in").state)
+    assert.is_true(back:running())
+    tmp.write(knob, "go")
+    assert.equal(0, back:wait(30), back:err())
+    traffic.send_all(conn, { "T5" })
+    assert.truthy(e:channel("in").rolled_back)
   end)
 
   it("mended files end a rollback with reload CHANNEL alone", function()
