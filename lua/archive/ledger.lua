@@ -59,6 +59,17 @@ function M.write(data, list, sealed)
   local text, why = json.encode(json.object("channels", json.list(rows))), nil
   if sealed then text, why = core.seal(LABEL, text) end
   if not text then return nil, why end
+  return M.put(data, text)
+end
+
+--- As it stands in the file, for a copy of the store; nil when there is none; nil, why.
+function M.bytes(data)
+  if not core.size(path_of(data)) then return nil end
+  return core.read(path_of(data), 0, MOST)
+end
+
+--- Puts such bytes in its place: true; nil, why.
+function M.put(data, text)
   local path = path_of(data)
   local fresh = path .. ".new"
   os.remove(fresh)

@@ -7,6 +7,7 @@ local store = require "lunate.store"
 local sys = require "lunate.sys"
 local audit = require "lunate.cli.audit"
 local progress = require "lunate.cli.progress"
+local ledger = require "lunate.archive.ledger"
 
 local M = {}
 
@@ -91,10 +92,21 @@ local function verify(args)
   return #v.problems == 0 and 0 or 1
 end
 
+-- Where the archives end goes along. It is read first: an archive may be ahead of its ledger, never
+-- behind, and the store of a copy must not be behind it, either.
+local function copy(from, to)
+  local ends, err = ledger.bytes(from)
+  if err then return nil, err end
+  local ok
+  ok, err = store.backup(from, to)
+  if ok and ends then ok, err = ledger.put(to, ends) end
+  return ok, err
+end
+
 local function backup(args)
   local from = site.own_store()
   audit.put { action = "backup", object = args.folder, reason = args.reason }
-  local ok, err = store.backup(from, args.folder)
+  local ok, err = copy(from, args.folder)
   if not ok then
     audit.put { action = "backup", object = args.folder, outcome = "failed", text = err }
     fail.fail(1, "%s", err)
@@ -107,6 +119,14 @@ local function backup(args)
       args.folder, term.bytes(bytes), args.folder))
   end
   return 0
+end
+
+-- The copy's ledger, where there is none. One that is there belongs to the archives as they are now,
+-- and knows more of them than an older one does.
+local function restore_ledger(from, data)
+  local ends, err = ledger.bytes(from)
+  if ends and not ledger.bytes(data) then err = select(2, ledger.put(data, ends)) end
+  if err then fail.fail(1, "the store is restored, but not where its archives end: %s", err) end
 end
 
 -- How many outputs wait in the queues of a store, which go out when its engine runs.
@@ -127,6 +147,7 @@ local function restore(args)
   local aside, err = store.restore(args.folder, data, args.force or false)
   if not aside then fail.fail(1, "%s", err) end
   audit.put { action = "restore", object = args.folder, reason = args.reason }
+  restore_ledger(args.folder, data)
   local n = queued(data)
   if args.json then
     print(json.encode(json.object("from", args.folder, "to", data, "kept_as",

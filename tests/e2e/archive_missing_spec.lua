@@ -140,6 +140,29 @@ for _, sealed in ipairs { false, true } do
       has(out, "was written while there was no ledger")
     end)
 
+    -- Guards: a backup left it out, and what was cut off of the archive on the way could not be told.
+    it("a backup takes it along; it is put where there is none, never over a newer one", function()
+      local s = new_site(sealed)
+      local e = s:start()
+      archive(s, e, { "A", "B" })
+      must(s, "backup", s.path .. "/copy")
+      local copied = s:read "copy/archive.ledger"
+      assert.equal(s:read "data/archive.ledger", copied)
+      archive(s, e, { "C" })
+      assert.equal(0, e:stop(20))
+      local newer = s:read "data/archive.ledger"
+      has(must(s, "verify", s.path .. "/copy"), "all in order")
+      must(s, "restore", s.path .. "/copy", "--force")
+      assert.equal(newer, s:read "data/archive.ledger")
+      local at, text = places(s)
+      proc.run { "rm", "-rf", s.path .. "/data" } -- as on another machine
+      must(s, "restore", s.path .. "/copy")
+      assert.equal(copied, s:read "data/archive.ledger")
+      assert.equal(0, (verify(s)))
+      s:write(file(s), text:sub(1, at[2] - 1)) -- all but the first block
+      named(s, "adt")
+    end)
+
     -- Guards: the next block replaced it, and with it what had been cut off before.
     it("a damaged ledger is kept aside, and status says so until somebody has looked", function()
       local s = new_site(sealed)
