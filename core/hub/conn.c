@@ -104,13 +104,15 @@ static void log_not_stored(struct ln_conn *k, size_t len, int rc)
 {
     struct ln_hub *h = k->source->channel->hub;
     int64_t now = ln_mono_us();
+    struct ln_store_stat st;
     h->not_stored++;
     if (h->not_stored_logged_us && now - h->not_stored_logged_us < 1000000)
         return;
     h->not_stored_logged_us = now;
+    ln_store_stat(h->store, &st);
     ln_log(LN_ERROR, "source", "not_stored", "channel=%s peer=%s bytes=%zu total=%llu why=\"%s\"",
            k->source->channel->name, k->name, len, (unsigned long long)h->not_stored,
-           ln_strerror(rc));
+           st.full || st.failing ? st.failure : ln_strerror(rc));
 }
 
 /* Counts it, and says so with the message: nobody has to guess why it was not, or was, processed.
@@ -167,8 +169,7 @@ static void store_message(struct ln_conn *k, struct ln_span raw, const struct ln
     if (rc == LN_OK)
         return;
     log_not_stored(k, raw.len, rc);
-    ln_owed_settle(o, part, LN_ACK_AR,
-                   "not stored: the receiver's store cannot take it now, send again");
+    ln_owed_settle(o, part, LN_ACK_AR, ln_work_refusal(c->hub));
 }
 
 static unsigned count_messages(struct ln_span frame)

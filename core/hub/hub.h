@@ -158,6 +158,8 @@ bool ln_work_idle(const struct ln_channel *c);
 int ln_work_open(struct ln_channel *c) LN_MUST;
 /* What a receipt says of its message, from the header; type is room for that. */
 void ln_receipt_fill(struct ln_receipt *r, const struct ln_header *h, char *type, size_t cap);
+/* What a sender is told whose message could not be kept. */
+const char *ln_work_refusal(struct ln_hub *h);
 /* Appends a message and sees it into its channel's work once committed. May be called between
  * ln_store_begin and end. */
 int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,

@@ -47,6 +47,14 @@ struct pending { /* an append on its way to the disk */
     int64_t time_us;
 };
 
+const char *ln_work_refusal(struct ln_hub *h)
+{
+    struct ln_store_stat st;
+    ln_store_stat(h->store, &st);
+    return st.full ? "not stored: the receiver's disk is full, send again"
+                   : "not stored: the receiver's store cannot take it now, send again";
+}
+
 static void on_appended(void *arg, int code, uint64_t seq)
 {
     struct pending *p = arg;
@@ -54,8 +62,7 @@ static void on_appended(void *arg, int code, uint64_t seq)
         ln_work_add(p->channel, seq, p->time_us, p->kind, p->raw, p->owed, p->part);
         ln_work_pump(p->channel);
     } else if (p->owed) {
-        ln_owed_settle(p->owed, p->part, LN_ACK_AR,
-                       "not stored: the receiver's store cannot take it now, send again");
+        ln_owed_settle(p->owed, p->part, LN_ACK_AR, ln_work_refusal(p->channel->hub));
     }
     ln_blob_unref(p->raw);
     free(p);

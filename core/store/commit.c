@@ -243,8 +243,10 @@ static void failed(struct ln_store *s, int rc)
     struct ln_committer *c = &s->c;
     pthread_mutex_lock(&s->lock);
     s->stat.failing = true;
-    snprintf(s->stat.failure, sizeof s->stat.failure, "cannot write to %.80s: %.60s", c->env->path,
-             mdb_strerror(rc));
+    snprintf(
+        s->stat.failure, sizeof s->stat.failure,
+        "cannot write to %.200s: %.60s; tried again and again: look after the disk (df, dmesg)",
+        c->env->path, mdb_strerror(rc));
     pthread_mutex_unlock(&s->lock);
     if (!c->failing)
         ln_log(LN_ERROR, "store", "failing", "path=\"%s\" error=\"%s\"", c->env->path,
@@ -257,7 +259,7 @@ static void failed(struct ln_store *s, int rc)
 static void check_space(struct ln_store *s, int64_t now)
 {
     struct ln_committer *c = &s->c;
-    char why[160] = "";
+    char why[sizeof s->stat.failure] = "";
     /* Often enough that the reserve cannot be used up between two looks. */
     if (now < c->space_at_us && c->unlooked < c->look_every)
         return;

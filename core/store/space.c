@@ -17,6 +17,13 @@ static uint64_t reserve_of(const struct ln_committer *c, uint64_t disk)
     return r < MIB ? MIB : r > 256 * (uint64_t)MIB ? 256 * (uint64_t)MIB : r;
 }
 
+static unsigned long long in_mib_up(uint64_t bytes)
+{
+    return (bytes + MIB - 1) / MIB;
+}
+
+static const char keep_less[] = "keep less (retention in lunate.lua, lunate reload)";
+
 bool ln_space_low(struct ln_committer *c, char *why, size_t cap)
 {
     struct statvfs v;
@@ -42,12 +49,16 @@ bool ln_space_low(struct ln_committer *c, char *why, size_t cap)
         map_room += freed * st.ms_psize;
     }
     if (room < reserve)
-        snprintf(why, cap, "%llu MiB left on the disk of %.80s, %llu MiB are kept in reserve",
+        snprintf(why, cap,
+                 "%llu MiB left on the disk of %.200s, %llu MiB are kept in reserve: free %llu MiB "
+                 "there, or %s",
                  (unsigned long long)(room / MIB), c->env->path,
-                 (unsigned long long)(reserve / MIB));
+                 (unsigned long long)(reserve / MIB), in_mib_up(reserve - room), keep_less);
     else if (map_room < map_reserve)
-        snprintf(why, cap, "the store has reached its largest size of %llu MiB",
-                 (unsigned long long)(map / MIB));
+        snprintf(why, cap,
+                 "the store has reached its largest size of %llu MiB (the address space that the "
+                 "engine may have: ulimit -v, LimitAS=): %s",
+                 (unsigned long long)(map / MIB), keep_less);
     else
         return false;
     return true;

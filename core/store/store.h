@@ -254,7 +254,7 @@ struct ln_store_stat {
     bool sealed; /* what is written is encrypted */
     bool failing; /* the last commit failed */
     bool full; /* appends are refused for lack of space */
-    char failure[160]; /* why, for a person */
+    char failure[480]; /* why, and what to do, for a person */
 };
 void ln_store_stat(struct ln_store *s, struct ln_store_stat *out);
 

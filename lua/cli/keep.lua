@@ -121,8 +121,8 @@ local function backup(args)
   return 0
 end
 
--- The copy's ledger, where there is none. One that is there belongs to the archives as they are now,
--- and knows more of them than an older one does.
+-- The copy's ledger, where there is none. One that is there belongs to the archives as they are
+-- now, and knows more of them than an older one does.
 local function restore_ledger(from, data)
   local ends, err = ledger.bytes(from)
   if ends and not ledger.bytes(data) then err = select(2, ledger.put(data, ends)) end
