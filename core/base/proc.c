@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -94,6 +95,12 @@ double ln_proc_cpu_s(int pid)
 const char *ln_proc_self(void)
 {
     return "/proc/self/exe";
+}
+
+bool ln_proc_has_socket(void)
+{
+    struct stat st;
+    return fstat(LN_PROC_FD, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 static void limit(__rlimit_resource_t what, size_t most)

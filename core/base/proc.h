@@ -26,6 +26,8 @@ double ln_proc_cpu_s(int pid);
 /* The path of this very binary, also when the file on disk was replaced. */
 const char *ln_proc_self(void);
 
+/* True when descriptor 3 is a socket: an engine, or a verb, has started this process. */
+bool ln_proc_has_socket(void);
 /* For a child with nothing but its socket: ends with its parent, leaves no core, gains no rights,
  * writes no files; /dev/null on 0, 1, 2; everything above keep_fd closed; SIGINT, SIGTERM, SIGHUP
  * and SIGPIPE ignored (the end of the socket is its only order to stop). address_space: bytes, 0 =

@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include "base/clock.h"
+#include "hub/spawn.h"
 
 static const double BACKOFF_FIRST_S = 0.2, BACKOFF_MAX_S = 60;
 enum { RECORD_MAX = 1 << 20, TICK_S = 5, WELL_S = 60 };
@@ -95,7 +96,7 @@ static const struct ln_stream_ops stream_ops = {.data = on_data, .closed = on_cl
 static void spawn(struct ln_child *c)
 {
     int fd;
-    int rc = ln_worker_spawn(c->ops->role, NULL, &c->pid, &fd);
+    int rc = ln_spawn_role(c->ops->role, &c->pid, &fd);
     c->spawned_us = c->heard_us = ln_mono_us();
     if (rc != LN_OK)
         c->pid = 0;

@@ -19,6 +19,7 @@
 #include "hub/audit.h"
 #include "hub/gate.h"
 #include "hub/job.h"
+#include "hub/nursery.h"
 #include "hub/view.h"
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
@@ -496,6 +497,7 @@ static void shut_down(struct ln_hub *h)
     ln_git_stop(h);
     LIST_FOREACH (c, &h->channels, link)
         ln_channel_shut(c, false);
+    ln_nursery_stop(h);
     ln_hub_audit_stop(h);
     ln_gate_fini(h);
     if (h->store) {
@@ -528,6 +530,7 @@ int ln_hub_run(const char *site)
         return 1;
     }
     ln_worker_init_hub(&h);
+    ln_nursery_start(&h);
     if (ln_load_start(&h, NULL, NULL, on_first_load, &h, &err) != LN_OK) {
         complain(err.text);
         return 1;

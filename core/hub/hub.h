@@ -200,7 +200,8 @@ enum ln_worker_state {
 
 struct ln_worker {
     enum ln_worker_state state;
-    pid_t pid;
+    pid_t pid; /* 0: there is none, or it is not known yet */
+    uint64_t number; /* of all that were started: this one and no other; 0: none */
     struct ln_stream stream;
     struct ln_buf in;
     struct event timer; /* deadline of the head, or back-off */
@@ -244,8 +245,6 @@ int ln_worker_lend(const struct ln_conf_channel *conf, int *fd);
 /* What it is to be: the rest follows with ln_worker_tell_more, as long as it is `telling`. */
 int ln_worker_tell(struct ln_channel *c) LN_MUST;
 int ln_worker_tell_more(struct ln_channel *c) LN_MUST;
-/* fork and exec of this binary in a role, with a socket as its descriptor 3. */
-int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd);
 
 /* ---- dest.c: delivery ------------------------------------------------------------------------ */
 
@@ -531,6 +530,7 @@ struct ln_hub {
     LIST_HEAD(, ln_source) sources;
     struct ln_worker *dirty;
     TAILQ_HEAD(, ln_worker) to_start;
+    uint64_t workers; /* that were started */
     unsigned starting, starting_max; /* workers that read their scripts; how many may */
     struct event starter;
     struct ln_listener *control; /* NULL: not ours (yet) */
@@ -550,6 +550,7 @@ struct ln_hub {
     uint64_t commits_seen, commit_us_seen, operations_seen;
     struct ln_conf *first; /* the first load, about to be applied */
     struct ln_specs *specs; /* running, before a reload */
+    struct ln_nursery *nursery; /* where workers come from; NULL: until one is to start */
     struct ln_git *git; /* NULL: the site is no checkout, as far as is known */
     struct ln_pins pins; /* channels that were rolled back */
     struct ln_watch *watch; /* NULL: off */

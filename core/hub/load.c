@@ -2,6 +2,7 @@
  */
 #include "hub/hub.h"
 #include "hub/job.h"
+#include "hub/spawn.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -248,7 +249,7 @@ int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln
     l->instead = instead ? ln_pin_ref(instead) : NULL;
     int rc = take_pins(l);
     if (rc == LN_OK)
-        rc = ln_worker_spawn("loader", NULL, &l->pid, &fd);
+        rc = ln_spawn_role("loader", &l->pid, &fd);
     if (rc == LN_OK && h->ready) /* messages first; at the start there are none yet */
         (void)!setpriority(PRIO_PROCESS, (id_t)l->pid, LN_NICE);
     if (rc == LN_OK)

@@ -50,17 +50,25 @@ static int start(const char *file, const char *const argv[], const int *fd, cons
     return rc ? ln_code_from_errno(rc) : LN_OK;
 }
 
+int ln_spawn_pair(int pair[2])
+{
+    int size = SOCKET_BYTES;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return ln_code_from_errno(errno);
+    for (int i = 0; i < 2; i++)
+        setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    fcntl(pair[0], F_SETFL, O_NONBLOCK);
+    return LN_OK;
+}
+
 int ln_spawn(const char *file, const char *const argv[], const int *fd, int n, pid_t *pid,
              int *ours)
 {
-    int pair[2] = {-1, -1}, high[FDS_MAX] = {0}, size = SOCKET_BYTES;
-    if (n > FDS_MAX)
-        return LN_EINVAL;
-    if (ours && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
-        return ln_code_from_errno(errno);
-    for (int i = 0; ours && i < 2; i++)
-        setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
-    int rc = lift(fd, n, pair[1], high);
+    int pair[2] = {-1, -1}, high[FDS_MAX] = {0};
+    int rc = n > FDS_MAX ? LN_EINVAL : ours ? ln_spawn_pair(pair) : LN_OK;
+    if (rc != LN_OK)
+        return rc;
+    rc = lift(fd, n, pair[1], high);
     if (rc == LN_OK)
         rc = start(file, argv, fd, high, n, pid);
     for (int i = 0; i < n; i++)
@@ -69,9 +77,16 @@ int ln_spawn(const char *file, const char *const argv[], const int *fd, int n, p
     if (!ours)
         return rc;
     close(pair[1]);
-    if (rc == LN_OK && fcntl(pair[0], F_SETFL, O_NONBLOCK) == 0)
+    if (rc == LN_OK)
         *ours = pair[0];
     else
         close(pair[0]);
     return rc;
+}
+
+int ln_spawn_role(const char *role, pid_t *pid, int *ours)
+{
+    static const int fd[] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
+    const char *argv[] = {"lunate", role, NULL};
+    return ln_spawn(LN_SPAWN_SELF, argv, fd, sizeof fd / sizeof *fd, pid, ours);
 }

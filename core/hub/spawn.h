@@ -22,5 +22,10 @@ enum {
 int ln_spawn(const char *file, const char *const argv[], const int *fd, int n, pid_t *pid,
              int *ours) LN_MUST;
 
+/* This binary in a role, with one end of a pair as its descriptor 3. */
+int ln_spawn_role(const char *role, pid_t *pid, int *ours) LN_MUST;
+/* A stream socketpair for a child: [0] is ours, non-blocking; both are close-on-exec. */
+int ln_spawn_pair(int pair[2]) LN_MUST;
+
 #endif
 #endif

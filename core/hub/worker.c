@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/proc.h"
+#include "hub/nursery.h"
 #include "hub/reach.h"
 #include "hub/spawn.h"
 
@@ -27,22 +28,13 @@ static const double STARTING_S = 2;
 
 static void lost(struct ln_channel *c, const char *why, bool blame_head);
 
-/* net: its end of the socketpair for connections; -1: it may connect to nothing. lent: n
- * descriptors that it has from LN_WORKER_LENT on. */
-static int spawn(const char *role, const char *name, int net, const int *lent, int n, pid_t *pid,
-                 int *fd)
+/* net: its end of the socketpair for connections; -1: it may connect to nothing. */
+static int spawn(struct ln_channel *c, int net, int *fd)
 {
-    const char *argv[] = {"lunate", role, name, NULL};
     int fds[LN_SPAWN_FDS] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
     fds[LN_NET_FD] = net >= 0 ? net : LN_SPAWN_KEEP;
-    for (int i = 0; i < n; i++)
-        fds[LN_WORKER_LENT + i] = lent[i];
-    return ln_spawn(LN_SPAWN_SELF, argv, fds, LN_WORKER_LENT + n, pid, fd);
-}
-
-int ln_worker_spawn(const char *role, const char *name, pid_t *pid, int *fd)
-{
-    return spawn(role, name, -1, NULL, 0, pid, fd);
+    int n = LN_WORKER_LENT + ln_worker_lend(c->conf, fds + LN_WORKER_LENT);
+    return ln_nursery_worker(c->hub, c->name, fds, n, &c->worker.pid, fd);
 }
 
 static void arm(struct ln_worker *w, double seconds)
@@ -235,7 +227,7 @@ static int on_record(struct ln_channel *c, uint8_t type, struct ln_wire_in *in)
 /* Takes whole records off data; what they used. LN_ECLOSED: the worker is no longer this one. */
 static int take_records(struct ln_channel *c, const char *data, size_t len, size_t *taken)
 {
-    pid_t pid = c->worker.pid;
+    uint64_t number = c->worker.number;
     for (*taken = 0;;) {
         struct ln_wire_in in;
         uint8_t type;
@@ -245,7 +237,7 @@ static int take_records(struct ln_channel *c, const char *data, size_t len, size
             return LN_OK;
         if (rc == LN_OK)
             rc = on_record(c, type, &in);
-        if (rc == LN_OK && c->worker.pid != pid)
+        if (rc == LN_OK && c->worker.number != number)
             rc = LN_ECLOSED; /* ended, or replaced: the rest is nobody's */
         if (rc != LN_OK)
             return rc;
@@ -324,9 +316,8 @@ static void end_process(struct ln_worker *w)
     w->reach = NULL;
     ln_buf_fini(&w->in);
     evtimer_del(&w->timer);
-    if (w->pid > 0)
-        kill(w->pid, SIGKILL);
-    w->pid = 0;
+    ln_nursery_end(w->channel->hub, &w->pid);
+    w->number = 0;
     w->state = LN_W_NONE;
 }
 
@@ -384,7 +375,9 @@ static void start_is_late(struct ln_worker *w)
     double passed = (double)(ln_mono_us() - w->spawned_us) / 1e6;
     char why[80];
     make_room(w);
-    if (passed < START_LIMIT_S ||
+    if (!w->pid && passed >= START_LIMIT_S)
+        ln_nursery_stop(w->channel->hub); /* it hangs: this worker's socket closes with it */
+    if (!w->pid || passed < START_LIMIT_S ||
         (passed < START_MOST_S && ln_proc_cpu_s(w->pid) < START_LIMIT_S * 0.9)) {
         arm(w, STARTING_S);
         return;
@@ -436,10 +429,10 @@ bool ln_worker_room(const struct ln_hub *h)
 static void start(struct ln_channel *c)
 {
     struct ln_worker *w = &c->worker;
-    int fd, net = -1, lent[LN_SPAWN_FDS];
+    int fd, net = -1;
     int rc = c->conf->nreach ? ln_reach_new(c, &w->reach, &net) : LN_OK;
     if (rc == LN_OK)
-        rc = spawn("worker", c->name, net, lent, ln_worker_lend(c->conf, lent), &w->pid, &fd);
+        rc = spawn(c, net, &fd);
     if (net >= 0)
         close(net);
     if (rc == LN_OK)
@@ -456,6 +449,7 @@ static void start(struct ln_channel *c)
     w->lines = 0;
     w->has_place = true;
     c->hub->starting++;
+    w->number = ++c->hub->workers;
     w->spawned_us = ln_mono_us();
     arm(w, STARTING_S);
 }

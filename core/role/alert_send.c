@@ -14,7 +14,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/proc.h"
@@ -276,8 +275,7 @@ int ln_role_alert_send(int argc, char **argv)
     static struct ln_alert a;
     struct ln_buf in = {0}, out = {0};
     struct ln_err err = {0};
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+    if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate alert-send: only the engine starts it; see lunate help alerts\n");
         return LN_EXIT_USAGE;
     }

@@ -100,8 +100,7 @@ int ln_alerter_open(lua_State *L)
 
 int ln_role_alerter(int argc, char **argv)
 {
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+    if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate alerter: only the engine starts it; see lunate help alerts\n");
         return LN_EXIT_USAGE;
     }

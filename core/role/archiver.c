@@ -11,8 +11,7 @@
 
 int ln_role_archiver(int argc, char **argv)
 {
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+    if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate archiver: only the engine starts it; see docs/operations.md\n");
         return LN_EXIT_USAGE;
     }

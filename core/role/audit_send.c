@@ -199,8 +199,7 @@ int ln_audit_send_open(lua_State *L)
 
 int ln_role_audit_send(int argc, char **argv)
 {
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+    if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate audit-send: only the engine starts it; see docs/security.md\n");
         return LN_EXIT_USAGE;
     }

@@ -413,8 +413,7 @@ static int serve(int argc, char **argv, bool told)
 
 int ln_role_loader(int argc, char **argv)
 {
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+    if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate loader: only the engine starts it; see lunate help check\n");
         return LN_EXIT_USAGE;
     }

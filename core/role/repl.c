@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -450,8 +449,7 @@ static void loop(void)
 
 int ln_role_repl(int argc, char **argv)
 {
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+    if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate repl-child: only `lunate repl` starts it\n");
         return LN_EXIT_USAGE;
     }

@@ -19,6 +19,7 @@ static const struct {
 } roles[] = {
     {"run", ln_role_run, true},
     {"worker", ln_role_worker, false},
+    {"nursery", ln_role_nursery, false},
     {"loader", ln_role_loader, false},
     {"send", ln_role_send, true},
     {"listen", ln_role_listen, true},

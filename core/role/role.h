@@ -20,6 +20,7 @@ const char *ln_role_site(void);
 
 int ln_role_run(int argc, char **argv); /* the hub, in the foreground */
 int ln_role_worker(int argc, char **argv); /* a channel's script; socket on descriptor 3 */
+int ln_role_nursery(int argc, char **argv); /* forks workers; socket on descriptor 3 */
 int ln_role_loader(int argc, char **argv); /* evaluates configuration; socket on descriptor 3 */
 int ln_role_loader_ahead(int argc, char **argv); /* the same for ln_role_site(), without START */
 int ln_role_send(int argc, char **argv); /* MLLP client and load generator */

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -22,6 +21,7 @@
 #include "role/confine.h"
 #include "role/fetch.h"
 #include "role/role.h"
+#include "role/worker.h"
 #include "script/kv.h"
 #include "script/limits.h"
 #include "script/mask.h"
@@ -62,6 +62,7 @@ static struct {
     struct ln_buf kv; /* KV records' payloads until the state is there */
 
     lua_State *L;
+    bool prepared; /* L and its modules were there before there was a channel */
     struct ln_channel channel;
     struct ln_run *run;
     uint8_t watch; /* enum ln_trace_mode */
@@ -327,6 +328,47 @@ static int load_kv(lua_State *L)
     return 0;
 }
 
+/* The modules that ln_sandbox_open and ln_channel_eval ask for. */
+static int load_modules(lua_State *L)
+{
+    static const char *const names[] = {"hl7", "json", "lunate.sandbox", "lunate.channel"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        ln_state_push_module(L, names[i]);
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+void ln_worker_prepare(void)
+{
+    struct ln_err err;
+    if (getenv("LUNATE_LUA")) /* what is being worked on is read anew each time */
+        return;
+    w.L = ln_state_new(false, false, &err);
+    if (!w.L)
+        return;
+    lua_pushcfunction(w.L, load_modules);
+    if (ln_state_call(w.L, 0, 0) != LN_OK) {
+        ln_state_free(w.L);
+        w.L = NULL;
+        return;
+    }
+    w.prepared = true;
+    lua_gc(w.L, LUA_GCCOLLECT,
+           0); /* or each child would do it, and have pages of its own by that */
+    ln_proc_shed();
+}
+
+/* The one that was prepared has no compiler, as most channels want it. */
+static int take_state(struct ln_err *err)
+{
+    if (w.L && !w.jit)
+        return LN_OK;
+    ln_state_free(w.L);
+    w.L = ln_state_new(false, w.jit, err);
+    return w.L ? LN_OK : err->code;
+}
+
 static int make_script(struct ln_err *err)
 {
     w.host = (struct ln_host){.site = w.site,
@@ -337,10 +379,10 @@ static int make_script(struct ln_err *err)
                               .log = on_log,
                               .reading = on_reading,
                               .http = w.net == LN_NET_NONE ? NULL : on_http};
-    w.L = ln_state_new(false, w.jit, err);
-    if (!w.L)
-        return err->code;
-    int code = ln_limits_watch(w.L, w.seconds, tick);
+    int code = take_state(err);
+    if (code != LN_OK)
+        return code;
+    code = ln_limits_watch(w.L, w.seconds, tick);
     ln_limits_begin(ln_mono_us());
     ln_state_limit_memory(w.L, (size_t)w.memory_mb << 20);
     if (code == LN_OK && w.watch)
@@ -377,7 +419,8 @@ static void start(void)
     }
     ln_buf_fini(&w.kv);
     if (code == LN_OK) {
-        ln_proc_shed();
+        if (!w.prepared)
+            ln_proc_shed();
         answer_ready();
         return;
     }
@@ -512,7 +555,7 @@ static size_t work_off(void)
     return used;
 }
 
-static void loop(void)
+_Noreturn static void loop(void)
 {
     size_t need = 0;
     for (;;) {
@@ -529,20 +572,23 @@ static void loop(void)
     }
 }
 
-int ln_role_worker(int argc, char **argv)
+void ln_worker_run(int argc, char **argv)
 {
-    struct stat st;
-    if (fstat(LN_PROC_FD, &st) != 0 || !S_ISSOCK(st.st_mode)) {
-        fprintf(stderr, "lunate worker: only the engine starts workers (lunate run)\n");
-        return LN_EXIT_USAGE;
-    }
     w.argc = argc;
     w.argv = argv;
     size_t at = ln_wire_begin(&w.out, LN_P_HELLO);
     ln_wire_bytes(&w.out, ln_span_str(LN_PROTO_BUILD));
-    if (ln_wire_end(&w.out, at) != LN_OK)
-        return 1;
+    out_of_memory(ln_wire_end(&w.out, at));
     flush();
     loop();
-    return 0;
+}
+
+int ln_role_worker(int argc, char **argv)
+{
+    if (!ln_proc_has_socket()) {
+        fprintf(stderr, "lunate worker: only the engine starts workers (lunate run)\n");
+        return LN_EXIT_USAGE;
+    }
+    ln_worker_run(argc, argv);
+    return LN_EXIT_OK;
 }

@@ -57,6 +57,16 @@ local function carry_on(w, fn, seconds, what)
   end
 end
 
+-- The bad channel's: a start is asked for, its process id comes a moment later.
+local function worker_pid(e)
+  local pid
+  site.wait_until(function()
+    pid = e:channel "bad".worker_pid
+    return pid > 0
+  end)
+  return pid
+end
+
 local function finish(w)
   assert.truthy(w.worst < sys.patience(PATIENCE), ("the good channel waited %.3f s"):format(w.worst))
   w.good_out:run_for_frames(w.n, 10)
@@ -116,7 +126,7 @@ describe("e2e/isolation", function()
 
   it("a stopped worker is replaced, and no good message is lost by it", function()
     local w = begin "error 'x'"
-    local pid = w.e:channel "bad".worker_pid
+    local pid = worker_pid(w.e)
     assert.truthy(proc.kill(pid, proc.STOP))
     local ids = traffic.ids("B", 100)
     traffic.send_all(w.bad, ids)

@@ -148,7 +148,8 @@ end
 function Engine:workers()
   local list = {}
   for _, c in ipairs(proc.children(self.pid)) do
-    if c.state ~= "Z" then list[#list + 1] = c.pid end
+    local title = tmp.read("/proc/" .. c.pid .. "/cmdline") or ""
+    if c.state ~= "Z" and title:find "^lunate: worker " then list[#list + 1] = c.pid end
   end
   return list
 end

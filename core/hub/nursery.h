@@ -1,0 +1,28 @@
+/* Where workers come from: a process of this binary that has loaded what all of them need and
+ * forks when the hub asks. A worker's start is then its script's alone, and the hub's loop does not
+ * stand still while a program is executed. A nursery that is gone is started again with the next
+ * worker; those that it brought forth live on, as they are the hub's children. */
+#ifndef LN_HUB_NURSERY_H
+#define LN_HUB_NURSERY_H
+
+#ifndef LN_CDEF
+#include "hub/hub.h"
+
+struct ln_nursery;
+
+/* Starts one, so that it is ready when the first worker is. It is tried again when that fails. */
+void ln_nursery_start(struct ln_hub *h);
+/* Those that it had not brought forth yet see their sockets closed. */
+void ln_nursery_stop(struct ln_hub *h);
+
+/* Has a worker started for a channel. fd: n descriptors as for ln_spawn (LN_SPAWN_PAIR or one of
+ * ours; from descriptor 3 on). *ours: the hub's end of the pair, non-blocking. *pid is set as soon
+ * as it is known, 0 until then; when none could be started the pair is closed. LN_EAGAIN and other
+ * errors of the system. */
+int ln_nursery_worker(struct ln_hub *h, const char *channel, const int *fd, int n, pid_t *pid,
+                      int *ours) LN_MUST;
+/* Ends the process that *pid stands for, also when it is not known yet; *pid is 0 then. */
+void ln_nursery_end(struct ln_hub *h, pid_t *pid);
+#endif
+
+#endif
