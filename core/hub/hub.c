@@ -24,6 +24,9 @@
 
 static const int64_t DRAIN_LIMIT_US = 10 * 1000000;
 static const int64_t DRAIN_DIAL_US = 1000000; /* how long a drain waits for a connection to come */
+/* Then what hangs is cut off; with the drain less than the unit's TimeoutStopSec. The store gives
+ * itself 10. */
+enum { END_S = 15 };
 static const int64_t GIVE_BACK_US = 300 * 1000000LL;
 enum { TICK_MS = 500, DRAIN_TICK_MS = 10 };
 
@@ -486,6 +489,7 @@ static void shut_down(struct ln_hub *h)
 {
     struct ln_channel *c;
     bool own = h->control != NULL; /* another engine's folder, otherwise */
+    ln_last_resort(h, END_S);
     ln_job_end_all();
     ln_admin_close(h);
     ln_alerter_stop(h);

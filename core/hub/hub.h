@@ -570,6 +570,8 @@ struct ln_hub {
     char ack_prefix[16];
 };
 
+/* last.c: from now on the process has so many seconds to end, or it is ended, with status 1. */
+void ln_last_resort(const struct ln_hub *h, unsigned seconds);
 /* Applies a load: site settings, then the channels. */
 void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *report);
 /* True when conf names another folder for the store: that takes a restart. */

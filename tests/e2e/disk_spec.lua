@@ -289,6 +289,36 @@ describe("e2e/disk: slow", function()
     assert.equal(0, (s:run("audit", "verify")))
   end)
 
+  -- Guards: the end waited for the committer and the audit log, however long their sync took.
+  it("SIGTERM ends the engine though no sync ever ends; what was answered is there, what was not comes again", function()
+    if (os.getenv "MODE" or "release") ~= "release" then
+      pending("the sanitizer must be preloaded first")
+      return
+    end
+    local out = net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    local knob = tmp.file("0")
+    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    local conn = assert(net.connect(port))
+    traffic.send_all(conn, { "T1", "T2" })
+    out:run_for_frames(2, 10)
+    tmp.write(knob, "600000")
+    conn:send(net.frame(traffic.adt "T3"))
+    site.wait_until(function() return e:log():find "started" end, 5, "its log")
+    e:signal(proc.TERM)
+    site.wait_until(function() return e:log():find "draining" end, 10, "the drain")
+    e:signal(proc.TERM) -- do not wait for the drain
+    assert.equal(1, e.proc:wait(40))
+    assert.matches("lunate: the disk of %S+ has not taken all within 15 s: cut off, as by kill %-9", e:log())
+    assert.falsy(tmp.exists(s.path .. "/data/control.sock"))
+    e = s:start()
+    traffic.send_all(assert(net.connect(port)), { "T3" })
+    out:run_until(function() return out:ids()[#out:ids()] == "T3" end, 20, "delivery")
+    assert.equal(0, e:stop(20))
+    assert.equal(0, (s:run "verify"))
+  end)
+
   -- Guards: hold, release, pause, resume and skip were answered before they were on disk; an engine killed
   -- then came up without them, and sent what somebody had held.
   it("what an operator was told is done outlives kill -9", function()
