@@ -127,6 +127,7 @@ struct ln_work {
     struct ln_entry *ring;
     size_t cap, head, count, answered, given;
     size_t waiting_bytes, given_bytes;
+    size_t appending; /* received, on their way to the disk */
     uint64_t committed_end; /* all messages before this one are committed and known here */
     uint64_t read_next; /* behind: where to read on */
     uint64_t unreadable_seq; /* what the store cannot give, and that was said; 0: nothing */

@@ -58,6 +58,7 @@ const char *ln_work_refusal(struct ln_hub *h)
 static void on_appended(void *arg, int code, uint64_t seq)
 {
     struct pending *p = arg;
+    p->channel->work.appending--;
     if (code == LN_OK) {
         ln_work_add(p->channel, seq, p->time_us, p->kind, p->raw, p->owed, p->part);
         ln_work_pump(p->channel);
@@ -90,7 +91,9 @@ int ln_work_append(struct ln_channel *c, const struct ln_receipt *r, bool must,
     }
     *p = (struct pending){c, raw, owed, part, r->kind, r->time_us};
     int rc = ln_store_append(c->hub->store, c->id, r, must, on_appended, p, seq);
-    if (rc != LN_OK) {
+    if (rc == LN_OK) {
+        c->work.appending++;
+    } else {
         ln_blob_unref(raw);
         free(p);
     }
@@ -435,5 +438,5 @@ void ln_work_pump(struct ln_channel *c)
 
 bool ln_work_idle(const struct ln_channel *c)
 {
-    return c->work.count == 0 && !c->work.behind;
+    return c->work.count == 0 && c->work.appending == 0 && !c->work.behind;
 }
