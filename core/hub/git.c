@@ -2,10 +2,12 @@
  * asked at each load. Without git, or when it refuses (a checkout of another user), nothing is
  * known, and nothing waits for it. */
 #include "hub/hub.h"
+#include "base/proc.h"
 #include "hub/spawn.h"
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -115,7 +117,10 @@ static int spawn(const char *site, pid_t *pid, int *fd)
                           "lunate.lua",
                           NULL};
     static const int fds[] = {LN_SPAWN_NULL, LN_SPAWN_PAIR, LN_SPAWN_NULL};
-    return ln_spawn("git", argv, fds, 3, pid, fd);
+    int rc = ln_spawn("git", argv, fds, 3, pid, fd);
+    if (rc == LN_OK)
+        (void)!setpriority(PRIO_PROCESS, (id_t)*pid, LN_NICE); /* messages first */
+    return rc;
 }
 
 void ln_git_ask(struct ln_hub *h)

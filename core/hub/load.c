@@ -2,6 +2,7 @@
  */
 #include "hub/hub.h"
 #include "hub/job.h"
+#include "hub/nursery.h"
 #include "hub/spawn.h"
 
 #include <signal.h>
@@ -40,7 +41,7 @@ static void end_child(struct load *l)
     ln_stream_fini(&l->stream);
     ln_buf_fini(&l->in);
     evtimer_del(&l->timer);
-    kill(l->pid, SIGKILL);
+    ln_nursery_end(l->hub, &l->pid);
     ln_pin_unref(l->instead);
     l->instead = NULL;
 }
@@ -211,6 +212,8 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         evtimer_add(&l->timer, &tv);
         return;
     }
+    if (!l->pid)
+        ln_nursery_stop(l->hub); /* it hangs */
     snprintf(how, sizeof how, "took longer than %.0f s", s);
     stopped(l, how);
 }
@@ -232,6 +235,14 @@ static int take_pins(struct load *l)
     return rc;
 }
 
+/* At the start it is executed beside the nursery, which is not ready yet. */
+static int spawn(struct load *l, int *fd)
+{
+    static const int fds[] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
+    return l->hub->ready ? ln_nursery_bear(l->hub, NULL, fds, LN_PROC_FD + 1, &l->pid, fd)
+                         : ln_spawn_role("loader", &l->pid, fd);
+}
+
 int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln_load_fn *fn,
                   void *arg, struct ln_err *err)
 {
@@ -249,12 +260,11 @@ int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln
     l->instead = instead ? ln_pin_ref(instead) : NULL;
     int rc = take_pins(l);
     if (rc == LN_OK)
-        rc = ln_spawn_role("loader", &l->pid, &fd);
-    if (rc == LN_OK && h->ready) /* messages first; at the start there are none yet */
-        (void)!setpriority(PRIO_PROCESS, (id_t)l->pid, LN_NICE);
+        rc = spawn(l, &fd);
     if (rc == LN_OK)
         rc = ln_stream_init(&l->stream, h->base, fd, &load_ops, l);
     if (rc != LN_OK) {
+        ln_nursery_end(h, &l->pid);
         ln_conf_free(l->conf);
         ln_pin_unref(l->instead);
         free(l);

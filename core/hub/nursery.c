@@ -135,14 +135,15 @@ void ln_nursery_stop(struct ln_hub *h)
         end(h->nursery);
 }
 
-/* u64 number, bytes channel, then a u8 for each descriptor that comes along: what it is to be. */
+/* u64 number, bytes channel (empty: the loader), then a u8 for each descriptor that comes along:
+ * what it is to be. */
 static int ask(struct ln_nursery *n, const char *channel, const int *fd, const uint8_t *place,
                unsigned count)
 {
     char control[CMSG_SPACE(sizeof(int) * LN_SPAWN_FDS)] = {0};
     struct ln_buf b = {0};
     ln_wire_u64(&b, n->last);
-    ln_wire_bytes(&b, ln_span_str(channel));
+    ln_wire_bytes(&b, ln_span_str(channel ? channel : ""));
     for (unsigned i = 0; i < count; i++)
         ln_wire_u8(&b, place[i]);
     struct iovec iov = {b.data, b.len};
@@ -186,8 +187,8 @@ static int bear(struct ln_nursery *n, const char *channel, const int *fd, int co
     return LN_OK;
 }
 
-int ln_nursery_worker(struct ln_hub *h, const char *channel, const int *fd, int n, pid_t *pid,
-                      int *ours)
+int ln_nursery_bear(struct ln_hub *h, const char *channel, const int *fd, int n, pid_t *pid,
+                    int *ours)
 {
     int pair[2];
     *pid = 0;

@@ -15,12 +15,12 @@ void ln_nursery_start(struct ln_hub *h);
 /* Those that it had not brought forth yet see their sockets closed. */
 void ln_nursery_stop(struct ln_hub *h);
 
-/* Has a worker started for a channel. fd: n descriptors as for ln_spawn (LN_SPAWN_PAIR or one of
- * ours; from descriptor 3 on). *ours: the hub's end of the pair, non-blocking. *pid is set as soon
- * as it is known, 0 until then; when none could be started the pair is closed. LN_EAGAIN and other
- * errors of the system. */
-int ln_nursery_worker(struct ln_hub *h, const char *channel, const int *fd, int n, pid_t *pid,
-                      int *ours) LN_MUST;
+/* Has a worker started for a channel, or the loader (channel NULL) at nice LN_NICE: messages go
+ * first. fd: n descriptors as for ln_spawn (LN_SPAWN_PAIR or one of ours; from descriptor 3 on).
+ * *ours: the hub's end of the pair, non-blocking. *pid is set as soon as it is known, 0 until then;
+ * when none could be started the pair is closed. LN_EAGAIN and other errors of the system. */
+int ln_nursery_bear(struct ln_hub *h, const char *channel, const int *fd, int n, pid_t *pid,
+                    int *ours) LN_MUST;
 /* Ends the process that *pid stands for, also when it is not known yet; *pid is 0 then. */
 void ln_nursery_end(struct ln_hub *h, pid_t *pid);
 #endif

@@ -34,7 +34,7 @@ static int spawn(struct ln_channel *c, int net, int *fd)
     int fds[LN_SPAWN_FDS] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
     fds[LN_NET_FD] = net >= 0 ? net : LN_SPAWN_KEEP;
     int n = LN_WORKER_LENT + ln_worker_lend(c->conf, fds + LN_WORKER_LENT);
-    return ln_nursery_worker(c->hub, c->name, fds, n, &c->worker.pid, fd);
+    return ln_nursery_bear(c->hub, c->name, fds, n, &c->worker.pid, fd);
 }
 
 static void arm(struct ln_worker *w, double seconds)

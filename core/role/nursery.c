@@ -1,8 +1,8 @@
-/* nursery: brings forth workers for the hub. Everything that all of them need is loaded once, here,
- * before there is any script; a fork then costs a fraction of executing the binary, and its pages
- * are shared until they are written to. No script ever runs in this process: each child confines
- * itself as if it had been executed (role/worker.c). What they have in common is where things lie
- * in memory: docs/threat-model.md. */
+/* nursery: brings forth workers, and the loader of a reload, for the hub. Everything that all of
+ * them need is loaded once, here, before there is any script; a fork then costs a fraction of
+ * executing the binary, and its pages are shared until they are written to. No script ever runs in
+ * this process: each child confines itself as if it had been executed (role/worker.c). What they
+ * have in common is where things lie in memory: docs/threat-model.md. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -96,16 +97,25 @@ static pid_t fork_beside(void)
     return (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
 }
 
-static void bear(const struct request *r, int argc, char **argv)
+static void become(const struct request *r, int argc, char **argv)
 {
     char title[300];
+    if (!r->channel[0]) {
+        setpriority(PRIO_PROCESS, 0, LN_NICE);
+        exit(ln_role_loader(argc, argv));
+    }
+    snprintf(title, sizeof title, "lunate: worker %s", r->channel);
+    ln_proc_title(argc, argv, title);
+    ln_worker_run(argc, argv);
+}
+
+static void bear(const struct request *r, int argc, char **argv)
+{
     pid_t pid = fork_beside();
     if (pid == 0) {
-        snprintf(title, sizeof title, "lunate: worker %s", r->channel);
-        ln_proc_title(argc, argv, title);
         if (!reply(r->number, getpid(), 0) || !put_fds(r))
             _exit(1);
-        ln_worker_run(argc, argv);
+        become(r, argc, argv);
     }
     if (pid < 0)
         reply(r->number, 0, errno);

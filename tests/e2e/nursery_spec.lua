@@ -75,6 +75,21 @@ describe("e2e/nursery", function()
     assert.equal(0, w.e:stop())
   end)
 
+  it("killed in the middle of a reload: that is refused, and the next one works", function()
+    local w = begin()
+    local pid = nursery(w.e)
+    proc.kill(pid, proc.STOP)
+    w.s:write("channels/c.lua", traffic.channel(w.port, w.out.port) .. "\n-- changed")
+    local p = proc.spawn { site.binary(), "-C", w.s.path, "reload" }
+    sys.sleep(0.5)
+    proc.kill(pid, proc.KILL)
+    assert.equal(1, p:wait(20))
+    assert.truthy(p:err():find("reading the site ended the loader", 1, true), p:err())
+    assert.equal(0, (w.s:run "reload"))
+    through(w, 1, 20)
+    assert.equal(0, w.e:stop())
+  end)
+
   it("workers are the hub's own children, and have nothing open but their socket", function()
     local w = begin()
     local worker = w.e:workers()[1]
