@@ -85,7 +85,7 @@ static int set_dests(struct ln_channel *c)
             ln_log(LN_WARN, "channel", "destination_removed", "channel=%s dest=%s queue=kept",
                    c->name, d->conf.name);
             d->configured = false;
-            ln_dest_close(d);
+            ln_dest_leave(d);
         }
     }
     keep_removed(c);
@@ -267,15 +267,20 @@ void ln_channel_revert(struct ln_channel *c, const char *why)
     ln_worker_start(c);
 }
 
-void ln_channel_shut(struct ln_channel *c, bool keep_replies)
+static void close_but_dests(struct ln_channel *c, bool keep_replies)
 {
-    struct ln_dest *d;
     ln_channel_halt_off(c);
     ln_source_close(c->source, keep_replies);
     c->source = NULL;
     c->deaf = false;
     c->deaf_tries = 0;
     ln_worker_stop(c);
+}
+
+void ln_channel_shut(struct ln_channel *c, bool keep_replies)
+{
+    struct ln_dest *d;
+    close_but_dests(c, keep_replies);
     LIST_FOREACH (d, &c->dests, link)
         ln_dest_close(d);
 }
@@ -358,13 +363,16 @@ static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_cha
 
 static void remove_channel(struct ln_channel *c, struct ln_buf *report)
 {
+    struct ln_dest *d;
     ln_log(LN_WARN, "channel", "removed", "channel=%s queue=kept", c->name);
     say(report, c->name, "stopped: it is no longer in the site; its messages are kept", "");
     c->removed = true;
     ln_conf_channel_free(c->next); /* or they would run when the channel comes back */
     ln_conf_channel_free(c->prev);
     c->next = c->prev = NULL;
-    ln_channel_shut(c, may_keep_replies(c));
+    close_but_dests(c, may_keep_replies(c));
+    LIST_FOREACH (d, &c->dests, link)
+        ln_dest_leave(d);
 }
 
 void ln_channel_apply(struct ln_hub *h, struct ln_conf *conf, const char *only,

@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 
-enum { CHANNELS_MAX = 20000 };
+enum { CHANNELS_MAX = 20000, MISTAKES_MAX = 16 * 1024 };
 
 struct ln_conf *ln_conf_new(void)
 {
@@ -71,6 +71,7 @@ void ln_conf_free(struct ln_conf *c)
     ln_conf_admin_fini(&c->admin);
     ln_access_fini(&c->access);
     free(c->error);
+    ln_buf_fini(&c->mistakes);
     free(c);
 }
 
@@ -219,10 +220,19 @@ static int take_tls(struct ln_conf *c, struct ln_wire_in *in)
     return d ? ln_conf_tls_take(&d->tls, dot + 4, path, text) : LN_EPARSE;
 }
 
-static int take_warning(struct ln_wire_in *in)
+static int take_warning(struct ln_conf *c, struct ln_wire_in *in)
 {
     struct ln_span name = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
-    (void)ln_wire_get_bytes(in);
+    bool mistake = ln_span_is(ln_wire_get_bytes(in), "true");
+    if (!in->bad && mistake && c->mistakes.len < MISTAKES_MAX) {
+        size_t at = c->mistakes.len;
+        ln_buf_addf(&c->mistakes, "%.*s%swarning: %.*s", (int)name.len, name.len ? name.ptr : "",
+                    name.len ? ": " : "", (int)text.len, text.len ? text.ptr : "");
+        for (; at < c->mistakes.len; at++)
+            if ((unsigned char)c->mistakes.data[at] < 0x20) /* it is one line */
+                c->mistakes.data[at] = ' ';
+        ln_buf_addc(&c->mistakes, '\n');
+    }
     if (!in->bad)
         ln_log(LN_WARN, "conf", "warning", "channel=%.*s text=\"%.*s\"", (int)name.len,
                name.len ? name.ptr : "", (int)text.len, text.len ? text.ptr : "");
@@ -242,7 +252,7 @@ int ln_conf_take(struct ln_conf *c, uint8_t type, struct ln_wire_in *in, struct 
         rc = ch && !in->bad ? LN_OK : LN_EPARSE;
         break;
     case LN_P_TLS: rc = take_tls(c, in); break;
-    case LN_P_WARNING: rc = take_warning(in); break;
+    case LN_P_WARNING: rc = take_warning(c, in); break;
     case LN_P_SETTINGS: return take_settings(c, in, err);
     case LN_P_ERROR: rc = take_error(c, in); break;
     case LN_P_FILE: rc = take_file(c, false, in); break;

@@ -366,6 +366,8 @@ static bool may_send(const struct ln_dest *d)
 
 void ln_dest_pump(struct ln_dest *d)
 {
+    if (d->leaving && !d->inflight)
+        ln_dest_close(d);
     if (d->skip_to)
         ln_dest_pass_on(d);
     if (d->conf.to_channel || !may_send(d))
@@ -443,12 +445,20 @@ void ln_dest_set(struct ln_dest *d, const struct ln_conf_dest *conf)
                  d->conf.to_channel != conf->to_channel || d->conf.tls.on != conf->tls.on;
     take_conf(d, conf);
     if (moved)
-        ln_dest_close(d);
+        ln_dest_leave(d);
     ln_dest_pump(d);
+}
+
+void ln_dest_leave(struct ln_dest *d)
+{
+    d->leaving = d->inflight;
+    if (!d->leaving)
+        ln_dest_close(d);
 }
 
 void ln_dest_close(struct ln_dest *d)
 {
+    d->leaving = false;
     ln_dial_cancel(d->dial);
     d->dial = NULL;
     ln_dest_disconnect(d);

@@ -279,6 +279,7 @@ struct ln_dest {
     int64_t peer_not_after; /* of the receiver's certificate, seconds since 1970; 0: unknown */
     struct ln_stream stream;
     bool connected, inflight;
+    bool leaving; /* taken out, or moved: closed when what is in flight has its end */
     bool greeting; /* connected, but the TLS handshake is not done */
     bool used; /* this connection has carried a reply */
     bool answered; /* bytes came since the message was sent */
@@ -317,6 +318,8 @@ struct ln_dest *ln_dest_open(struct ln_channel *c, const struct ln_conf_dest *co
 void ln_dest_set(struct ln_dest *d, const struct ln_conf_dest *conf);
 /* Disconnects; what was in flight is sent again later. */
 void ln_dest_close(struct ln_dest *d);
+/* The same once the receiver has answered what it was sent: cut off, it would get that twice. */
+void ln_dest_leave(struct ln_dest *d);
 void ln_dest_add(struct ln_dest *d, struct ln_pos pos, struct ln_blob *bytes, int64_t received_us);
 void ln_dest_pump(struct ln_dest *d);
 void ln_dest_hold(struct ln_dest *d, bool held);

@@ -31,6 +31,21 @@ static void finish(struct reload *r, const char *error, struct ln_buf *report)
     ln_hub_loaded(h);
 }
 
+/* What `check` counts as a mistake although it loads: somebody who reloads by hand does not read
+ * the log. */
+static void add_mistakes(const struct ln_conf *conf, const char *only, struct ln_buf *report)
+{
+    struct ln_span rest = ln_buf_span(&conf->mistakes);
+    size_t len = only ? strlen(only) : 0;
+    while (rest.len) {
+        const char *end = memchr(rest.ptr, '\n', rest.len);
+        size_t n = end ? (size_t)(end - rest.ptr) + 1 : rest.len;
+        if (!only || (n > len && memcmp(rest.ptr, only, len) == 0 && rest.ptr[len] == ':'))
+            (void)!ln_buf_add(report, rest.ptr, n);
+        rest = ln_span(rest.ptr + n, rest.len - n);
+    }
+}
+
 static void apply(void *arg)
 {
     struct reload *r = arg;
@@ -39,6 +54,8 @@ static void apply(void *arg)
     const char *error = r->hub->draining ? "the engine is stopping" : NULL;
     if (!error)
         ln_hub_apply(r->hub, conf, r->only[0] ? r->only : NULL, &report);
+    if (!error && report.len)
+        add_mistakes(conf, r->only[0] ? r->only : NULL, &report);
     finish(r, error, &report);
     ln_conf_free(conf);
 }
@@ -57,8 +74,10 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
         ln_version_make_ready(r->hub, conf, only, apply, r);
         return;
     }
-    if (!error)
+    if (!error) {
         ln_plan_site(r->hub, conf, only, &report);
+        add_mistakes(conf, only, &report);
+    }
     finish(r, error, &report);
     ln_conf_free(conf);
 }

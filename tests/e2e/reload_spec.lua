@@ -141,6 +141,58 @@ describe("e2e/reload", function()
     assert.equal(0, e:stop())
   end)
 
+  -- Guards: the connection was cut before the reply, and the receiver got the message once more.
+  for _, how in ipairs { "taken out", "moved", "deleted with its channel" } do
+    it("a destination that is " .. how .. " while it waits for a reply gets nothing twice", function()
+      local out = net.receiver { answer = function(text) return { text = net.ack(text), after = 0.8 } end }
+      local other, port = net.receiver {}, net.free_port()
+      local good = traffic.channel(port, out.port)
+      local s = site.new { ["channels/in.lua"] = good, ["channels/other.lua"] = traffic.channel(net.free_port()) }
+      local e = s:start()
+      local function reload()
+        local p = proc.spawn { site.binary(), "-C", s.path, "reload" }
+        out:run_until(function() return not p:running() end, 30, "the reload")
+        assert.equal(0, p.status, p:err())
+      end
+      traffic.send_all(net.connect(port), { "A1", "A2" })
+      out:run_for_frames(1, 10)
+      if how == "moved" then
+        s:write("channels/in.lua", traffic.channel(port, other.port))
+      elseif how == "taken out" then
+        s:write("channels/in.lua", traffic.channel(port))
+      else
+        os.remove(s.path .. "/channels/in.lua")
+      end
+      reload()
+      out:run_for(1.2)
+      if how ~= "moved" then
+        s:write("channels/in.lua", good)
+        reload()
+      end
+      local last = how == "moved" and other or out
+      last:run_until(function() return last:ids()[#last:ids()] == "A2" end, 20, "the second message")
+      out:run_for(1)
+      assert.same(how == "moved" and { "A1" } or { "A1", "A2" }, out:ids())
+      assert.same(how == "moved" and { "A2" } or {}, other:ids())
+      site.wait_until(function() return e:channel("in").dest.out.sent == 2 end, 10, "both outcomes")
+      assert.equal(0, e:stop())
+    end)
+  end
+
+  -- Guards: a table that was deleted was told of in the log alone, and each message was parked.
+  it("warns, beside what is reloaded, of a table that is not there", function()
+    local port, out = net.free_port(), net.free_port()
+    local s = site.new { ["channels/one.lua"] = script(port, out), ["lib/rules.lua"] = 'return { mark = "0" }',
+      ["tables/names.csv"] = "key,value\nV,0\n" }
+    local e = s:start()
+    os.remove(s.path .. "/tables/names.csv")
+    local text = run(s, "reload")
+    has(text, "one: reloaded\n")
+    has(text, "one: warning: channels/one.lua:6: lookup: no table 'names'")
+    has(run(s, "reload", "--plan"), "one: warning: channels/one.lua:6: lookup: no table 'names'")
+    assert.equal(0, e:stop())
+  end)
+
   it("refused at each stage, with its place; the old one goes on", function()
     local out = net.receiver {}
     local port = net.free_port()
