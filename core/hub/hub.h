@@ -403,6 +403,8 @@ unsigned ln_channel_listen_again(struct ln_hub *h, int64_t mono_us);
 /* Ends listener, worker and deliveries; what is queued stays in the store. */
 void ln_channel_shut(struct ln_channel *c, bool keep_replies);
 const char *ln_channel_state_name(const struct ln_channel *c);
+/* ---- waits.c: what stands between c and its script, in words; false: nothing does. */
+bool ln_channel_waits(const struct ln_channel *c, char *text, size_t cap);
 
 /* ---- load.c: the loader child -------------------------------------------------------------------
  */

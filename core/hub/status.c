@@ -118,7 +118,8 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
 {
     struct ln_channel_state cs = {0};
     struct ln_dest *d;
-    char listen[LN_CONF_HOST + 16] = "", script[8] = "";
+    char listen[LN_CONF_HOST + 16] = "", script[8] = "", waits[200] = "";
+    bool starting = c->worker.state == LN_W_STARTING;
     if (c->id)
         (void)!ln_store_channel_state(c->hub->store, c->id, &cs);
     if (c->conf && !c->conf->from_channel)
@@ -147,6 +148,12 @@ static void channel_json(struct ln_channel *c, struct ln_buf *b)
     num(b, "pending", cs.received > done ? cs.received - done : 0);
     num(b, "worker_restarts", c->worker.restarts);
     num(b, "worker_pid", (uint64_t)c->worker.pid);
+    str(b, "waits_for", ln_channel_waits(c, waits, sizeof waits) ? waits : "");
+    ln_json_key(b, "starting_s");
+    if (starting)
+        ln_json_num(b, (double)(ln_mono_us() - c->worker.spawned_us) / 1e6, 3);
+    else
+        ln_json_null(b);
     time_or_null(b, "last_in", c->last_in_us);
     str(b, "error", c->deaf ? c->deaf_why : c->error[0] ? c->error : c->worker.failure);
     rolled_back_json(b, c);

@@ -65,6 +65,14 @@ static bool settled(const struct ln_channel *c)
 
 static const char outcome_wanted[] = ": reloaded"; /* as channel.c says it, before the switch */
 
+static void add_waiting(const struct ln_channel *c, struct ln_buf *out)
+{
+    char text[200];
+    bool waits = ln_channel_waits(c, text, sizeof text);
+    ln_buf_addf(out, "%s: not yet reloaded, %s (lunate status)\n", c->name,
+                waits ? text : "it is about to be");
+}
+
 /* Copies a line of the report, with what has become of the channel. */
 static bool add_line(struct ln_hub *h, const char *line, size_t len, struct ln_buf *out)
 {
@@ -77,7 +85,7 @@ static bool add_line(struct ln_hub *h, const char *line, size_t len, struct ln_b
     if (wanted && c->reverted)
         ln_buf_addf(out, "%s: not reloaded, the old one goes on: %s\n", name, c->error);
     else if (wanted && !settled(c))
-        ln_buf_addf(out, "%s: swapped in as soon as the message in hand is done\n", name);
+        add_waiting(c, out);
     else
         ln_buf_addf(out, "%.*s\n", (int)len, line);
     return !(wanted && c->reverted);
@@ -175,6 +183,7 @@ static bool rollback_settled(struct ln_asker *k, void *arg, bool late)
 {
     struct rollback *r = arg;
     struct ln_channel *c = ln_channel_find(k->hub, r->name);
+    char text[200];
     if (!late && c && (!settled(c) || c->pinning)) /* what is answered is on disk */
         return false;
     if (!c || c->failed || c->removed)
@@ -182,7 +191,8 @@ static bool rollback_settled(struct ln_asker *k, void *arg, bool late)
     else if (c->reverted)
         ln_asker_fail(k, 1, "%s: not rolled back, the present one goes on: %s", r->name, c->error);
     else if (!settled(c))
-        ln_asker_fail(k, 1, "%s: swapped in as soon as the message in hand is done", r->name);
+        ln_asker_fail(k, 1, "%s: not yet rolled back, %s (lunate status)", r->name,
+                      ln_channel_waits(c, text, sizeof text) ? text : "it is about to be");
     else if (c->pinning)
         ln_asker_fail(k, 1,
                       "%s: runs %.6s, but the store cannot write (lunate status): until it can, an "

@@ -7,6 +7,7 @@ local M = {}
 
 local calm = { running = true, sending = true, idle = true, connecting = true }
 local OLD_S = 60
+local START_S, MANY = 2, 3
 
 -- What somebody said about what is wrong, when the engine knows it.
 local function because(text)
@@ -79,6 +80,28 @@ local function script_parked(c)
   local n = c.parked or 0
   for _, d in ipairs(c.destinations or {}) do n = n - (d.parked or 0) end
   return n
+end
+
+-- Whether the script that is to run waits for its turn, or for the old one.
+local function waits(c) return because(c.waits_for) ~= "" and not tonumber(c.starting_s) end
+
+-- A script starts within milliseconds, as a rule. many: they are told in one line.
+local function look_at_start(note, c, many)
+  local s = tonumber(c.starting_s)
+  if because(c.waits_for) == "" or s and s < START_S or not s and many then return 0 end
+  return note(1, ("%s: %s"):format(c.name, c.waits_for), s and "what does it do outside of its "
+    .. "functions? after 10 s of processor time, or 60 s, it is ended" or nil)
+end
+
+-- True when it was said for all of them.
+local function look_at_turns(note, channels)
+  local n = 0
+  for _, c in ipairs(channels) do n = n + (waits(c) and 1 or 0) end
+  if n <= MANY then return false end
+  note(1, ("%s wait for their scripts to be started or swapped in"):format(
+    term.count(n, "channel")),
+    "they take their turns, a few at a time; until a new script runs, the old one goes on")
+  return true
 end
 
 local function look_at_channel(note, doc, c)
@@ -208,8 +231,10 @@ function M.look(doc)
     note(2, "the archive has a fault" .. because(archive.failure),
       "what cannot be archived is not trimmed: the store grows until that is mended")
   end
+  local many = look_at_turns(note, doc.channels)
   for _, c in ipairs(doc.channels) do
     look_at_channel(note, doc, c)
+    c.level = math.max(c.level, look_at_start(note, c, many))
     c.level = math.max(c.level, look_at_tls(note, doc, c.name, c.tls))
     c.worst = c.level
     for _, d in ipairs(c.destinations or {}) do
