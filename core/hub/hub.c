@@ -370,6 +370,7 @@ static void on_signal(evutil_socket_t sig, short what, void *arg)
         int st;
         pid_t pid;
         while ((pid = waitpid(-1, &st, WNOHANG)) > 0) {
+            ln_nursery_exited(h, pid);
             ln_view_exited(pid);
             ln_git_exited(h, pid, st);
             ln_specs_exited(h, pid, st); /* other deaths are seen on their sockets */

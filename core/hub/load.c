@@ -26,6 +26,7 @@ struct load {
     double cpu_s; /* and what processor time it had used */
     struct ln_conf *conf;
     pid_t pid;
+    bool executed; /* not of the nursery's */
     bool hello, done;
     char reading[LN_CONF_NAME]; /* the channel that is being evaluated */
     char only[LN_CONF_NAME]; /* a channel that is not evaluated from its pin, */
@@ -193,11 +194,27 @@ static void stopped(struct load *l, const char *how)
     failed(l, text);
 }
 
+static int launch(struct load *l, bool execute);
+
+/* It was the nursery that failed, before there was a loader: it is done without. */
+static bool launch_again(struct load *l)
+{
+    if (l->hello || l->executed)
+        return false;
+    ln_stream_fini(&l->stream);
+    ln_nursery_end(l->hub, &l->pid);
+    if (launch(l, true) != LN_OK)
+        return false;
+    wait_on(l);
+    return true;
+}
+
 static void on_closed(void *owner, int code, const char *why)
 {
     (void)code;
     (void)why;
-    stopped(owner, "ended the loader");
+    if (!launch_again(owner))
+        stopped(owner, "ended the loader");
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -208,17 +225,28 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     char how[60];
     (void)fd;
     (void)what;
+    if (ln_nursery_hangs(l->hub, &l->pid, s) && launch_again(l))
+        return;
     if (s < LOAD_MOST_S && ln_proc_cpu_s(l->pid) - l->cpu_s < LOAD_LIMIT_S * 0.9) {
         evtimer_add(&l->timer, &tv);
         return;
     }
-    if (!l->pid)
-        ln_nursery_stop(l->hub); /* it hangs */
     snprintf(how, sizeof how, "took longer than %.0f s", s);
     stopped(l, how);
 }
 
 static const struct ln_stream_ops load_ops = {.data = on_data, .closed = on_closed};
+
+/* At the start it is executed, beside the nursery, which is not ready yet. */
+static int launch(struct load *l, bool execute)
+{
+    static const int fds[] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
+    int fd;
+    l->executed = execute;
+    int rc = execute ? ln_spawn_role("loader", &l->pid, &fd)
+                     : ln_nursery_bear(l->hub, NULL, fds, LN_PROC_FD + 1, &l->pid, &fd);
+    return rc == LN_OK ? ln_stream_init(&l->stream, l->hub->base, fd, &load_ops, l) : rc;
+}
 
 /* The configuration knows the same pins as the loader is given. */
 static int take_pins(struct load *l)
@@ -235,19 +263,10 @@ static int take_pins(struct load *l)
     return rc;
 }
 
-/* At the start it is executed beside the nursery, which is not ready yet. */
-static int spawn(struct load *l, int *fd)
-{
-    static const int fds[] = {LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_KEEP, LN_SPAWN_PAIR};
-    return l->hub->ready ? ln_nursery_bear(l->hub, NULL, fds, LN_PROC_FD + 1, &l->pid, fd)
-                         : ln_spawn_role("loader", &l->pid, fd);
-}
-
 int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln_load_fn *fn,
                   void *arg, struct ln_err *err)
 {
     struct load *l = calloc(1, sizeof *l);
-    int fd;
     if (!l || !(l->conf = ln_conf_new())) {
         free(l);
         return ln_err_set(err, LN_ENOMEM, "out of memory");
@@ -260,9 +279,7 @@ int ln_load_start(struct ln_hub *h, const char *only, struct ln_pin *instead, ln
     l->instead = instead ? ln_pin_ref(instead) : NULL;
     int rc = take_pins(l);
     if (rc == LN_OK)
-        rc = spawn(l, &fd);
-    if (rc == LN_OK)
-        rc = ln_stream_init(&l->stream, h->base, fd, &load_ops, l);
+        rc = launch(l, !h->ready);
     if (rc != LN_OK) {
         ln_nursery_end(h, &l->pid);
         ln_conf_free(l->conf);

@@ -6,12 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/proc.h"
 #include "hub/spawn.h"
 
 enum { REPLY_MAX = 64 };
+/* Without an answer; when it has not given any yet, for a machine that has no time to give. */
+static const double HANGS_S = 10, START_MOST_S = 60;
 
 /* A worker whose process id is not known yet. */
 struct birth {
@@ -22,7 +25,8 @@ struct birth {
 
 struct ln_nursery {
     struct ln_hub *hub;
-    pid_t pid;
+    pid_t pid; /* 0: it has ended */
+    bool answered; /* it is up */
     int fd;
     struct event ev;
     uint64_t last;
@@ -35,16 +39,12 @@ static void forget(struct ln_nursery *n, struct birth *b)
     free(b);
 }
 
-static void end(struct ln_nursery *n)
+/* Nobody but a child of ours: what has been reaped may be somebody else's number by now. */
+static void kill_child(pid_t pid)
 {
-    struct birth *b;
-    event_del(&n->ev);
-    close(n->fd);
-    kill(n->pid, SIGKILL);
-    while ((b = TAILQ_FIRST(&n->births)))
-        forget(n, b);
-    n->hub->nursery = NULL;
-    free(n);
+    siginfo_t si;
+    if (pid > 0 && waitid(P_PID, (id_t)pid, &si, WEXITED | WNOHANG | WNOWAIT) == 0)
+        kill(pid, SIGKILL);
 }
 
 static void born(struct ln_nursery *n, uint64_t number, pid_t pid, int why)
@@ -58,40 +58,73 @@ static void born(struct ln_nursery *n, uint64_t number, pid_t pid, int why)
     else if (b && b->pid)
         *b->pid = pid;
     else
-        kill(pid, SIGKILL);
+        kill_child(pid);
     if (b)
         forget(n, b);
 }
 
-/* One packet; false when there is none. */
-static bool take_reply(struct ln_nursery *n)
+enum take { TAKEN, NONE, GONE, WRONG };
+
+static enum take take_reply(struct ln_nursery *n)
 {
     char data[REPLY_MAX];
     ssize_t len = recv(n->fd, data, sizeof data, MSG_DONTWAIT);
     if (len < 0 && errno == EINTR)
-        return true;
+        return TAKEN;
     if (len < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-        return false;
-    struct ln_wire_in in = {data, data + (len > 0 ? len : 0), false};
+        return NONE;
+    if (len <= 0)
+        return GONE;
+    struct ln_wire_in in = {data, data + len, false};
     uint64_t number = ln_wire_get_u64(&in);
     pid_t pid = (pid_t)ln_wire_get_u32(&in);
     int why = (int)ln_wire_get_u32(&in);
-    if (ln_wire_done(&in) && pid >= 0) {
-        born(n, number, pid, why);
-        return true;
+    if (!ln_wire_done(&in) || pid < 0)
+        return WRONG;
+    n->answered = true;
+    born(n, number, pid, why);
+    return TAKEN;
+}
+
+/* What it has said still counts: a worker whose process id is not known could not be ended. Those
+ * it had not brought forth yet see their sockets closed, and who is born now cannot say so, and
+ * ends. An error (it left requests unread) stands before its last words, once. */
+static void end(struct ln_nursery *n)
+{
+    struct birth *b;
+    event_del(&n->ev);
+    shutdown(n->fd, SHUT_RD);
+    for (int errors = 0; errors < 2;) {
+        enum take t = take_reply(n);
+        errors += t == GONE;
+        if (t == NONE || t == WRONG)
+            break;
     }
+    close(n->fd);
+    kill_child(n->pid);
+    while ((b = TAILQ_FIRST(&n->births)))
+        forget(n, b);
+    n->hub->nursery = NULL;
+    free(n);
+}
+
+static void take_replies(struct ln_nursery *n)
+{
+    enum take t;
+    while ((t = take_reply(n)) == TAKEN)
+        ;
+    if (t == NONE)
+        return;
     ln_log(LN_ERROR, "nursery", "lost", "pid=%d why=\"%s\"", (int)n->pid,
-           len > 0 ? "it said what it should not" : "it ended");
+           t == WRONG ? "it said what it should not" : "it ended");
     end(n);
-    return false;
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     (void)what;
-    while (take_reply(arg))
-        ;
+    take_replies(arg);
 }
 
 static int start(struct ln_hub *h)
@@ -117,9 +150,11 @@ static int start(struct ln_hub *h)
     n->fd = pair[0];
     TAILQ_INIT(&n->births);
     event_assign(&n->ev, h->base, n->fd, EV_READ | EV_PERSIST, on_readable, n);
-    event_add(&n->ev, NULL);
     h->nursery = n;
-    return LN_OK;
+    if (event_add(&n->ev, NULL) == 0)
+        return LN_OK;
+    end(n);
+    return LN_ENOMEM;
 }
 
 void ln_nursery_start(struct ln_hub *h)
@@ -211,15 +246,46 @@ int ln_nursery_bear(struct ln_hub *h, const char *channel, const int *fd, int n,
     return rc;
 }
 
-void ln_nursery_end(struct ln_hub *h, pid_t *pid)
+static struct birth *birth_of(const struct ln_hub *h, const pid_t *pid)
 {
-    struct birth *b;
-    if (*pid > 0) {
-        kill(*pid, SIGKILL);
-    } else if (h->nursery) {
+    struct birth *b = NULL;
+    if (h->nursery)
         TAILQ_FOREACH (b, &h->nursery->births, link)
             if (b->pid == pid)
-                b->pid = NULL;
-    }
+                break;
+    return b;
+}
+
+void ln_nursery_end(struct ln_hub *h, pid_t *pid)
+{
+    struct birth *b = *pid ? NULL : birth_of(h, pid);
+    kill_child(*pid);
+    if (b)
+        b->pid = NULL;
     *pid = 0;
+}
+
+void ln_nursery_look(struct ln_hub *h)
+{
+    if (h->nursery)
+        take_replies(h->nursery);
+}
+
+bool ln_nursery_hangs(struct ln_hub *h, const pid_t *pid, double passed_s)
+{
+    if (*pid)
+        return false;
+    if (!birth_of(h, pid))
+        return true;
+    if (passed_s < (h->nursery->answered ? HANGS_S : START_MOST_S))
+        return false;
+    ln_log(LN_ERROR, "nursery", "hangs", "pid=%d seconds=%.0f", (int)h->nursery->pid, passed_s);
+    end(h->nursery);
+    return true;
+}
+
+void ln_nursery_exited(struct ln_hub *h, pid_t pid)
+{
+    if (h->nursery && h->nursery->pid == pid)
+        h->nursery->pid = 0;
 }

@@ -21,6 +21,14 @@ void ln_nursery_stop(struct ln_hub *h);
  * when none could be started the pair is closed. LN_EAGAIN and other errors of the system. */
 int ln_nursery_bear(struct ln_hub *h, const char *channel, const int *fd, int n, pid_t *pid,
                     int *ours) LN_MUST;
+/* Reads what it has said by now. A child says its process id before anything else: behind this,
+ * *pid of one that has said something is known. */
+void ln_nursery_look(struct ln_hub *h);
+/* True when *pid is not known and will not be: nothing comes of it any more, or nothing came for
+ * too long, in which case the nursery is ended. */
+bool ln_nursery_hangs(struct ln_hub *h, const pid_t *pid, double passed_s);
+/* A child of the hub's was reaped. */
+void ln_nursery_exited(struct ln_hub *h, pid_t pid);
 /* Ends the process that *pid stands for, also when it is not known yet; *pid is 0 then. */
 void ln_nursery_end(struct ln_hub *h, pid_t *pid);
 #endif

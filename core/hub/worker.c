@@ -205,7 +205,9 @@ static int on_result(struct ln_channel *c, struct ln_wire_in *in)
 static int on_hello(struct ln_channel *c, struct ln_wire_in *in)
 {
     struct ln_worker *w = &c->worker;
-    if (w->state != LN_W_STARTING || w->told || !ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
+    ln_nursery_look(c->hub);
+    if (w->state != LN_W_STARTING || w->told || !w->pid ||
+        !ln_span_is(ln_wire_get_bytes(in), LN_PROTO_BUILD))
         return LN_EPARSE;
     w->told = true;
     return ln_worker_tell(c);
@@ -337,7 +339,7 @@ static void lost(struct ln_channel *c, const char *why, bool blame_head)
     struct ln_worker *w = &c->worker;
     ln_log(LN_ERROR, "worker", "lost", "channel=%s pid=%d why=\"%s\" inflight=%zu", c->name,
            (int)w->pid, why, c->work.given - c->work.answered);
-    bool at_start = w->state == LN_W_STARTING;
+    bool at_start = w->state == LN_W_STARTING && w->told; /* before that it is not the script */
     end_process(w);
     if (at_start && c->prev) { /* never ran: the one before it goes on */
         ln_channel_revert(c, why);
@@ -375,8 +377,10 @@ static void start_is_late(struct ln_worker *w)
     double passed = (double)(ln_mono_us() - w->spawned_us) / 1e6;
     char why[80];
     make_room(w);
-    if (!w->pid && passed >= START_LIMIT_S)
-        ln_nursery_stop(w->channel->hub); /* it hangs: this worker's socket closes with it */
+    if (ln_nursery_hangs(w->channel->hub, &w->pid, passed)) {
+        lost(w->channel, "no process could be started for it in time", false);
+        return;
+    }
     if (!w->pid || passed < START_LIMIT_S ||
         (passed < START_MOST_S && ln_proc_cpu_s(w->pid) < START_LIMIT_S * 0.9)) {
         arm(w, STARTING_S);

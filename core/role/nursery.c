@@ -131,7 +131,12 @@ int ln_role_nursery(int argc, char **argv)
         fprintf(stderr, "lunate nursery: only the engine starts it (lunate run)\n");
         return LN_EXIT_USAGE;
     }
+    int parent = (int)getppid();
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if ((int)getppid() != parent) /* it died in between */
+        return LN_EXIT_OK;
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    closefrom(LN_PROC_FD + 1);
     for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
         signal(ignored[i], SIG_IGN);
     ln_worker_prepare();

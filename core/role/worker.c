@@ -366,7 +366,13 @@ static int take_state(struct ln_err *err)
         return LN_OK;
     ln_state_free(w.L);
     w.L = ln_state_new(false, w.jit, err);
-    return w.L ? LN_OK : err->code;
+    if (!w.L)
+        return err->code;
+    lua_pushcfunction(w.L, load_modules); /* not counted in limits.memory_mb, here as there */
+    int code = ln_state_call(w.L, 0, 0);
+    if (code != LN_OK)
+        ln_state_fault_text(w.L, code, err);
+    return code;
 }
 
 static int make_script(struct ln_err *err)
