@@ -447,6 +447,9 @@ void ln_specs_exited(struct ln_hub *h, pid_t pid, int status); /* any child's en
 void ln_specs_stop(struct ln_hub *h);
 
 void ln_watch_set(struct ln_hub *h, bool on);
+/* A file of the site was written to since then, as far as the watcher sees; false when it is off.
+ */
+bool ln_watch_touched(struct ln_hub *h, int64_t since_us);
 
 /* ---- control.c, status.c --------------------------------------------------------------------- */
 

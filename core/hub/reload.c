@@ -4,11 +4,17 @@
 
 #include <stdio.h>
 
+#include "base/clock.h"
+
+enum { AGAIN_MAX = 10, AGAIN_MS = 100 };
+
 struct reload {
     struct ln_hub *hub;
     char only[LN_CONF_NAME];
     bool plan;
     struct ln_pin *pin; /* a rollback; NULL: what is on disk */
+    int64_t since_us; /* the loader reads: since when, */
+    unsigned again; /* and how often before */
     struct ln_conf *conf; /* about to be applied */
     ln_reload_done *done;
     void *arg;
@@ -60,9 +66,43 @@ static void apply(void *arg)
     ln_conf_free(conf);
 }
 
+static void on_loaded(void *arg, struct ln_conf *conf, const char *error);
+
+static int load(struct reload *r, struct ln_err *err)
+{
+    r->since_us = ln_mono_us();
+    return ln_load_start(r->hub, r->only[0] ? r->only : NULL, r->pin, on_loaded, r, err);
+}
+
+static void load_again(evutil_socket_t fd, short what, void *arg)
+{
+    struct reload *r = arg;
+    struct ln_buf none = {0};
+    struct ln_err err = {0};
+    (void)fd;
+    (void)what;
+    if (r->hub->draining)
+        finish(r, "the engine is stopping", &none);
+    else if (load(r, &err) != LN_OK)
+        finish(r, err.text, &none);
+}
+
+/* Somebody saved while the loader read (the watcher sees it): it may have half a file. A file that
+ * is written to all the time does not hold up the reload for ever. */
+static bool is_half(struct reload *r)
+{
+    struct timeval tv = {0, AGAIN_MS * 1000};
+    return r->again++ < AGAIN_MAX && ln_watch_touched(r->hub, r->since_us) &&
+           event_base_once(r->hub->base, -1, EV_TIMEOUT, load_again, r, &tv) == 0;
+}
+
 static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
 {
     struct reload *r = arg;
+    if (is_half(r)) {
+        ln_conf_free(conf);
+        return;
+    }
     struct ln_buf report = {0};
     const char *only = r->only[0] ? r->only : NULL;
     const struct ln_conf_channel *ch = only && !error ? ln_conf_find(conf, only) : NULL;
@@ -80,11 +120,6 @@ static void on_loaded(void *arg, struct ln_conf *conf, const char *error)
     }
     finish(r, error, &report);
     ln_conf_free(conf);
-}
-
-static int load(struct reload *r, struct ln_err *err)
-{
-    return ln_load_start(r->hub, r->only[0] ? r->only : NULL, r->pin, on_loaded, r, err);
 }
 
 static void on_specs(void *arg, const char *error)

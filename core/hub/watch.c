@@ -1,5 +1,7 @@
 /* `watch = true`: a reload when a file of the site is saved. Debounced: editors write a file in
- * several steps, git checkouts many files. Folders that come are watched from the next time on. */
+ * several steps, git checkouts many files. Folders that come are watched from the next time on. A
+ * file that is written to while the loader reads may be half of it: reload.c asks, and reads again.
+ */
 #include "hub/hub.h"
 
 #include <dirent.h>
@@ -9,11 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 enum { DEBOUNCE_MS = 200, DEPTH_MAX = 8 };
 
 struct ln_watch {
     struct ln_hub *hub;
     int fd;
+    int64_t touched_us; /* when a file of the site was last written to */
     struct event ev, timer;
 };
 
@@ -24,8 +29,8 @@ static bool is_hidden(const char *name)
 
 static void add(struct ln_watch *w, const char *path, int depth)
 {
-    const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CREATE |
-                          IN_ONLYDIR | IN_EXCL_UNLINK;
+    const uint32_t mask = IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE |
+                          IN_CREATE | IN_ONLYDIR | IN_EXCL_UNLINK;
     char child[4096];
     struct stat st;
     struct dirent *e;
@@ -45,7 +50,8 @@ static void add_all(struct ln_watch *w)
 {
     static const char *const folders[] = {"channels", "lib", "tables"};
     char path[4096];
-    const uint32_t mask = IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_CREATE;
+    const uint32_t mask =
+        IN_MODIFY | IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE | IN_MOVED_FROM | IN_CREATE;
     if (inotify_add_watch(w->fd, w->hub->site, mask) < 0) /* lunate.lua, and folders that come */
         ln_log(LN_ERROR, "watch", "cannot_watch", "why=\"%s\"", strerror(errno));
     for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++) {
@@ -77,9 +83,20 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
         for (ssize_t at = 0; at < n;) {
             const struct inotify_event *e = (const void *)(buf + at);
             at += (ssize_t)(sizeof *e + e->len);
-            if (matters(e) || (e->mask & IN_Q_OVERFLOW))
+            if (!matters(e) && !(e->mask & IN_Q_OVERFLOW))
+                continue;
+            w->touched_us = ln_mono_us();
+            if (!(e->mask & IN_MODIFY)) /* the end of writing comes */
                 evtimer_add(&w->timer, &tv);
         }
+}
+
+bool ln_watch_touched(struct ln_hub *h, int64_t since_us)
+{
+    if (!h->watch)
+        return false;
+    on_event(h->watch->fd, 0, h->watch); /* what has come and was not read yet */
+    return h->watch->touched_us >= since_us;
 }
 
 static void on_quiet(evutil_socket_t fd, short what, void *arg)

@@ -1,6 +1,7 @@
 -- Hot reload of everything under load, plans, refusals at each stage, specs first, the watcher, and
 -- ports that cannot be had. Guards promise 4. RELOADS=100 gives the long run.
 local site = require "support.site"
+local sys = require "support.sys"
 local net = require "support.net"
 local proc = require "support.proc"
 local traffic = require "support.traffic"
@@ -275,6 +276,38 @@ end)]] }
     s:write("channels/new/init.lua", traffic.channel(other))
     becomes("the new channel", function() return #e:status().channels == 2 end)
     assert.equal("running", e:channel("new").state)
+    assert.equal(0, e:stop())
+  end)
+
+  -- Guards: half of a table that was being written went live, and its messages were parked.
+  it("with watch = true a file that is written to while it is read does not go live half", function()
+    local out = net.receiver {}
+    local port = net.free_port()
+    local function text(mark) return traffic.channel(port, out.port, { top = ([[
+      transform = function(msg) msg["PID-5"] = "%s" .. lookup("names", "V") end,]]):format(mark) }) end
+    local s = site.new { ["channels/in.lua"] = text "A", ["tables/names.csv"] = "key,value\nV,1\n",
+      ["lunate.lua"] = "return { watch = true }",
+      ["channels/slow.lua"] = "local t = os.clock() while os.clock() - t < 1 do end\n"
+        .. traffic.channel(net.free_port()) }
+    local e = s:start { timeout = 30 }
+    local conn, n = net.connect(port), 0
+    local function mark()
+      n = n + 1
+      traffic.send_all(conn, { "W" .. n })
+      out:run_for_frames(n, 10)
+      return net.field(out.frames[n].text, "PID", 5)
+    end
+    assert.equal("A1", mark())
+    local f = assert(io.open(s.path .. "/tables/names.csv", "w"))
+    f:write "key,value\n"
+    f:flush()
+    s:write("channels/in.lua", text "B")
+    site.wait_until(function() return e:log():find "watch changed" end, 10, "a reload")
+    sys.sleep(0.5) -- the loader has read the table, and is busy
+    f:write "V,2\n"
+    f:close()
+    site.wait_until(function() return mark() == "B2" end, 30, "the whole table")
+    assert.equal(0, e:channel("in").parked)
     assert.equal(0, e:stop())
   end)
 
