@@ -93,6 +93,28 @@ describe("e2e/nursery", function()
     assert.equal(0, w.e:stop())
   end)
 
+  it("killed when the new script's worker was to start: the reload is not refused for that", function()
+    local w = begin()
+    local pid = nursery(w.e)
+    local function loader()
+      for _, c in ipairs(proc.children(w.e.pid)) do
+        if title_of(c.pid):find "loader" and c.state ~= "Z" then return c.pid end
+      end
+    end
+    w.s:write("channels/c.lua", "local t = os.clock() while os.clock() < t + 0.5 do end\n"
+      .. traffic.channel(w.port, w.out.port))
+    local p = proc.spawn { site.binary(), "-C", w.s.path, "reload" }
+    site.wait_until(loader)
+    proc.kill(pid, proc.STOP)
+    site.wait_until(function() return not loader() end)
+    sys.sleep(0.5)
+    proc.kill(pid, proc.KILL)
+    assert.equal(0, p:wait(20), p:err())
+    assert.equal("c: reloaded\n", p:out())
+    through(w, 1, 20)
+    assert.equal(0, w.e:stop())
+  end)
+
   it("workers are the hub's own children, and have nothing open but their socket", function()
     local w = begin()
     local worker = w.e:workers()[1]
