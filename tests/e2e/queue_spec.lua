@@ -202,6 +202,8 @@ describe("e2e/queue", function()
       site.wait_until(function() return e:channel("in").dest.out.queued == 0 end, 5, "an empty queue")
       assert.equal("", e:channel("in").dest.out.last_error)
       e:kill9()
+      local _, text = s:run "verify" -- what is behind it was counted anew, in the same commit
+      for line in text:gmatch "[^\n]+" do assert.truthy(line:find "^in/2: " or line:find "wrong$", text) end
       e = s:start()
       assert.equal(0, e:channel("in").dest.out.queued)
       assert.equal(0, e:stop())
