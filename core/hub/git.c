@@ -1,6 +1,9 @@
 /* The commit of a site that is a git checkout, and what differs from it: `git status` as a child,
  * asked at each load. Without git, or when it refuses (a checkout of another user), nothing is
- * known, and nothing waits for it. */
+ * known, and nothing waits for it.
+ *
+ * Git tells of the files on disk, so that its answer says nothing of a version that is not what the
+ * last load has read there: what runs may be another. */
 #include "hub/hub.h"
 #include "base/proc.h"
 #include "hub/spawn.h"
@@ -23,6 +26,9 @@ struct ln_git {
     bool running, whole, again;
     bool closed, ended, cut; /* its output, the process; not all of the output was taken */
     int status; /* of the process */
+    uint64_t *disk; /* the versions that the last load has read from disk, */
+    unsigned ndisk;
+    bool read; /* which has ended */
 };
 
 static bool is_checkout(const char *site)
@@ -48,7 +54,7 @@ static void end(struct ln_git *g, bool whole)
     if (g->again) {
         g->again = false;
         ln_git_ask(g->hub);
-    } else if (whole) {
+    } else if (whole && g->read) {
         ln_version_git_known(g->hub);
     }
 }
@@ -110,6 +116,7 @@ static int spawn(const char *site, pid_t *pid, int *fd)
                           "-z",
                           "--branch",
                           "--untracked-files=all",
+                          "--ignored", /* no commit has these, either */
                           "--",
                           "channels",
                           "lib",
@@ -128,6 +135,8 @@ void ln_git_ask(struct ln_hub *h)
     struct timeval tv = {LIMIT_S, 0};
     struct ln_git *g = h->git;
     int fd;
+    if (g)
+        g->read = false;
     if (g && g->running) {
         g->again = true;
         return;
@@ -148,6 +157,31 @@ void ln_git_ask(struct ln_hub *h)
     evtimer_add(&g->timer, &tv);
 }
 
+void ln_git_read(struct ln_hub *h, const struct ln_conf *conf)
+{
+    struct ln_git *g = h->git;
+    unsigned n = conf ? conf->nchannel : 0;
+    if (!g)
+        return;
+    free(g->disk);
+    g->disk = calloc(n + 1u, sizeof *g->disk);
+    g->ndisk = 0;
+    for (unsigned i = 0; i < n && g->disk; i++)
+        if (!conf->channel[i].pin && !conf->channel[i].error)
+            g->disk[g->ndisk++] = conf->channel[i].version64;
+    g->read = true;
+    if (g->whole)
+        ln_version_git_known(h);
+}
+
+static bool is_on_disk(const struct ln_git *g, const struct ln_conf_channel *ch)
+{
+    for (unsigned i = 0; i < g->ndisk && g->read; i++)
+        if (g->disk[i] == ch->version64)
+            return !ch->pin;
+    return false;
+}
+
 /* Whether a record of git's is about this file of the site, whose folder may be anywhere in the
  * checkout. */
 static bool is_about(struct ln_span rec, const char *path)
@@ -157,14 +191,14 @@ static bool is_about(struct ln_span rec, const char *path)
            (rec.ptr[rec.len - n - 1] == '/' || rec.ptr[rec.len - n - 1] == ' ');
 }
 
-bool ln_git_of(const struct ln_hub *h, const struct ln_conf_file *file, unsigned nfile,
-               char *commit, size_t cap, bool *dirty)
+bool ln_git_of(const struct ln_hub *h, const struct ln_conf_channel *ch, char *commit, size_t cap,
+               bool *dirty)
 {
     static const char oid[] = "# branch.oid ";
     const struct ln_git *g = h->git;
     *dirty = false;
     commit[0] = '\0';
-    if (!g || !g->whole)
+    if (!g || !g->whole || !is_on_disk(g, ch))
         return false;
     for (struct ln_span rest = ln_buf_span(&g->out); rest.len;) {
         size_t n = strnlen(rest.ptr, rest.len);
@@ -172,8 +206,8 @@ bool ln_git_of(const struct ln_hub *h, const struct ln_conf_file *file, unsigned
         if (n > sizeof oid && memcmp(rec.ptr, oid, sizeof oid - 1) == 0 &&
             n - sizeof oid + 1 < cap && rec.ptr[sizeof oid - 1] != '(')
             snprintf(commit, cap, "%.*s", (int)(n - sizeof oid + 1), rec.ptr + sizeof oid - 1);
-        for (unsigned i = 0; i < nfile && !*dirty && n && rec.ptr[0] != '#'; i++)
-            *dirty = is_about(rec, file[i].path);
+        for (unsigned i = 0; i < ch->nfile && !*dirty && n && rec.ptr[0] != '#'; i++)
+            *dirty = is_about(rec, ch->file[i].path);
         n += n < rest.len;
         rest = ln_span(rest.ptr + n, rest.len - n);
     }
@@ -191,6 +225,7 @@ void ln_git_stop(struct ln_hub *h)
         ln_stream_fini(&g->stream);
     }
     ln_buf_fini(&g->out);
+    free(g->disk);
     free(g);
     h->git = NULL;
 }

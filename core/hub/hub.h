@@ -432,9 +432,12 @@ int ln_reload_pin(struct ln_hub *h, struct ln_pin *p, ln_reload_done *done, void
 
 /* Asks git what the checkout is; ln_version_git_known is called when it has answered. */
 void ln_git_ask(struct ln_hub *h);
-/* The commit, and whether one of these files differs from it; false: not known (yet). */
-bool ln_git_of(const struct ln_hub *h, const struct ln_conf_file *file, unsigned nfile,
-               char *commit, size_t cap, bool *dirty);
+/* A load has read this from disk; NULL: nothing. */
+void ln_git_read(struct ln_hub *h, const struct ln_conf *conf);
+/* The commit of what the last load has read from disk, and whether one of the channel's files
+ * differs from it; false: not known (yet), or the channel's is another version. */
+bool ln_git_of(const struct ln_hub *h, const struct ln_conf_channel *ch, char *commit, size_t cap,
+               bool *dirty);
 void ln_git_exited(struct ln_hub *h, pid_t pid, int status);
 void ln_git_stop(struct ln_hub *h);
 void ln_version_git_known(struct ln_hub *h); /* version.c */

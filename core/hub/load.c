@@ -52,12 +52,14 @@ static void tell(struct load *l, const char *error)
     ln_load_fn *fn = l->fn;
     void *arg = l->arg;
     struct ln_conf *conf = l->conf;
+    struct ln_hub *h = l->hub;
     char text[512];
     free(l);
     if (!error && conf->error) {
         snprintf(text, sizeof text, "%s", conf->error);
         error = text;
     }
+    ln_git_read(h, error ? NULL : conf);
     fn(arg, conf, error);
 }
 

@@ -199,8 +199,7 @@ static int keep(struct ln_channel *c, bool all)
         v.file = f;
         v.first_us = v.last_us = ln_now_us();
         from_hex(conf->version, v.hash);
-        if (!conf->pin)
-            ln_git_of(c->hub, conf->file, conf->nfile, v.git, sizeof v.git, &v.dirty);
+        ln_git_of(c->hub, conf, v.git, sizeof v.git, &v.dirty);
         rc = ln_store_version(c->hub->store, c->id, &v, on_kept, c);
         if (rc == LN_OK)
             note_given(conf, f);
@@ -284,8 +283,8 @@ void ln_version_git_known(struct ln_hub *h)
     char commit[65];
     bool dirty;
     LIST_FOREACH (c, &h->channels, link) {
-        if (!c->id || !c->conf || c->conf->pin || c->version_kept != c->conf->version64 ||
-            !ln_git_of(h, c->conf->file, c->conf->nfile, commit, sizeof commit, &dirty) ||
+        if (!c->id || !c->conf || c->version_kept != c->conf->version64 ||
+            !ln_git_of(h, c->conf, commit, sizeof commit, &dirty) ||
             ln_reader_begin(h->reader) != LN_OK)
             continue;
         int rc = ln_read_version(h->reader, c->id, c->conf->version64, &v);

@@ -54,7 +54,8 @@ struct ln_version_now {
 /* Compresses a file's content for a version. Any thread may do so. */
 int ln_version_pack(struct ln_span content, struct ln_buf *out) LN_MUST;
 /* Keeps a version of a channel, as what runs now. `done` gets LN_ENOTFOUND when a file without
- * content is not there: put it again with all. Git fields that are empty leave what is known. */
+ * content is not there: put it again with all. Of git, what is known stays: a commit that the files
+ * are takes the place of none and of one that they differ from, nothing else does. */
 int ln_store_version(struct ln_store *s, uint32_t chan, const struct ln_version *v,
                      ln_store_done *done, void *arg) LN_MUST;
 /* Notes that the channel was rolled back (now->pin), or no longer is (0). now->id is not used. */

@@ -314,7 +314,7 @@ int ln_version_put(struct ln_committer *c, struct ln_op *op)
     }
     if (code == LN_OK) {
         v.first_us = old.first_us;
-        if (!v.git[0]) {
+        if (!v.git[0] || (old.git[0] && (!old.dirty || v.dirty))) { /* what is known stays */
             memcpy(v.git, old.git, sizeof v.git);
             v.dirty = old.dirty;
         }

@@ -245,6 +245,37 @@ describe("e2e/version", function()
     site.wait_until(function() return versions(s)[1].changed == true end)
     assert.equal(one, versions(s)[1].git)
     has(run(s, "show", "in/2"), "git " .. one:sub(1, 10) .. " and changes")
+
+    -- the files are as in the commit again, what runs is not; and after a reload it still has run
+    git("checkout", "--", "site")
+    run(s, "reload", "--plan")
+    sys.sleep(1) -- git answers
+    assert.same({ one, true }, { versions(s)[1].git, versions(s)[1].changed })
+    run(s, "reload")
+    sys.sleep(1)
+    assert.same({ one, false }, { versions(s)[1].git, versions(s)[1].changed })
+    has(run(s, "show", "in/2"), "git " .. one:sub(1, 10) .. " and changes")
+
+    -- as a commit it is that one; and what was one stays it, though it differs from the next
+    s:write("channels/in.lua", script(port, r.port, "b"))
+    git("commit", "-qam", "two")
+    local two_ = git("rev-parse", "HEAD")
+    run(s, "reload")
+    site.wait_until(function() return versions(s)[1].git == two_ end)
+    assert.equal(false, versions(s)[1].changed)
+    s:write("channels/in.lua", script(port, r.port, "a"))
+    run(s, "reload")
+    sys.sleep(1)
+    assert.same({ one, false, "runs" },
+      { versions(s)[1].git, versions(s)[1].changed, versions(s)[1].state })
+
+    -- no commit has what git ignores
+    proc.run { "sh", "-c", "echo 'm.lua' >> " .. repo .. "/.gitignore" }
+    git("rm", "-q", "--cached", "site/lib/m.lua")
+    git("commit", "-qam", "three")
+    s:write("lib/m.lua", 'return "3"')
+    run(s, "reload")
+    site.wait_until(function() return versions(s)[1].changed == true end)
     assert.equal(0, e:stop())
     s.path = repo
   end)
