@@ -439,11 +439,27 @@ struct ln_dest *ln_dest_open(struct ln_channel *c, const struct ln_conf_dest *co
     return d;
 }
 
+static bool same_times(const struct ln_conf_dest *a, const struct ln_conf_dest *b)
+{
+    bool same = a->retry_first_s == b->retry_first_s && a->retry_factor == b->retry_factor &&
+                a->retry_max_s == b->retry_max_s;
+    for (int i = 0; i < LN_TRIES; i++) {
+        const struct ln_conf_try *x = &a->on_try[i], *y = &b->on_try[i];
+        same = same && x->first_s == y->first_s && x->factor == y->factor && x->max_s == y->max_s;
+    }
+    return same;
+}
+
 void ln_dest_set(struct ln_dest *d, const struct ln_conf_dest *conf)
 {
     bool moved = strcmp(d->conf.host, conf->host) != 0 || d->conf.port != conf->port ||
                  d->conf.to_channel != conf->to_channel || d->conf.tls.on != conf->tls.on;
+    bool other = !same_times(&d->conf, conf);
     take_conf(d, conf);
+    if (other && d->retrying) { /* it waits for a time that no longer holds */
+        d->retrying = false;
+        evtimer_del(&d->timer);
+    }
     if (moved)
         ln_dest_leave(d);
     ln_dest_pump(d);

@@ -180,6 +180,21 @@ describe("e2e/reload", function()
     end)
   end
 
+  -- Guards: the time to the next try, up to max, was that of the settings before.
+  it("other times of retry count at once", function()
+    local port, dead = net.free_port(), net.free_port()
+    local function text(first) return (traffic.channel(port, dead):gsub("first = 0.05, max = 0.2", "first = " .. first
+      .. ", max = 600")) end
+    local s = site.new { ["channels/in.lua"] = text "600" }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "R1" })
+    site.wait_until(function() return e:channel("in").dest.out.state == "retrying" end, 10, "a failed try")
+    s:write("channels/in.lua", text "0.05")
+    run(s, "reload")
+    site.wait_until(function() return e:channel("in").dest.out.retries > 2 end, 20, "more tries")
+    assert.equal(0, e:stop())
+  end)
+
   -- Guards: a table that was deleted was told of in the log alone, and each message was parked.
   it("warns, beside what is reloaded, of a table that is not there", function()
     local port, out = net.free_port(), net.free_port()
