@@ -44,9 +44,11 @@ static void left_over(const struct ln_channel *c, char *text, size_t cap)
     (void)!ln_store_channel_state(c->hub->store, c->id, &cs);
     for (unsigned i = 0; i < cs.ndest; i++)
         queued += cs.dest[i].queued;
-    snprintf(text, cap, "%llu to process, %llu to deliver",
-             (unsigned long long)(cs.next_seq > cs.cursor ? cs.next_seq - cs.cursor : 0),
-             (unsigned long long)queued);
+    int n = snprintf(text, cap, "%llu to process, %llu to deliver",
+                     (unsigned long long)(cs.next_seq > cs.cursor ? cs.next_seq - cs.cursor : 0),
+                     (unsigned long long)queued);
+    if (c->work.appending > 0 && n > 0 && (size_t)n < cap)
+        snprintf(text + n, cap - (size_t)n, ", %zu on their way to the disk", c->work.appending);
 }
 
 static bool halted(struct ln_asker *k, void *arg, bool late)

@@ -307,6 +307,9 @@ describe("e2e/disk: slow", function()
     tmp.write(knob, "1500")
     for i, conn in ipairs(conns) do conn:send(net.frame(traffic.adt("D" .. i))) end
     sys.sleep(0.1) -- less than a sync
+    local status, _, err = s:run("drain", "in", "--timeout", "0")
+    assert.equal(1, status)
+    assert.matches("in drains on: .*, %d on their way to the disk", err)
     local drain = proc.spawn { site.binary(), "-C", s.path, "drain", "in" }
     out:run_until(function() return not drain:running() end, 30, "the end of the drain")
     assert.equal(0, drain.status, drain:err())
