@@ -104,7 +104,7 @@ static const struct {
     {"resume", 2, 2, ln_verb_mode, 0, false},
     {"drain", 2, 3, ln_verb_halt, 0, false},
     {"settle", 4, 4, ln_verb_settle, 3, true},
-    {"edit", 5, 5, ln_verb_edit, 0, true},
+    {"edit", 5, 6, ln_verb_edit, 0, true},
     {"hold", 2, 2, ln_verb_dest, 0, false},
     {"release", 2, 2, ln_verb_dest, 0, false},
     {"step", 2, 3, ln_verb_step, 0, false},

@@ -195,6 +195,17 @@ static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
     return c;
 }
 
+/* The destination of that name, NULL for none ("": all); false when there is none such: k is told. */
+static bool only_dest(struct ln_asker *k, struct ln_channel *c, const char *name,
+                      struct ln_dest **only)
+{
+    *only = name[0] ? ln_channel_dest(c, name) : NULL;
+    if (!name[0] || *only)
+        return true;
+    ln_asker_fail(k, 1, "channel %s has no destination named %.64s", c->name, name);
+    return false;
+}
+
 /* resend CHANNEL SEQ DEST|"" 0|1 "parked"|"" SINCE: with "parked" only what is parked at this
  * moment, and nothing that was sent again since the verb began (SINCE, microseconds since 1970), so
  * that two people who do the same send it once */
@@ -205,14 +216,10 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
     bool reprocess = strcmp(word[4], "1") == 0;
     struct ln_receipt r;
     struct ln_processed p;
+    struct ln_dest *only;
     (void)n;
-    if (!c)
+    if (!c || !only_dest(k, c, word[3], &only))
         return;
-    struct ln_dest *only = word[3][0] ? ln_channel_dest(c, word[3]) : NULL;
-    if (word[3][0] && !only) {
-        ln_asker_fail(k, 1, "channel %s has no destination named %.64s", c->name, word[3]);
-        return;
-    }
     if (ln_reader_begin(k->hub->reader) != LN_OK) {
         ln_asker_fail(k, 1, "the store cannot be read");
         return;
@@ -233,8 +240,8 @@ void ln_verb_resend(struct ln_asker *k, char **word, unsigned n)
     ln_reader_end(k->hub->reader);
 }
 
-/* edit CHANNEL SEQ BYTES SINCE: the message as somebody has changed it, through the script; not
- * when another has sent it again meanwhile */
+/* edit CHANNEL SEQ BYTES SINCE [DEST]: the message as somebody has changed it, through the script;
+ * not when another has sent it again meanwhile */
 void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
 {
     struct ln_channel *c = loaded_channel(k, word[1]);
@@ -244,8 +251,9 @@ void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
     struct ln_header h;
     struct ln_err err = {0};
     char type[48];
-    (void)n;
-    if (!c)
+    const char *dest = n > 5 ? word[5] : "";
+    struct ln_dest *only;
+    if (!c || !only_dest(k, c, dest, &only))
         return;
     if (ln_header_read(ln_span_str(word[3]), &h, &err) != LN_OK || h.kind != LN_HEADER_MSH) {
         ln_asker_fail(k, 1, "what was edited is not an HL7 message: %s",
@@ -258,11 +266,12 @@ void ln_verb_edit(struct ln_asker *k, char **word, unsigned n)
     }
     if (ln_read_receipt(k->hub->reader, c->id, seq, &r) != LN_OK) {
         ln_asker_fail(k, 1, "no message %s/%llu", c->name, (unsigned long long)seq);
-    } else if (!sent_meanwhile(k, c, seq, NULL, word[4])) {
+    } else if (!sent_meanwhile(k, c, seq, only, word[4])) {
         (void)!ln_read_result(k->hub->reader, c->id, seq, &p);
         r = (struct ln_receipt){.kind = LN_R_REPROCESS, .raw = ln_span_str(word[3])};
         ln_receipt_fill(&r, &h, type, sizeof type);
-        append_again(k, c, seq, &r, NULL, &p, AGAIN_EDITED);
+        r.only_dest = ln_span_str(dest);
+        append_again(k, c, seq, &r, only, &p, AGAIN_EDITED);
     }
     ln_reader_end(k->hub->reader);
 }

@@ -35,6 +35,9 @@ end
 function M.run(args, channel, seq)
   local h = history.open()
   local c = h:channel(channel)
+  local known = not args.dest
+  for _, d in ipairs(c.destinations) do known = known or d.name == args.dest end
+  if not known then fail.fail(1, "channel %s has no destination named %s", channel, args.dest) end
   local receipt = h.reader:receipt(c.id, seq, 0, true)
   require("lunate.cli.audit").put { action = "edit", object = args.message, reason = args.reason,
     outcome = receipt and "ok" or "failed", text = "opened in an editor" }
@@ -50,7 +53,7 @@ function M.run(args, channel, seq)
     fail.fail(1, "%s is unchanged: nothing is sent", args.message)
   end
   local ok, answer = pcall(site.request,
-    { "edit", channel, ("%.0f"):format(seq), text, args.began_us })
+    { "edit", channel, ("%.0f"):format(seq), text, args.began_us, args.dest or "" })
   if not ok then
     keep(text)
     error(answer, 0)
@@ -62,8 +65,8 @@ function M.run(args, channel, seq)
   for _, line in ipairs(differ.lines(receipt.raw, text)) do
     if line:sub(1, 1) ~= " " then print("  " .. term.printable(line)) end
   end
-  print(("%s, edited, as %s/%s"):format(args.message, channel,
-    answer:match '"seq"%s*:%s*"?(%d+)' or "?"))
+  print(("%s, edited, as %s/%s%s"):format(args.message, channel,
+    answer:match '"seq"%s*:%s*"?(%d+)' or "?", args.dest and " to " .. args.dest or ""))
   return 0
 end
 

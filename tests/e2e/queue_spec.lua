@@ -505,4 +505,30 @@ describe("e2e/queue", function()
     assert.truthy(run(s, "show", "in/1"):find("edited and processed again as in/2", 1, true))
     assert.equal(0, e:stop())
   end)
+
+  -- Guards: --dest was ignored, and the edited message went to all.
+  it("resend --edit --dest goes there alone", function()
+    local out, other = net.receiver {}, net.receiver {}
+    local port = net.free_port()
+    local s = site.new { ["channels/in.lua"] = ([[return channel { source = mllp.listen { port = %d },
+      destinations = { out = mllp.send { host = "127.0.0.1", port = %d },
+        other = mllp.send { host = "127.0.0.1", port = %d } } }]]):format(port, out.port, other.port) }
+    local e = s:start()
+    traffic.send_all(net.connect(port), { "E1" })
+    out:run_for_frames(1, 10)
+    other:run_for_frames(1, 10)
+    local env = { EDITOR = "sed -i s/Muster/Master/" }
+    local status, _, err = s:run("resend", "in/1", "--edit", "--dest", "nosuch", { env = env })
+    assert.equal(1, status)
+    assert.matches("no destination named nosuch", err)
+    local text
+    status, text = s:run("resend", "in/1", "--edit", "--dest", "other", { env = env })
+    assert.equal(0, status)
+    assert.matches("in/1, edited, as in/2 to other", text)
+    other:run_for_frames(2, 10)
+    out:run_for(0.3)
+    assert.equal(1, #out.frames)
+    assert.equal("Master^Anna", net.field(other.frames[2].text, "PID", 5))
+    assert.equal(0, e:stop())
+  end)
 end)
