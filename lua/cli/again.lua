@@ -74,6 +74,26 @@ local function find_elsewhere()
   return t.found, t.other
 end
 
+-- Without those that were made from another of them, and would bring nothing but the same again.
+-- One that was edited, or that another script made something else of, stays.
+local function without_copies(h, c, args, found)
+  local there, list = {}, {}
+  for _, f in ipairs(found) do there[f.seq] = true end
+  local function same(f)
+    if f.kind ~= "reprocess" or not args.reprocess then return f.kind == "resent" end
+    local one, other = h:receipt(c, f.seq, 0, true), h:receipt(c, f.origin, 0, true)
+    return one and other and one.raw == other.raw
+  end
+  for _, f in ipairs(found) do
+    if not (there[f.origin] and same(f)) then list[#list + 1] = f end
+  end
+  if #list < #found then
+    io.stderr:write(("%s made by resend from others of these: left out\n"):format(
+      term.count(#found - #list, "message")))
+  end
+  return list
+end
+
 local function find(verb, args)
   local in_view = package.loaded["lunate.cli.viewer"]
   if not in_view and site.is_foreign() then return find_elsewhere() end
@@ -86,11 +106,13 @@ local function find(verb, args)
     local dests, why = { "" }, nil
     if verb == "resend" then dests, why = targets(args, state, result) end
     if dests then
-      found[#found + 1] = { seq = receipt.seq, dests = dests, parked = state == "parked" }
+      found[#found + 1] = { seq = receipt.seq, dests = dests, parked = state == "parked",
+        kind = receipt.kind, origin = receipt.origin_chan == c.id and receipt.origin_seq }
     else
       other[#other + 1] = ("%s/%.0f %s"):format(c.name, receipt.seq, why)
     end
   end)
+  if verb == "resend" then found = without_copies(h, h:channel(args.channel), args, found) end
   return found, other
 end
 
@@ -172,7 +194,7 @@ local function where_to(args, channel, seq)
   if not sys.kind(site.data() .. "/data.mdb") then return { "" } end -- no engine: that is said
   local h = history.open()
   local c = h.by_name[channel]
-  if not c or not h.reader:receipt(c.id, seq, 0) then return { "" } end
+  if not c or not h:one(c, seq) then return { "" } end
   local state, result = h:state(c, seq)
   local list = targets(args, state, result)
   return list or { "" }, list and state == "parked"

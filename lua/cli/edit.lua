@@ -38,7 +38,7 @@ function M.run(args, channel, seq)
   local known = not args.dest
   for _, d in ipairs(c.destinations) do known = known or d.name == args.dest end
   if not known then fail.fail(1, "channel %s has no destination named %s", channel, args.dest) end
-  local receipt = h.reader:receipt(c.id, seq, 0, true)
+  local receipt = h:one(c, seq, true)
   require("lunate.cli.audit").put { action = "edit", object = args.message, reason = args.reason,
     outcome = receipt and "ok" or "failed", text = "opened in an editor" }
   if not receipt then fail.fail(1, "there is no message %s", args.message) end

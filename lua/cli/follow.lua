@@ -21,7 +21,7 @@ end
 local function root_of(h, c, receipt)
   for _ = 1, DEPTH_MAX do
     local from = receipt.origin_chan and h.by_id[receipt.origin_chan]
-    local origin = from and h.reader:receipt(from.id, receipt.origin_seq, 0)
+    local origin = from and h:receipt(from, receipt.origin_seq, 0)
     if not origin then break end
     c, receipt = from, origin
   end
@@ -40,12 +40,13 @@ local function roots(h, id)
   if id:find "^[%w_-]+/%d+$" then
     local name, seq = site.split_message(id)
     local c = h:channel(name)
-    local receipt = h.reader:receipt(c.id, seq, 0)
+    local receipt = h:one(c, seq)
     if receipt then add(c, receipt) end
   else
     for _, f in ipairs(h.reader:find("control_id", id, 0)) do
-      local receipt = h.reader:receipt(f.channel, f.seq, 0)
-      if receipt then add(h.by_id[f.channel], receipt) end
+      local c = h.by_id[f.channel]
+      local receipt = c and h:receipt(c, f.seq, 0)
+      if receipt then add(c, receipt) end
     end
   end
   table.sort(list, function(a, b) return a[2].time_us < b[2].time_us end)
@@ -59,7 +60,7 @@ local function copies(h, c, seq, depth, list)
   for _, e in ipairs(h.reader:events(c.id, seq)) do
     local what, name, n = e.text:match "^([%a ]+) as ([%w_-]+)/(%d+)$"
     local to = e.kind == "operator" and name and h.by_name[name]
-    local receipt = to and h.reader:receipt(to.id, tonumber(n), 0)
+    local receipt = to and h:receipt(to, tonumber(n), 0)
     if receipt then
       list[#list + 1] = { text = what, us = e.time_us, node = node(h, to, receipt, depth + 1) }
     end
@@ -72,7 +73,7 @@ local function output(h, item, result, depth)
     or result.time_us, tries = o and o.tries }
   if item.kind == "forwarded" then
     local to = h.by_id[item.to_chan]
-    local receipt = to and h.reader:receipt(to.id, item.to_seq, 0)
+    local receipt = to and h:receipt(to, item.to_seq, 0)
     leaf.text = "handed over"
     leaf.node = receipt and node(h, to, receipt, depth + 1)
   else
@@ -173,6 +174,7 @@ function M.run(args)
   end
   audit.put { action = "trace", object = args.id, shown = audit.ids(shown), reason = args.reason,
     outcome = #list > 0 and "ok" or "failed", text = #list == 0 and "no such message" or nil }
+  h:tell_damaged()
   if #list == 0 then fail.fail(1, "no message has the id %s", args.id) end
   for i, tree in ipairs(list) do
     if args.json then

@@ -2,7 +2,7 @@
 --
 -- Message states: pending (no result yet), filtered, rejected (not HL7), parked (needs a hand),
 -- queued (an output is not delivered yet), sent (all delivered), done (processed, nothing to
--- deliver), settled (was parked, has been dealt with).
+-- deliver), settled (was parked, has been dealt with); damaged (what became of it cannot be read).
 local site = require "lunate.cli.site"
 local sys = require "lunate.sys"
 local fail = require "lunate.cli.fail"
@@ -15,6 +15,14 @@ M.states = { "pending", "queued", "sent", "done", "filtered", "parked", "rejecte
 -- Other words for them.
 M.synonyms = { received = "pending", delivered = "sent", error = "parked", errors = "parked",
   unreadable = "rejected" }
+
+--- What a reader gives; nil, "damaged" when the record's checksum says so.
+function M.read(reader, what, ...)
+  local ok, value = pcall(reader[what], reader, ...)
+  if ok then return value end
+  if tostring(value):find(": malformed", 1, true) then return nil, "damaged" end
+  error(value, 0)
+end
 
 --- Opens the store of the site, whether its engine runs or not. Ends the verb when there is none.
 function M.open()
@@ -30,7 +38,8 @@ end
 
 --- The same over a store that is open.
 function M.of(reader)
-  local h = setmetatable({ reader = reader, by_name = {}, by_id = {}, list = {} }, History)
+  local h = setmetatable({ reader = reader, by_name = {}, by_id = {}, list = {}, damaged = {} },
+    History)
   h:refresh()
   return h
 end
@@ -53,6 +62,41 @@ function History:channel(name)
   for i, known in ipairs(self.list) do names[i] = known.name end
   fail.fail(1, "the store knows no channel \"%s\"%s", name,
     #names > 0 and " (it has: " .. table.concat(names, ", ") .. ")" or " (it is empty)")
+end
+
+--- A receipt as the reader gives it (`where`: 0 this one, -1 or 1 the next sound one in that
+-- direction); nil, "damaged" when it is. Damaged ones that are met stand in h.damaged.
+function History:receipt(c, seq, where, raw)
+  while seq >= 0 do
+    local receipt, why = M.read(self.reader, "receipt", c.id, seq, where, raw)
+    if receipt or not why then return receipt end
+    if where == 0 or select(2, M.read(self.reader, "receipt", c.id, seq, 0)) then
+      local name = ("%s/%.0f"):format(c.name, seq)
+      if not self.damaged[name] then self.damaged[#self.damaged + 1] = name end
+      self.damaged[name] = true
+    end
+    if where == 0 then return nil, why end
+    seq = seq + where
+  end
+end
+
+--- The same for one that somebody has asked for: ends the verb when it is damaged.
+function History:one(c, seq, raw)
+  local receipt, why = self:receipt(c, seq, 0, raw)
+  if why then
+    fail.fail(1, "%s/%.0f is damaged on disk: lunate verify says what; a backup may have it whole",
+      c.name, seq)
+  end
+  return receipt
+end
+
+--- Says on stderr what was left out since it is damaged.
+function History:tell_damaged()
+  local n = #self.damaged
+  if n == 0 then return end
+  io.stderr:write(("%s left out: damaged on disk, lunate verify says what: %s%s\n"):format(
+    n == 1 and "1 message is" or n .. " messages are",
+    table.concat(self.damaged, ", ", 1, math.min(n, 5)), n > 5 and ", ..." or ""))
 end
 
 -- Keys of the parked outputs and messages of a channel: parked[seq][n or "whole"].
@@ -81,19 +125,21 @@ local function output_state(self, c, seq, item)
   if item.kind == "filtered" or item.kind == "forwarded" then return item.kind end
   local open = (self:parked(c)[seq] or {})[item.n]
   if item.kind == "parked" then return open and "parked" or "settled" end
-  item.outcome = self.reader:outcome(c.id, seq, item.n)
+  local why
+  item.outcome, why = M.read(self.reader, "outcome", c.id, seq, item.n)
+  if why then return why end
   if not item.outcome or queued_again(c, seq, item) then return "queued" end
   if item.outcome.state == "parked" and not open then return "settled" end
   return item.outcome.state
 end
 
 -- Which state of an output decides about the message, most urgent first.
-local order = { "parked", "queued", "settled", "sent" }
+local order = { "damaged", "parked", "queued", "settled", "sent" }
 
 --- The state of a message, its result (nil when pending) with `state` in each item.
 function History:state(c, seq)
-  local result = self.reader:result(c.id, seq)
-  if not result then return "pending" end
+  local result, damaged = M.read(self.reader, "result", c.id, seq)
+  if not result then return damaged or "pending" end
   local whole = (self:parked(c)[seq] or {}).whole
   if result.state == "parked" then return whole and "parked" or "settled", result end
   if result.state ~= "done" then return result.state, result end

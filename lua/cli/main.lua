@@ -117,6 +117,11 @@ return function(words)
   io.stdout:flush()
   if package.loaded["lunate.cli.audit"] then pcall(package.loaded["lunate.cli.audit"].done) end
   if ok then return result end
+  local unread = not fail.is(result) and tostring(result):match "the store cannot be read: [^\n]*"
+  if unread then
+    io.stderr:write(prefix, ": ", unread, " (lunate verify says what is wrong with it)\n")
+    return 1
+  end
   if not fail.is(result) then
     io.stderr:write(prefix, ": internal error, please report it: ", tostring(result), "\n")
     return 1

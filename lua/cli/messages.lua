@@ -79,7 +79,7 @@ local function tail(h, args, show, shown)
     for _, c in ipairs(h.list) do
       local seq = seen[c.id] or 0
       while (not args.channel or c.name == args.channel) and seq < c.next_seq do
-        local receipt = h.reader:receipt(c.id, seq, 1)
+        local receipt = h:receipt(c, seq, 1)
         if not receipt or receipt.seq >= c.next_seq then break end
         if search.matches(h, args, c, receipt) then
           local state, result = h:state(c, receipt.seq)

@@ -35,7 +35,7 @@ local function from_channel(f, args)
     shown = total > 0 and ("%s/%.0f-%.0f"):format(c.name, seq, c.next_seq - 1) or nil }
   local bar, n, unread = progress.start(total, "messages"), 0, 0
   while true do
-    local receipt = h.reader:receipt(c.id, seq, 1, true)
+    local receipt = h:receipt(c, seq, 1, true)
     if not receipt or receipt.seq >= c.next_seq then break end
     n = n + 1
     bar:at(n)
@@ -48,6 +48,7 @@ local function from_channel(f, args)
     seq = receipt.seq + 1
   end
   bar:done()
+  h:tell_damaged()
   if unread > 0 then
     io.stderr:write(("lunate profile: %s not HL7, left out\n"):format(
       term.count(unread, "message")))

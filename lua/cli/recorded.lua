@@ -2,21 +2,22 @@
 -- the two can be compared.
 local fail = require "lunate.cli.fail"
 local time = require "lunate.cli.time"
+local history = require "lunate.cli.history"
 
 local M = {}
 
 -- The bytes of an output; nil when they are kept no more (handed to a channel that trimmed them).
 local function bytes(h, c, seq, item)
-  if item.kind ~= "forwarded" then return h.reader:output(c.id, seq, item.n) end
-  local receipt = h.reader:receipt(item.to_chan, item.to_seq, 0, true)
+  if item.kind ~= "forwarded" then return (history.read(h.reader, "output", c.id, seq, item.n)) end
+  local receipt = history.read(h.reader, "receipt", item.to_chan, item.to_seq, 0, true)
   return receipt and receipt.raw
 end
 
 -- What became of the message: { state, reason, where, outputs }, or nil and why there is nothing to
 -- compare with.
 local function result(h, c, receipt)
-  local r = h.reader:result(c.id, receipt.seq)
-  if not r then return nil, "not processed yet" end
+  local r, damaged = history.read(h.reader, "result", c.id, receipt.seq)
+  if not r then return nil, damaged or "not processed yet" end
   local out = { state = r.state, reason = r.reason, where = r.where, outputs = {},
     started_us = r.time_us - r.duration_us }
   if r.state == "parked" then out.state = "error" end
@@ -47,7 +48,7 @@ end
 function M.last(h, c, n)
   local seq, count = c.next_seq, 0
   while count < n and seq > 0 do
-    local receipt = h.reader:receipt(c.id, seq - 1, -1)
+    local receipt = h:receipt(c, seq - 1, -1)
     if not receipt then break end
     seq, count = receipt.seq, count + 1
   end
@@ -84,7 +85,7 @@ end
 function M.each(h, c, seq, take, skip)
   local stop = c.next_seq
   while true do
-    local receipt = h.reader:receipt(c.id, seq, 1, true)
+    local receipt = h:receipt(c, seq, 1, true)
     if not receipt or receipt.seq >= stop then return end
     local why, r = unfit(h, c, receipt), nil
     if not why then r, why = result(h, c, receipt) end

@@ -111,6 +111,7 @@ local function replay(args, s, channel, h, c)
   p:drain()
   p:close()
   t.seconds, t.skipped = bar:done(), skipped
+  h:tell_damaged()
   t.kv_used = args.kv == "now" and h.reader:kv(c.id, "") ~= nil
   return t
 end

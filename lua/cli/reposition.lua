@@ -39,10 +39,10 @@ end
 local function count(h, c, d, from, to, n)
   local outputs, bar, seq = 0, progress.start(to - from + 1, "messages"), from
   while seq <= to do
-    local receipt = h.reader:receipt(c.id, seq, 1)
+    local receipt = h:receipt(c, seq, 1)
     if not receipt or receipt.seq > to then break end
     seq = receipt.seq
-    local result = h.reader:result(c.id, seq)
+    local result = history.read(h.reader, "result", c.id, seq)
     for _, item in ipairs(result and result.items or {}) do
       local queued = item.kind == "bytes" or item.kind == "input" or item.kind == "same"
       if item.dest == d.id and queued and (seq < to or item.n < n) then outputs = outputs + 1 end

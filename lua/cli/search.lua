@@ -59,8 +59,9 @@ local function indexed(h, index, key, channel)
     while i < #found do
       i = i + 1
       local f = found[i]
-      local receipt = h.reader:receipt(f.channel, f.seq, 0)
-      if receipt then return h.by_id[f.channel], receipt end
+      local c = h.by_id[f.channel]
+      local receipt = c and h:receipt(c, f.seq, 0)
+      if receipt then return c, receipt end
     end
   end
 end
@@ -71,7 +72,7 @@ local function parked(h, channels)
   for _, c in ipairs(channels) do
     h:parked(c)
     for _, seq in ipairs(c.parked_seqs) do
-      local receipt = h.reader:receipt(c.id, seq, 0)
+      local receipt = h:receipt(c, seq, 0)
       if receipt then list[#list + 1] = { c, receipt } end
     end
   end
@@ -90,7 +91,7 @@ end
 local function walk(h, channels)
   local heads = {}
   for i, c in ipairs(channels) do
-    heads[i] = c.next_seq > 0 and h.reader:receipt(c.id, c.next_seq - 1, -1) or false
+    heads[i] = c.next_seq > 0 and h:receipt(c, c.next_seq - 1, -1) or false
   end
   return function()
     local best
@@ -99,7 +100,7 @@ local function walk(h, channels)
     end
     if not best then return nil end
     local c, receipt = channels[best], heads[best]
-    heads[best] = receipt.seq > 0 and h.reader:receipt(c.id, receipt.seq - 1, -1) or false
+    heads[best] = receipt.seq > 0 and h:receipt(c, receipt.seq - 1, -1) or false
     return c, receipt
   end
 end
@@ -120,7 +121,7 @@ function M.matches(h, args, c, receipt)
   end
   if args.patient and not has_patient(receipt, args.patient) then return false end
   if not args.text and #args.conditions == 0 then return true end
-  local whole = h.reader:receipt(c.id, receipt.seq, 0, true)
+  local whole = h:receipt(c, receipt.seq, 0, true)
   if not whole then return false end
   if args.text and not whole.raw:lower():find(args.text, 1, true) then return false end
   return where.hold(args.conditions, whole.raw)
@@ -187,6 +188,7 @@ function M.search(h, args, found)
     io.stderr:write(("stopped: %s searched, %s found\n"):format(term.count(seen, "message"),
       term.number(n)))
   end
+  h:tell_damaged()
   return n, stopped
 end
 

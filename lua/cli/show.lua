@@ -263,7 +263,7 @@ function M.run(args)
   if args.archive then return show_archived(args, name, seq) end
   local h = history.open()
   local c = h:channel(name)
-  local receipt = h.reader:receipt(c.id, seq, 0, true)
+  local receipt = h:one(c, seq, true)
   audit.put { action = "show", object = args.message, reason = args.reason,
     outcome = receipt and "ok" or "failed", text = not receipt and "no such message" or nil }
   if not receipt and c.next_seq <= c.first_seq then

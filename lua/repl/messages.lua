@@ -62,7 +62,7 @@ function M.recent(channel, most)
     local c = h:channel(channel)
     local rows, ids, seq = {}, {}, c.next_seq - 1
     while seq >= 0 and #rows < most do
-      local receipt = h.reader:receipt(c.id, seq, -1)
+      local receipt = h:receipt(c, seq, -1)
       if not receipt then break end
       rows[#rows + 1] = { ("%s/%.0f"):format(c.name, receipt.seq),
         time.text(receipt.time_us):sub(1, 19), (h:state(c, receipt.seq)),
@@ -80,7 +80,7 @@ end
 function M.get(channel, seq)
   return with_store(function(h)
     local c = h:channel(channel)
-    local receipt = h.reader:receipt(c.id, seq, 0, true)
+    local receipt = h:one(c, seq, true)
     audit.put { action = "repl.get", object = ("%s/%.0f"):format(c.name, seq),
       outcome = receipt and "ok" or "failed" }
     if not receipt then

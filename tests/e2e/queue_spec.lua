@@ -209,6 +209,36 @@ describe("e2e/queue", function()
       assert.equal(0, e:stop())
     end)
 
+    -- Guards: one damaged message, and every verb that met it ended in a traceback.
+    it("a damaged " .. what .. " is named by the verbs that look for messages; they go on behind it", function()
+      local s, e = damaged(what)
+      local receipt = what == "receipt"
+      for _, words in ipairs { { "messages" }, { "messages", "in", "--since", "1h" }, { "tail", "in" },
+        { "messages", "--type", "ADT" }, { "messages", "--text", "PID" } } do
+        local status, text, err = s:run(unpack(words))
+        assert.equal(0, status, err)
+        assert.matches("LAST", text)
+        assert.matches("FIRST", text)
+        if receipt then
+          assert.equal("1 message is left out: damaged on disk, lunate verify says what: in/2\n", err)
+        else
+          assert.matches("damaged +ADT%^A01 +in/2", text)
+        end
+      end
+      for _, words in ipairs { { "show", "in/2" }, { "trace", "in/2" }, { "resend", "in/2" },
+        { "resend", "in", "--since", "1h" }, { "replay", "-c", "in" }, { "profile", "-c", "in" } } do
+        local _, text, err = s:run(unpack(words))
+        assert.is_nil((text .. err):find("internal error", 1, true), table.concat(words, " ") .. err)
+        assert.is_nil((text .. err):find("traceback", 1, true))
+      end
+      if receipt then
+        local status, _, err = s:run("show", "in/2")
+        assert.equal(1, status)
+        assert.matches("lunate show: in/2 is damaged on disk: lunate verify says what", err)
+      end
+      assert.equal(0, e:stop())
+    end)
+
     -- Guards: this never came back.
     it("reposition to the end passes over a damaged " .. what, function()
       local s, e, out = damaged(what)
@@ -503,6 +533,15 @@ describe("e2e/queue", function()
     assert.equal("Master^Anna", net.field(out.frames[2].text, "PID", 5))
     assert.equal("in/1", s:json("show", "in/2").origin)
     assert.truthy(run(s, "show", "in/1"):find("edited and processed again as in/2", 1, true))
+    -- Guards: resend with filters sent a message, and what resend had made of it before, too.
+    run(s, "resend", "in/1")
+    run(s, "resend", "in/1", "--reprocess")
+    status, text, err = s:run("resend", "in", "--since", "1h")
+    assert.same({ 1, "1 message made by resend from others of these: left out\n" }, { status, err })
+    assert.matches("^3 messages of in to resend, from in/1 to in/4;", text)
+    status, text, err = s:run("resend", "in", "--since", "1h", "--reprocess")
+    assert.same({ 1, "2 messages made by resend from others of these: left out\n" }, { status, err })
+    assert.matches("^2 messages of in to resend, from in/1 to in/2;", text)
     assert.equal(0, e:stop())
   end)
 
