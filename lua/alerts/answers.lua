@@ -32,7 +32,7 @@ local function list(a, _, done)
   end
   for i, name in ipairs(a.settings.names) do
     targets[i] = json.object("name", name, "kind", a.settings.targets[name].kind, "trouble",
-      a.outbox.trouble[name])
+      a.outbox.trouble[name], "held", a.outbox:held_back(name))
   end
   done(0, json.encode(json.object("firing", json.list(firing), "silences", json.list(silences),
     "targets", json.list(targets), "waiting", count_waiting(a.state))))

@@ -47,6 +47,15 @@ local function within_hour(list, now)
   return #list
 end
 
+-- When the next may go to a target that has had these: the last quarter of an hour's messages is
+-- kept for what comes later, so that something new is told within minutes, and not an hour later.
+local function opens(list, per_hour, now)
+  local had, spare = within_hour(list, now), math.floor(per_hour / 4)
+  if had >= per_hour then return list[1] + HOUR end
+  if had < per_hour - spare then return now end
+  return math.max(now, list[had] + HOUR / (spare + 1))
+end
+
 local function due(box, now)
   local ids = {}
   for id, m in pairs(box) do
@@ -118,17 +127,19 @@ function M.look(flight, now)
   return status == 0, text
 end
 
-local function note(left, now)
-  if left > 1 then return nil end
+-- What the message says that is the last one before they are gathered.
+local function note(had, per_hour, now)
+  local spare = math.floor(per_hour / 4)
+  if had + 1 ~= per_hour - spare and had + 1 ~= per_hour then return nil end
   return ("This is the last message for now: so many were sent within an hour (alerts.per_hour). "
     .. "What comes is gathered and sent when there is room again (after %s at the latest)."):format(
-    os.date("%H:%M", now + HOUR))
+    os.date("%H:%M", now + (had + 1 < per_hour and HOUR / (spare + 1) or HOUR)))
 end
 
-function Outbox:launch(name, target, ids, left, now)
+function Outbox:launch(name, target, ids, about_note, now)
   local box, notices = self.state.outbox[name], {}
   for i, id in ipairs(ids) do notices[i] = box[id].notice end
-  local about = setmetatable({ note = note(left, now) }, { __index = self.about })
+  local about = setmetatable({ note = about_note }, { __index = self.about })
   local n = notices[1]
   local id = ("%s.%s.%d"):format(n.id, n.status, #ids > 1 and #ids + 1000 or n.times or 1)
   local flight, err = M.launch(target, about, notices, id, now)
@@ -185,19 +196,20 @@ function Outbox:pump(settings, now, save)
     if not target then
       self.state.outbox[name], changed = nil, true -- it was taken out of the site
     elseif not self.flying[name] and next(box) then
-      local had = within_hour(self.state.sent[name] or {}, now)
-      local ids = due(box, now)
-      local left = settings.per_hour - had
-      if #ids > 0 and left > 0 then
+      local list = self.state.sent[name] or {}
+      local ids, open = due(box, now), opens(list, settings.per_hour, now)
+      if #ids > 0 and open <= now then
         if self.held[name] or #ids > 3 then -- all in one
           self.log("info", "digest", ("target=%s alerts=%d"):format(name, #ids))
         else
           ids = { ids[1] }
         end
         if save then save() end
-        self:launch(name, target, ids, left, now)
+        self:launch(name, target, ids, note(#list, settings.per_hour, now), now)
       end
-      self.held[name] = #ids > 0 and left <= 0 or nil
+      self.held[name] = #ids > 0 and open > now and open or nil
+    else
+      self.held[name] = nil
     end
   end
   return changed
@@ -208,10 +220,20 @@ function Outbox:busy()
   return next(self.flying) ~= nil
 end
 
+--- That a target gets nothing at the moment, and until when; nil when it does.
+function Outbox:held_back(name)
+  local till = self.held[name]
+  return till and ("held back until %s, so many were sent within an hour (alerts.per_hour)"):format(
+    os.date("%H:%M", till))
+end
+
 --- Why alerts do not reach people: one line, "" when they do.
 function Outbox:why()
   local list = {}
   for name, why in pairs(self.trouble) do list[#list + 1] = name .. ": " .. why end
+  for name in pairs(self.held) do
+    if not self.trouble[name] then list[#list + 1] = name .. ": " .. self:held_back(name) end
+  end
   table.sort(list)
   return table.concat(list, "; ")
 end

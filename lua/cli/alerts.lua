@@ -74,6 +74,8 @@ local function say_list(doc)
     if t.trouble then
       print(term.paint("red", ("target %s does not take alerts: %s"):format(t.name,
         term.printable(t.trouble))))
+    elseif t.held then
+      print(term.paint("yellow", ("target %s: %s"):format(t.name, t.held)))
     end
   end
   if doc.waiting > 0 then print(("%s to be sent"):format(term.count(doc.waiting, "message"))) end

@@ -277,6 +277,10 @@ describe("alerts", function()
     assert.matches("last message for now", body(web:all()[3]).note)
     for i = 4, 12 do cause(i) end
     sys.wait_until(function() return alerts(s).waiting == 9 end, 20, "9 alerts that wait")
+    -- Guards: nobody was told that nothing was told.
+    assert.matches("held back until %d%d:%d%d", alerts(s).targets[1].held)
+    site.wait_until(function() return select(2, s:run "status"):find("alerts do not reach .*: held back") end, 20,
+      "status says so")
     sys.sleep(1)
     assert.equal(3, #web:all())
     -- An hour later: what gathered is one message. (The state is told that it is later.)
