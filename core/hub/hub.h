@@ -445,6 +445,7 @@ void ln_version_git_known(struct ln_hub *h); /* version.c */
 unsigned ln_plan_site(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *out);
 
 typedef void ln_specs_done(void *arg, const char *error); /* NULL: they pass */
+bool ln_specs_there(const struct ln_hub *h); /* the site has spec/..._spec.lua */
 int ln_specs_start(struct ln_hub *h, ln_specs_done *done, void *arg, struct ln_err *err) LN_MUST;
 void ln_specs_exited(struct ln_hub *h, pid_t pid, int status); /* any child's end */
 void ln_specs_stop(struct ln_hub *h);

@@ -3,6 +3,7 @@
 #include "hub/hub.h"
 #include "hub/spawn.h"
 
+#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -99,6 +100,22 @@ void ln_specs_exited(struct ln_hub *h, pid_t pid, int status)
 }
 
 static const struct ln_stream_ops specs_ops = {.data = on_data, .closed = on_closed};
+
+bool ln_specs_there(const struct ln_hub *h)
+{
+    static const char end[] = "_spec.lua";
+    char path[4200];
+    bool there = false;
+    snprintf(path, sizeof path, "%s/spec", h->site);
+    DIR *dir = opendir(path);
+    for (struct dirent *e; dir && !there && (e = readdir(dir));) {
+        size_t n = strlen(e->d_name);
+        there = n >= sizeof end - 1 && strcmp(e->d_name + n - (sizeof end - 1), end) == 0;
+    }
+    if (dir)
+        closedir(dir);
+    return there;
+}
 
 static int spawn(const char *site, pid_t *pid, int *fd)
 {

@@ -15,10 +15,9 @@ void ln_verb_mode(struct ln_asker *k, char **word, unsigned n)
     (void)n;
     if (!c)
         return;
-    if (c->mode == LN_MODE_STOPPED &&
-        strcmp(word[0], "resume") == 0) { /* it would open the port, too */
-        ln_asker_fail(k, 1, "%s is stopped, not paused: lunate start %s opens it again", c->name,
-                      c->name);
+    if (c->mode == LN_MODE_STOPPED && strcmp(word[0], "start") != 0) { /* it would open the port */
+        ln_asker_fail(k, 1, "%s is stopped, not %s: lunate start %s opens it again", c->name,
+                      pause ? "running" : "paused", c->name);
         return;
     }
     if (ln_channel_set_mode(c, pause ? LN_MODE_PAUSED : LN_MODE_RUN, &err) != LN_OK) {

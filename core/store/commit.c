@@ -241,16 +241,18 @@ static bool refuse(struct ln_store *s, int code)
 static void failed(struct ln_store *s, int rc)
 {
     struct ln_committer *c = &s->c;
+    /* LMDB calls a write that was cut short EIO: nobody is to look for a broken disk then. */
+    const char *why = rc == EIO && ln_space_gone(c) ? "No space left on device" : mdb_strerror(rc);
     pthread_mutex_lock(&s->lock);
     s->stat.failing = true;
     snprintf(
         s->stat.failure, sizeof s->stat.failure,
         "cannot write to %.200s: %.60s; tried again and again: look after the disk (df, dmesg)",
-        c->env->path, mdb_strerror(rc));
+        c->env->path, why);
     pthread_mutex_unlock(&s->lock);
     if (!c->failing)
         ln_log(LN_ERROR, "store", "failing", "path=\"%s\" error=\"%s\"", c->env->path,
-               mdb_strerror(rc));
+               why);
     c->failing = true;
 }
 

@@ -272,6 +272,11 @@ end)]] }
     s:write("channels/in.lua", text "A")
     run(s, "reload", { timeout = 60 })
     assert.equal("", e:status().reload_error)
+    -- Guards: a site without specs could not be reloaded any more.
+    os.remove(s.path .. "/spec/in_spec.lua")
+    s:write("channels/in.lua", text "D")
+    run(s, "reload", { timeout = 60 })
+    assert.equal("", e:status().reload_error)
     assert.equal(0, e:stop())
   end)
 
