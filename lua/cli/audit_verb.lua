@@ -112,19 +112,27 @@ local function row(e)
     or ""), 16)), term.printable(table.concat(words, "; "))))
 end
 
-local function list(args)
+-- Calls f(entry, line) for each that the filters let through: as they come, or the last --limit.
+local function chosen(args, f)
   local limit = args.limit and tonumber(args.limit)
   if args.limit and (not limit or limit < 1) then fail.usage "--limit is a number above 0" end
-  local fits, kept = M.filter(args), {}
+  local fits, n, kept = M.filter(args), 0, {}
   M.each(function(e, line)
     if not fits(e) then return end
-    kept[#kept + 1] = args.json and line or e
-    if limit and #kept > limit then table.remove(kept, 1) end
+    n = n + 1
+    if not limit then return f(e, line) end
+    kept[#kept + 1] = { e, line }
+    if #kept > limit then table.remove(kept, 1) end
   end)
-  for _, e in ipairs(kept) do
-    if args.json then print(e) else row(e) end
-  end
-  if #kept == 0 and not args.json then io.stderr:write "no entry found\n" end
+  for _, one in ipairs(kept) do f(one[1], one[2]) end
+  return n
+end
+
+local function list(args)
+  local n = chosen(args, function(e, line)
+    if args.json then print(line) else row(e) end
+  end)
+  if n == 0 and not args.json then io.stderr:write "no entry found\n" end
   return 0
 end
 
@@ -184,10 +192,10 @@ local function verify(args)
 end
 
 local function export(args)
-  local fits, atna = M.filter(args), require "lunate.cli.atna"
+  local atna = require "lunate.cli.atna"
   local source = (sys.realpath(site.path()) or site.path()):match "[^/]*$"
-  M.each(function(e, line)
-    if fits(e) then print(args.format == "jsonl" and line or atna.message(e, source)) end
+  chosen(args, function(e, line)
+    print(args.format == "jsonl" and line or atna.message(e, source))
   end)
   return 0
 end

@@ -33,7 +33,7 @@ end
 
 -- One line: name, state, peers, waiting, oldest, last, done, parked.
 local function row(plan, level, name, ...)
-  local cells = { term.fit(name, plan.name) }
+  local cells = { term.fit_name(name, plan.name) }
   for i, col in ipairs(beside) do
     if plan.shown[col[1]] then
       local text = term.fit((select(i, ...)), col[2], i > 1)

@@ -37,6 +37,13 @@ function M.fit(text, n, right)
   return right and pad .. text or text .. pad
 end
 
+--- A name padded to n columns; cut in the middle when longer: names of one site differ at their ends.
+function M.fit_name(text, n)
+  if #text <= n or #text ~= M.columns(text) then return M.fit(text, n) end
+  local tail = math.floor((n - 1) / 2)
+  return text:sub(1, n - 1 - tail) .. "…" .. text:sub(-tail)
+end
+
 --- Cut, with a dot, when longer than n columns.
 function M.clip(text, n)
   return M.columns(text) > n and M.fit(text, n) or text

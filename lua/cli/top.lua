@@ -55,7 +55,7 @@ local function rate_line(name, word, t, width)
   local rates = t and t.rates or {}
   local now = rates[#rates] or 0
   local room = math.max(10, math.min(KEPT, width - 44))
-  return ("%s %s %s %s"):format(term.fit(name, 26), term.fit(
+  return ("%s %s %s %s"):format(term.fit_name(name, 26), term.fit(
     (now < 10 and now > 0 and "%.1f" or "%.0f"):format(now), 7, true), term.fit(word, 6),
     M.sparkline(rates, room))
 end

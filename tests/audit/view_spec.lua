@@ -50,6 +50,8 @@ for line in open(sys.argv[1]):
     assert.truthy(codes:find("110101 0", 1, true))
     local _, raw = s:run("audit", "export", "--format", "jsonl", "--action", "hold")
     assert.equal(3, #json.lines(raw))
+    _, raw = s:run("audit", "export", "--format", "jsonl", "--action", "hold", "--limit", "1")
+    assert.equal(1, #json.lines(raw))
   end)
 end)
 
