@@ -150,7 +150,8 @@ static int start(struct ln_hub *h, const char *only, bool plan, struct ln_pin *p
     r->pin = pin ? ln_pin_ref(pin) : NULL;
     snprintf(r->only, sizeof r->only, "%s", only ? only : "");
     int rc = h->reload_tests && !plan && !pin && ln_specs_there(h)
-                 ? ln_specs_start(h, on_specs, r, err) : load(r, err);
+                 ? ln_specs_start(h, on_specs, r, err)
+                 : load(r, err);
     if (rc != LN_OK) {
         ln_pin_unref(r->pin);
         free(r);

@@ -195,7 +195,8 @@ static struct ln_channel *loaded_channel(struct ln_asker *k, const char *name)
     return c;
 }
 
-/* The destination of that name, NULL for none ("": all); false when there is none such: k is told. */
+/* The destination of that name, NULL for none ("": all); false when there is none such: k is told.
+ */
 static bool only_dest(struct ln_asker *k, struct ln_channel *c, const char *name,
                       struct ln_dest **only)
 {

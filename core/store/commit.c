@@ -251,8 +251,7 @@ static void failed(struct ln_store *s, int rc)
         c->env->path, why);
     pthread_mutex_unlock(&s->lock);
     if (!c->failing)
-        ln_log(LN_ERROR, "store", "failing", "path=\"%s\" error=\"%s\"", c->env->path,
-               why);
+        ln_log(LN_ERROR, "store", "failing", "path=\"%s\" error=\"%s\"", c->env->path, why);
     c->failing = true;
 }
 

@@ -37,7 +37,7 @@ function M.fit(text, n, right)
   return right and pad .. text or text .. pad
 end
 
---- A name padded to n columns; cut in the middle when longer: names of one site differ at their ends.
+--- A name padded to n columns; cut in the middle when longer: they differ at their ends.
 function M.fit_name(text, n)
   if #text <= n or #text ~= M.columns(text) then return M.fit(text, n) end
   local tail = math.floor((n - 1) / 2)
