@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -59,12 +60,16 @@ static int stream_close(lua_State *L)
     return 0;
 }
 
-/* connect(folder, name): a stream to the socket `name` in the folder; nil, why, errno name. The
- * folder is opened first, since its path may be longer than a socket's address can be. */
+enum { CONNECT_S = 5 }; /* an engine that hangs takes none when many wait */
+
+/* connect(folder, name): a stream to the socket `name` in the folder; nil, why, true when nobody
+ * listens there. The folder is opened first, since its path may be longer than a socket's address
+ * can be. */
 static int wire_connect(lua_State *L)
 {
     const char *folder = luaL_checkstring(L, 1), *name = luaL_checkstring(L, 2);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
+    struct timeval tv = {CONNECT_S, 0};
     struct stream *s = new_stream(L);
     int dir = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int e = dir < 0 ? errno : 0;
@@ -73,13 +78,14 @@ static int wire_connect(lua_State *L)
         s->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (s->fd < 0 || n >= (int)sizeof a.sun_path)
             e = s->fd < 0 ? errno : ENAMETOOLONG;
-        else if (connect(s->fd, (struct sockaddr *)&a, sizeof a) < 0)
+        else if (setsockopt(s->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, sizeof tv) < 0 ||
+                 connect(s->fd, (struct sockaddr *)&a, sizeof a) < 0)
             e = errno;
         close(dir);
     }
     if (e == 0)
         return 1;
-    failed(L, strerror(e));
+    failed(L, e == EAGAIN ? "it does not answer, and too many wait for it" : strerror(e));
     lua_pushboolean(L, e == ENOENT || e == ECONNREFUSED || e == ENOTDIR);
     return 3; /* nil, why, true when nobody listens there */
 }
@@ -114,11 +120,15 @@ static int wire_parent(lua_State *L)
 
 /* Waits until the socket takes more, and meanwhile reads what the other side writes: it may be
  * waiting for that. Returns NULL, or why not. */
-static const char *wait_to_send(struct stream *s)
+static const char *wait_to_send(struct stream *s, int64_t deadline)
 {
     struct pollfd p = {.fd = s->fd, .events = POLLIN | POLLOUT};
-    if (poll(&p, 1, -1) < 0)
+    int64_t left = deadline - ln_mono_us();
+    int ready = deadline && left <= 0 ? 0 : poll(&p, 1, deadline ? (int)(left / 1000) + 1 : -1);
+    if (ready < 0)
         return errno == EINTR ? NULL : strerror(errno);
+    if (ready == 0)
+        return "timeout";
     if (!(p.revents & (POLLIN | POLLHUP | POLLERR)))
         return NULL;
     if (ln_buf_reserve(&s->in, 65536) != LN_OK)
@@ -131,12 +141,14 @@ static const char *wait_to_send(struct stream *s)
     return NULL;
 }
 
-/* stream:send(type, payload): true; nil, why. */
+/* stream:send(type, payload [, seconds]): true; nil, "timeout" | why. */
 static int stream_send(lua_State *L)
 {
     struct stream *s = luaL_checkudata(L, 1, STREAM);
     struct ln_buf b = {0};
     struct ln_span payload;
+    double seconds = luaL_optnumber(L, 4, 0);
+    int64_t deadline = seconds > 0 ? ln_mono_us() + (int64_t)(seconds * 1e6) : 0;
     size_t start = ln_wire_begin(&b, (uint8_t)luaL_checkinteger(L, 2)), at = 0;
     payload.ptr = luaL_optlstring(L, 3, "", &payload.len);
     ln_buf_add_span(&b, payload);
@@ -146,7 +158,7 @@ static int stream_send(lua_State *L)
         if (n > 0)
             at += (size_t)n;
         else if (errno == EAGAIN)
-            why = wait_to_send(s);
+            why = wait_to_send(s, deadline);
         else if (errno != EINTR)
             why = strerror(errno);
     }
@@ -189,6 +201,18 @@ static int stream_receive(lua_State *L)
         else if (errno != EAGAIN && errno != EINTR)
             return failed(L, strerror(errno));
     }
+}
+
+/* stream:peer(): the process that listens, or nil when it cannot be told. */
+static int stream_peer(lua_State *L)
+{
+    struct stream *s = luaL_checkudata(L, 1, STREAM);
+    struct ucred who = {0};
+    socklen_t len = sizeof who;
+    if (s->fd < 0 || getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0 || who.pid <= 0)
+        return 0;
+    lua_pushinteger(L, who.pid);
+    return 1;
 }
 
 /* pack(format, ...): payload. */
@@ -315,11 +339,9 @@ int ln_cli_wire_open(lua_State *L)
     static const luaL_Reg functions[] = {{"connect", wire_connect}, {"spawn", wire_spawn},
                                          {"parent", wire_parent},   {"pack", wire_pack},
                                          {"unpack", wire_unpack},   {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"send", stream_send},
-                                       {"receive", stream_receive},
-                                       {"close", stream_close},
-                                       {"__gc", stream_close},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"send", stream_send},  {"receive", stream_receive},
+                                       {"peer", stream_peer},  {"close", stream_close},
+                                       {"__gc", stream_close}, {NULL, NULL}};
     luaL_newmetatable(L, STREAM);
     luaL_register(L, NULL, methods);
     lua_pushvalue(L, -1);

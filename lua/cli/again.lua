@@ -31,9 +31,12 @@ end
 -- args.began_us, when this verb began, is not sent once more.
 local function request(verb, args, channel, seq, dest, parked)
   local number = ("%.0f"):format(seq)
-  if verb == "settle" then return site.request { "settle", channel, number, args.reason } end
-  return site.request { "resend", channel, number, dest or args.dest or "",
-    args.reprocess and "1" or "0", parked and "parked" or "", args.began_us }
+  local bound = { seconds = 90 }
+  if verb == "settle" then
+    return site.request({ "settle", channel, number, args.reason }, bound)
+  end
+  return site.request({ "resend", channel, number, dest or args.dest or "",
+    args.reprocess and "1" or "0", parked and "parked" or "", args.began_us }, bound)
 end
 
 local function say_one(verb, args, text, dest)

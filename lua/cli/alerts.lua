@@ -37,7 +37,8 @@ end
 local function need_subject(subject)
   if subject == "" or subject:find("*", 1, true) then return end
   local channel, dest = subject:match "^([^/]+)/?(.*)$"
-  for _, c in ipairs(require("json").decode(site.request({ "status" }, 10)).channels) do
+  local doc = require("json").decode(site.request({ "status" }, { seconds = 10 }))
+  for _, c in ipairs(doc.channels) do
     local there = c.name == channel and dest == ""
     for _, d in ipairs(c.name == channel and c.destinations or {}) do
       there = there or d.name == dest
@@ -132,7 +133,7 @@ end
 
 function M.run(args)
   local action = args.action or "list"
-  local text = site.request({ "alerts", unpack(words(args, action)) }, 200)
+  local text = site.request({ "alerts", unpack(words(args, action)) }, { seconds = 200 })
   local doc = require("json").decode(text)
   if args.json then print(text) end
   if action == "test" then

@@ -95,7 +95,7 @@ local function say(args, verb, text)
 end
 
 function M.run(args, verb)
-  local text = site.request(words(args, verb), 86400 + 60) -- the engine bounds its waiting itself
+  local text = site.request(words(args, verb)) -- the engine bounds its waiting itself
   if verb == "metrics" then
     io.write(text)
   elseif args.json then

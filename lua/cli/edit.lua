@@ -53,7 +53,8 @@ function M.run(args, channel, seq)
     fail.fail(1, "%s is unchanged: nothing is sent", args.message)
   end
   local ok, answer = pcall(site.request,
-    { "edit", channel, ("%.0f"):format(seq), text, args.began_us, args.dest or "" })
+    { "edit", channel, ("%.0f"):format(seq), text, args.began_us, args.dest or "" },
+    { seconds = 90 })
   if not ok then
     keep(text)
     error(answer, 0)

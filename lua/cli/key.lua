@@ -145,7 +145,7 @@ local function status(args)
 end
 
 local function rotate(args)
-  local answer = require("json").decode(site.request({ "key", "rotate" }, 90))
+  local answer = require("json").decode(site.request({ "key", "rotate" }, { seconds = 90 }))
   if args.json then
     print(json.encode(json.object("key", answer.key)))
   else

@@ -93,7 +93,7 @@ function M.run(args)
   end
   local function n(v) return ("%.0f"):format(v) end
   local text = site.request({ "reposition", args.destination, n(to), n(d.cursor), n(d.cursor_n),
-    n(outputs), args.reason }, 660)
+    n(outputs), args.reason }, { seconds = 660 })
   if args.json then
     print(text)
     return 0

@@ -2,6 +2,7 @@
 local sys = require "lunate.sys"
 local wire = require "lunate.wire"
 local fail = require "lunate.cli.fail"
+local patience = require "lunate.cli.patience"
 local store = require "lunate.store"
 
 local M = {}
@@ -141,10 +142,10 @@ function M.no_channel(name)
 end
 
 -- Reads PARTs up to the REPLY: status, text, list of parts.
-local function reply(stream, seconds)
+local function reply(wait)
   local parts = {}
   while true do
-    local kind, payload = stream:receive(seconds)
+    local kind, payload = wait:receive()
     if not kind then return nil, payload end
     if kind == wire.PART then
       local _, part = wire.unpack("b", payload)
@@ -209,18 +210,27 @@ local function dial()
   fail.fail(3, "cannot reach the engine of %s: %s", M.path(), err)
 end
 
+local reading = { status = true, metrics = true, head = true }
+
+local function only_reads(words)
+  return reading[words[1]] or words[1] == "alerts" and (words[2] == "list" or words[2] == "usual")
+end
+
 --- Asks the engine: its text (a JSON document) and the list of parts. Ends the verb when there is
--- no engine (3) or it says no (its status).
-function M.request(words, seconds)
+-- no engine, or it does not answer (3), or it says no (its status). o.seconds: for the answer, of
+-- an engine that is there (nil: it bounds its waiting itself); o.quiet: nothing on stderr.
+function M.request(words, o)
   local stream = dial()
+  local wait = patience.new(stream, connect, { reads = only_reads(words),
+    most = o and o.seconds, quiet = o and o.quiet })
   local request = wire.pack("4" .. ("b"):rep(#words), #words, unpack(words))
-  local status, text, parts = send_context(stream) and stream:send(wire.REQUEST, request), nil, nil
-  if status then status, text, parts = reply(stream, seconds or 60) end
+  local status, text, parts = send_context(stream), nil, nil
+  if status then status, text = stream:send(wire.REQUEST, request, 60) end
+  if not status and text == "timeout" then text = "hung" end
+  if status then status, text, parts = reply(wait) end
+  if not status then text = wait:told(M.path(), text) end
   stream:close()
-  if not status then
-    fail.fail(3, "the engine of %s gave no answer (%s)", M.path(), text or "it went away")
-  end
-  if status ~= 0 then fail.fail(status, "%s", text) end
+  if status ~= 0 then fail.fail(status or 3, "%s", text) end
   return text, parts
 end
 
@@ -246,8 +256,10 @@ function M.view(words, take)
   local list = { "view", ("%d"):format(sys.width()), terminal, unpack(words) }
   local sent = send_context(stream)
     and stream:send(wire.REQUEST, wire.pack("4" .. ("b"):rep(#list), #list, unpack(list)))
+  local wait, why = patience.new(stream, connect, { reads = true }), nil
   while sent do
-    local kind, payload = stream:receive(86400 * 365)
+    local kind, payload = wait:receive()
+    why = payload
     if not kind then break end
     local _, number, text = wire.unpack("1b", payload)
     if kind == wire.PART then
@@ -258,7 +270,7 @@ function M.view(words, take)
       return number
     end
   end
-  fail.fail(3, "the engine of %s gave no answer", M.path())
+  fail.fail(3, "%s", wait:told(M.path(), why))
 end
 
 --- Splits "CHANNEL/REST"; ends the verb when it is not that.

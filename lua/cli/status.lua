@@ -115,7 +115,7 @@ function M.lines(doc, width)
 end
 
 function M.run(args)
-  local text = site.request({ "status" }, 10)
+  local text = site.request({ "status" }, { seconds = 10 })
   if args.json then
     print(text)
   else

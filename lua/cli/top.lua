@@ -87,7 +87,7 @@ end
 
 -- An engine that is away for a moment (it starts again) does not end the view.
 local function ask(screen)
-  local ok, text = pcall(site.request, { "status" }, 10)
+  local ok, text = pcall(site.request, { "status" }, { seconds = 10, quiet = screen })
   if ok then return require("json").decode(text) end
   if not fail.is(text) or not screen then error(text, 0) end
   return nil, text.text
@@ -120,7 +120,7 @@ function M.run(args)
   local count = args.count and (args.count:match "^%d+$" and tonumber(args.count) or 0)
   if count and count < 1 then fail.usage("--count is a number above 0, not %s", args.count) end
   local screen = sys.isatty(1)
-  site.request({ "status" }, 10) -- no engine: said before the screen is taken
+  site.request({ "status" }, { seconds = 10 }) -- no engine: said before the screen is taken
   sys.interrupted() -- from now on Ctrl-C is ours
   if screen then io.stdout:write "\27[?1049h\27[?25l\27[2J" end
   local ok, err = pcall(loop, args, screen)

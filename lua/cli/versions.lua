@@ -105,7 +105,7 @@ local function rollback(args)
   if version ~= "" and not version:find "^%x+$" then
     fail.usage("\"%s\" is no version: lunate versions %s lists them", args.version, args.channel)
   end
-  local text = site.request({ "rollback", args.channel, version, args.reason or "" }, 60)
+  local text = site.request({ "rollback", args.channel, version, args.reason or "" })
   if args.json then
     print(text)
     return 0
