@@ -162,6 +162,15 @@ local function report()
   A.reported = sys.now()
 end
 
+-- No archive has anything yet: a ledger that says so is written before the first block is, so that
+-- none that is missing was never there.
+local function is_new()
+  for name, ch in pairs(A.channels) do
+    if file.files(ch.folder, name)[1] then return false end
+  end
+  return true
+end
+
 local function look()
   if not A.history then
     if A.key then
@@ -181,6 +190,10 @@ local function look()
     end
     A.ledger_stale = why == nil -- sealed with the present key, from now on
     A.ledger = A.ledger or {}
+    if why == nil and not next(A.ledger) and is_new() then
+      local ok, err = ledger.write(A.data, A.ledger, A.key ~= nil)
+      if not ok then return err end
+    end
   end
   A.history:refresh()
   local failure

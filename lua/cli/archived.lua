@@ -62,6 +62,12 @@ function M.messages(args, shown)
   return n
 end
 
+--- True when there is an archive of this channel (nil: of any), as far as this process may see.
+function M.is_there(channel)
+  local ok, list = pcall(archives, channel, true)
+  return ok and #list > 0
+end
+
 --- show --archive CHANNEL/SEQ: the documents (more than one when the store was restored), as JSON
 -- texts with what they decode to; newest first.
 function M.find(channel, seq)

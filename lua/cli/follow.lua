@@ -165,6 +165,14 @@ local function ids(n, list)
   return list
 end
 
+local function not_found(h, id)
+  local name, seq = id:match "^([^/]+)/(%d+)$"
+  local c = name and #seq <= 15 and h.by_name[name]
+  if c then h:missing(c, tonumber(seq)) end
+  fail.fail(1, "no message has the id %s%s", id, require("lunate.cli.archived").is_there()
+    and "; what was trimmed is in the archive: lunate messages --archive --control-id ID" or "")
+end
+
 function M.run(args)
   local h = history.open()
   local list, shown = roots(h, args.id), {}
@@ -175,7 +183,7 @@ function M.run(args)
   audit.put { action = "trace", object = args.id, shown = audit.ids(shown), reason = args.reason,
     outcome = #list > 0 and "ok" or "failed", text = #list == 0 and "no such message" or nil }
   h:tell_damaged()
-  if #list == 0 then fail.fail(1, "no message has the id %s", args.id) end
+  if #list == 0 then not_found(h, args.id) end
   for i, tree in ipairs(list) do
     if args.json then
       print(json.encode(node_json(tree)))

@@ -99,6 +99,18 @@ function History:tell_damaged()
     table.concat(self.damaged, ", ", 1, math.min(n, 5)), n > 5 and ", ..." or ""))
 end
 
+--- Ends the verb: there is no message `seq` of the channel. What was trimmed may be in the archive.
+function History.missing(_, c, seq)
+  local name = ("%s/%.0f"):format(c.name, seq)
+  if c.next_seq <= c.first_seq and seq >= c.next_seq then
+    fail.fail(1, "there is no message %s: channel %s has none", name, c.name)
+  end
+  local hint = seq > 0 and seq < c.first_seq and require("lunate.cli.archived").is_there(c.name)
+    and ("; what was trimmed is in the archive: lunate show %s --archive"):format(name) or ""
+  fail.fail(1, "there is no message %s (the store has %s%s)", name, c.next_seq <= c.first_seq
+    and "none" or ("%.0f to %.0f"):format(c.first_seq, c.next_seq - 1), hint)
+end
+
 -- Keys of the parked outputs and messages of a channel: parked[seq][n or "whole"].
 function History:parked(c)
   if c.parked then return c.parked end

@@ -49,6 +49,15 @@ end
 describe("archive", function()
   after_each(site.cleanup)
 
+  -- Guards: the ledger came after the first blocks, and verify called that a mistake.
+  it("has its ledger before its first block", function()
+    local s = new_site()
+    local e = s:start()
+    sys.wait_until(function() return s:read "data/archive.ledger" ~= nil end, 20, "a ledger")
+    assert.same({ 0, true }, { (verify(s)), (select(2, verify(s))).ok })
+    assert.equal(0, e:stop())
+  end)
+
   it("what is trimmed is in it, whole, found and readable with zstd alone", function()
     local s = new_site()
     local e = s:start()
@@ -70,7 +79,14 @@ describe("archive", function()
     assert.matches("processed by script", out)
     assert.equal(one[1].raw, (select(2, s:run("show", name, "--archive", "--raw"))))
     assert.equal(1, (s:run("show", "adt/99999", "--archive")))
-    assert.equal(1, (s:run("show", name)))
+    local _, _, err = s:run("show", name)
+    local gone = ("there is no message %s (the store has none; what was trimmed is in the archive: "
+      .. "lunate show %s --archive)\n"):format(name, name)
+    assert.equal("lunate show: " .. gone, err)
+    _, _, err = s:run("trace", name)
+    assert.equal("lunate trace: " .. gone, err)
+    assert.matches("lunate messages --archive", (select(3, s:run("trace", "A17"))), 1, true)
+    assert.falsy(out:find("%d%dT%d%d:%d%d:"), out) -- times for people
     local code, v = verify(s)
     assert.equal(0, code)
     assert.equal(200, v.messages)
