@@ -32,8 +32,8 @@ local function warn_of_end(core, c, prefix, path, ends)
     core.emit_warning(c.name, format("%s: %s: the certificate expired on %s", where, path, date),
       "true")
   elseif days < SOON_DAYS then
-    core.emit_warning(c.name, format("%s: %s: the certificate expires on %s, in %d days", where,
-      path, date, math.floor(days)), "false")
+    core.emit_warning(c.name, format("%s: %s: the certificate expires on %s, in %d day%s", where,
+      path, date, math.floor(days), days >= 1 and days < 2 and "" or "s"), "soon")
   end
 end
 

@@ -307,6 +307,7 @@ static void refuse(struct ln_channel *c, const char *text, struct ln_buf *report
 static void same_again(struct ln_channel *c, struct ln_conf_channel *ch, struct ln_buf *report)
 {
     char text[300] = "";
+    bool ended = c->conf->pin && !ch->pin;
     c->error[0] = '\0';
     if (ch->pin)
         ln_pin_ref(ch->pin);
@@ -320,7 +321,11 @@ static void same_again(struct ln_channel *c, struct ln_conf_channel *ch, struct 
             text, sizeof text,
             "stays rolled back to %.6s; the files on disk are %.6s, lunate reload %s runs them",
             ch->version, ch->disk, c->name);
-    say(report, c->name, text[0] ? text : "unchanged", "");
+    say(report, c->name,
+        text[0] ? text
+        : ended ? "unchanged; it is no longer rolled back, the files on disk are what runs"
+                : "unchanged",
+        "");
 }
 
 static void apply_one(struct ln_hub *h, struct ln_conf *conf, struct ln_conf_channel *ch,

@@ -223,7 +223,8 @@ static int take_tls(struct ln_conf *c, struct ln_wire_in *in)
 static int take_warning(struct ln_conf *c, struct ln_wire_in *in)
 {
     struct ln_span name = ln_wire_get_bytes(in), text = ln_wire_get_bytes(in);
-    bool mistake = ln_span_is(ln_wire_get_bytes(in), "true");
+    struct ln_span kind = ln_wire_get_bytes(in);
+    bool mistake = ln_span_is(kind, "true") || ln_span_is(kind, "soon");
     if (!in->bad && mistake && c->mistakes.len < MISTAKES_MAX) {
         size_t at = c->mistakes.len;
         ln_buf_addf(&c->mistakes, "%.*s%swarning: %.*s", (int)name.len, name.len ? name.ptr : "",

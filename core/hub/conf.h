@@ -127,7 +127,7 @@ struct ln_conf {
     struct ln_conf_admin admin;
     struct ln_access access;
     char *error; /* the site as a whole cannot be used */
-    struct ln_buf mistakes; /* that keep nothing from running: a line each, for the report */
+    struct ln_buf mistakes; /* that keep nothing from running, or will be: lines for the report */
     bool reload_tests, watch;
     bool first; /* nothing runs yet */
     struct ln_blob *settings; /* lunate.lua's pairs of key and value */

@@ -290,6 +290,8 @@ void ln_hub_apply(struct ln_hub *h, struct ln_conf *conf, const char *only, stru
     if (!only) {
         bool other = !same_text(h->key_file, conf->key_file) ||
                      !same_text(h->key_command, conf->key_command);
+        if (report)
+            ln_plan_told(h->site_settings, conf->settings, report);
         set_site(h, conf);
         if (other && report)
             ln_buf_addf(report,

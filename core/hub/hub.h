@@ -441,6 +441,8 @@ bool ln_git_of(const struct ln_hub *h, const struct ln_conf_channel *ch, char *c
 void ln_git_exited(struct ln_hub *h, pid_t pid, int status);
 void ln_git_stop(struct ln_hub *h);
 void ln_version_git_known(struct ln_hub *h); /* version.c */
+/* Which settings of the site file differ, as a line; nothing when none does. */
+void ln_plan_told(const struct ln_blob *before, const struct ln_blob *after, struct ln_buf *out);
 /* How many channels would change (the site file counts as one); lines go to out. */
 unsigned ln_plan_site(struct ln_hub *h, struct ln_conf *conf, const char *only, struct ln_buf *out);
 

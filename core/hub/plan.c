@@ -109,6 +109,33 @@ static unsigned plan_settings(const struct ln_blob *before, const struct ln_blob
     return n;
 }
 
+/* Adds the first words of what `to` has otherwise than `from`: "alerts", once, for all of it. */
+static void add_heads(const struct ln_blob *from, const struct ln_blob *to, struct ln_buf *out)
+{
+    struct ln_wire_in in = pairs_of(to);
+    while (!in.bad && in.ptr < in.end) {
+        struct ln_span k = ln_wire_get_bytes(&in), v = ln_wire_get_bytes(&in), old;
+        if (in.bad || (find(from, k, &old) && ln_span_eq(old, v)))
+            continue;
+        char head[64];
+        const char *dot = memchr(k.ptr, '.', k.len);
+        size_t n = dot ? (size_t)(dot - k.ptr) : k.len;
+        snprintf(head, sizeof head, " %.*s,", (int)(n > 60 ? 60 : n), k.ptr);
+        if (!memmem(out->data, out->len, head, strlen(head)))
+            ln_buf_adds(out, head);
+    }
+}
+
+void ln_plan_told(const struct ln_blob *before, const struct ln_blob *after, struct ln_buf *out)
+{
+    struct ln_buf heads = {0};
+    add_heads(before, after, &heads);
+    add_heads(after, before, &heads);
+    if (heads.len)
+        ln_buf_addf(out, "lunate.lua: reloaded:%.*s\n", (int)heads.len - 1, heads.data);
+    ln_buf_fini(&heads);
+}
+
 static const struct ln_conf_file *file_named(const struct ln_conf_channel *ch, const char *path)
 {
     for (unsigned i = 0; i < ch->nfile; i++)

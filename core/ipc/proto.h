@@ -59,7 +59,8 @@ enum ln_proto {
                  or crl; "admin.tls.cert" and so on of no channel), bytes path, bytes content: after
                  the channel's SETTINGS; never to a worker */
     LN_P_WARNING, /* bytes channel name, bytes text with file:line, bytes "true" when `check` is to
-                     count it as a mistake; the channel is started all the same */
+                     count it as a mistake, "soon" when it will be one: a reload tells of
+                     both; the channel is started all the same */
 
     /* control */
     LN_P_REQUEST, /* u32 n, n x bytes: verb and arguments */

@@ -84,6 +84,22 @@ describe("e2e/reload", function()
     assert.is_nil(plan:find("t0ken", 1, true), plan)
   end)
 
+  -- Guards: a reload that changed lunate.lua alone answered "unchanged" for every channel.
+  it("says what of the site file it has changed", function()
+    local s = site.new { ["channels/one.lua"] = script(net.free_port(), net.free_port()),
+      ["lunate.lua"] = 'return { log = { level = "info" } }' }
+    local e = s:start()
+    assert.equal("one: unchanged\n", run(s, "reload"))
+    s:write("lunate.lua", 'return { log = { level = "debug" }, alerts = { targets = { a = { command = { "/bin/true" } } } } }')
+    local out = run(s, "reload")
+    local names = out:match "^lunate.lua: reloaded: ([^\n]+)\none: unchanged\n$"
+    assert.truthy(names == "log, alerts" or names == "alerts, log", out)
+    os.remove(s.path .. "/lunate.lua")
+    assert.matches("^lunate.lua: reloaded: [^\n]*alerts", run(s, "reload"))
+    assert.equal("one: unchanged\n", run(s, "reload"))
+    assert.equal(0, e:stop())
+  end)
+
   it("--plan says per channel what would change, and changes nothing", function()
     local a, b, c = net.free_port(), net.free_port(), net.free_port()
     local s = site.new { ["channels/one.lua"] = script(a, b), ["channels/two.lua"] = traffic.channel(c, b),

@@ -19,6 +19,7 @@ setup(function()
   ca:cert("lab", { cn = "lab.example.org", san = "IP:127.0.0.1,DNS:lab.example.org" })
   ca:cert("lost", { cn = "lost.example.org" })
   ca:cert("old", { cn = "old.example.org", days = -1 })
+  ca:cert("soon", { cn = "soon.example.org", days = 9 })
   ca:cert("named", { cn = "named", san = "DNS:named.example.org" })
   ca:cert("server_only", { eku = "serverAuth" })
   other:cert("stranger", { cn = "lab.example.org" })
@@ -509,6 +510,18 @@ describe("check of tls", function()
     proc.run { "chmod", "600", file "named.key" }
     assert.equal(0, status)
     assert.truthy(text:find("warning: channels/in.lua:3: .*others can read the key %(mode 0644%)"), text)
+  end)
+
+  -- Guards: "reloaded" was all that a reload said of a certificate that ends next week.
+  it("a reload warns of a certificate that has expired, or soon will", function()
+    local e, port, s = start(pair "hub")
+    for name, text in pairs { old = "the certificate expired on", soon = "the certificate expires on" } do
+      s:write("channels/in.lua", listen(port, pair(name)))
+      local out = site.must(s, "reload")
+      assert.matches("in: reloaded", out)
+      assert.truthy(out:find("in: warning: channels/in.lua:%d+: .*" .. text), out)
+    end
+    assert.equal(0, e:stop())
   end)
 
   it("keys do not reach the worker", function()

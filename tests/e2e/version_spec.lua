@@ -136,6 +136,7 @@ describe("e2e/version", function()
   it("mended files end a rollback with reload CHANNEL alone", function()
     local t = two()
     run(t.s, "rollback", "in")
+    local to = t.e:channel("in").rolled_back.to
     t.s:write("channels/in.lua", script(t.port, t.r.port, "c"))
     t.s:write("lib/m.lua", 'return "2"')
     has(run(t.s, "reload"), "in: stays rolled back")
@@ -151,6 +152,12 @@ describe("e2e/version", function()
     t.e:kill9()
     t.e, t.conn = t.s:start(), nil
     assert.equal("2c", (name_of(t, "C7")))
+    -- so does a reload of all when the files on disk are what runs; it says so
+    run(t.s, "rollback", "in", to)
+    t.s:write("channels/in.lua", script(t.port, t.r.port, "a"))
+    t.s:write("lib/m.lua", 'return "1"')
+    has(run(t.s, "reload"), "in: unchanged; it is no longer rolled back")
+    assert.equal(json.null, t.e:channel("in").rolled_back)
     assert.equal(0, t.e:stop())
   end)
 
