@@ -137,6 +137,8 @@ static void describe(const struct ln_asker *k, char *object, size_t ocap, char *
     const char *const *word = (const char *const *)k->word;
     unsigned reason = verbs[k->verb].reason;
     object[0] = text[0] = '\0';
+    if (strcmp(word[0], "view") == 0) /* its words are of a terminal, and may name a patient */
+        return;
     if (k->nword > 1)
         snprintf(object, ocap, "%.90s%s%.20s", word[1], verbs[k->verb].seq ? "/" : "",
                  verbs[k->verb].seq ? word[2] : "");

@@ -200,10 +200,11 @@ static void note_former(struct ln_dest *d, struct ln_pos pos)
     if (rc == LN_OK) {
         (void)!ln_iso_time(o.time_us, at, sizeof at);
         bool read = ln_reply_read(o.reply, &r, NULL) == LN_OK;
-        snprintf(text, sizeof text, "before: %s %s after %u tries%s%s%s%.*s",
+        snprintf(text, sizeof text, "before: %s %s after %u %s%s%s%s%.*s",
                  words[o.state <= LN_OUT_SKIPPED ? o.state : 0], at, o.tries,
-                 read ? ", answered " : "", read ? r.code : "", o.reason.len ? ": " : "",
-                 (int)(o.reason.len > 400 ? 400 : o.reason.len), o.reason.len ? o.reason.ptr : "");
+                 o.tries == 1 ? "try" : "tries", read ? ", answered " : "", read ? r.code : "",
+                 o.reason.len ? ": " : "", (int)(o.reason.len > 400 ? 400 : o.reason.len),
+                 o.reason.len ? o.reason.ptr : "");
         struct ln_event e = {
             .kind = LN_EV_NOTE, .time_us = ln_now_us(), .dest = d->id, .text = ln_span_str(text)};
         (void)!ln_store_event(c->hub->store, c->id, pos.seq, &e, NULL, NULL);

@@ -260,8 +260,9 @@ static bool break_glass(struct ln_asker *k)
         ln_asker_let_go(k);
         return true;
     }
-    snprintf(text, sizeof text, "%s over all channels for %u minutes",
-             ln_role_name(k->hub->access.glass_role), k->hub->access.glass_minutes);
+    snprintf(text, sizeof text, "%s over all channels for %u minute%s",
+             ln_role_name(k->hub->access.glass_role), k->hub->access.glass_minutes,
+             k->hub->access.glass_minutes == 1 ? "" : "s");
     put(k, "break-glass", "ok", text, false, on_glass);
     return true;
 }

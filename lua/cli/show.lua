@@ -204,6 +204,13 @@ local function print_output(item, receipt, shown)
   end
 end
 
+-- A time in what the engine noted, for people.
+local function with_times(text)
+  return (text:gsub("^(before: [%a ]+ )(%d%S+Z)", function(head, iso)
+    return head .. time.text(time.parse(iso))
+  end))
+end
+
 local prefixes = { log = "log ", retry = "try failed: ", attempt = "attempt failed: " }
 
 local function print_text(h, c, receipt, state, result)
@@ -217,7 +224,7 @@ local function print_text(h, c, receipt, state, result)
   print_segments(receipt.raw)
   print("\n" .. term.paint("bold", "what happened"))
   for _, d in ipairs(decisions(h, c, receipt, result)) do
-    local what = (prefixes[d.what] or "") .. d.text
+    local what = (prefixes[d.what] or "") .. with_times(d.text)
     print(("  %s  %s%s"):format(time.clock(d.us), d.destination and d.destination .. ": " or "",
       term.printable(what)))
   end
@@ -245,13 +252,13 @@ local function show_archived(args, name, seq)
       print(found.text)
     else
       print(("%s  %s  control id %s, %s, %s"):format(args.message, term.printable(doc.type),
-        term.printable(doc.control_id), doc.time, doc.state))
+        term.printable(doc.control_id), time.text(time.parse(doc.time)), doc.state))
       print "\nmessage"
       print_segments(doc.raw)
       print "\nwhat happened"
       for _, d in ipairs(doc.decisions) do
-        print(("  %s  %s%s"):format(d.time, d.destination and d.destination .. ": " or "",
-          term.printable(d.text)))
+        print(("  %s  %s%s"):format(time.text(time.parse(d.time)),
+          d.destination and d.destination .. ": " or "", term.printable(with_times(d.text))))
       end
     end
   end
@@ -266,12 +273,7 @@ function M.run(args)
   local receipt = h:one(c, seq, true)
   audit.put { action = "show", object = args.message, reason = args.reason,
     outcome = receipt and "ok" or "failed", text = not receipt and "no such message" or nil }
-  if not receipt and c.next_seq <= c.first_seq then
-    fail.fail(1, "there is no message %s: channel %s has none", args.message, name)
-  elseif not receipt then
-    fail.fail(1, "there is no message %s (the store has %.0f to %.0f)", args.message, c.first_seq,
-      math.max(c.first_seq, c.next_seq - 1))
-  end
+  if not receipt then h:missing(c, seq) end
   if args.raw then
     io.write(receipt.raw)
     return 0

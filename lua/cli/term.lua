@@ -82,7 +82,7 @@ function M.age(s)
   if s < 90 then return ("%d s"):format(s) end
   if s < 5400 then return ("%d min"):format(s / 60) end
   if s < 36 * 3600 then return ("%d h %02d min"):format(s / 3600, s % 3600 / 60) end
-  return ("%d days"):format(s / 86400)
+  return s < 2 * 86400 and "1 day" or ("%d days"):format(s / 86400)
 end
 
 --- Seconds in at most 7 columns: 12 s, 3 min, 2.5 h, 4 d.

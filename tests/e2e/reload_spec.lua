@@ -86,11 +86,12 @@ describe("e2e/reload", function()
 
   -- Guards: a reload that changed lunate.lua alone answered "unchanged" for every channel.
   it("says what of the site file it has changed", function()
-    local s = site.new { ["channels/one.lua"] = script(net.free_port(), net.free_port()),
+    local s = site.new { ["channels/one.lua"] = traffic.channel(net.free_port(), net.free_port()),
       ["lunate.lua"] = 'return { log = { level = "info" } }' }
     local e = s:start()
     assert.equal("one: unchanged\n", run(s, "reload"))
-    s:write("lunate.lua", 'return { log = { level = "debug" }, alerts = { targets = { a = { command = { "/bin/true" } } } } }')
+    s:write("lunate.lua", [[return { log = { level = "debug" },
+      alerts = { targets = { a = { command = { "/bin/true" } } } } }]])
     local out = run(s, "reload")
     local names = out:match "^lunate.lua: reloaded: ([^\n]+)\none: unchanged\n$"
     assert.truthy(names == "log, alerts" or names == "alerts, log", out)
