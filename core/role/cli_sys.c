@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <lauxlib.h>
 #include <lua.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -262,6 +264,45 @@ static int pause_for(lua_State *L)
     return 0;
 }
 
+/* keys(on): the terminal gives keys as they are pressed, and shows none; false puts it back. True
+ * when stdin is one. Ctrl-C stays what it is. */
+static int keys(lua_State *L)
+{
+    static struct termios before;
+    static bool on;
+    struct termios t;
+    bool ok = true;
+    if (lua_toboolean(L, 1) && !on) {
+        ok = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &before) == 0;
+        t = before;
+        t.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+        t.c_cc[VMIN] = t.c_cc[VTIME] = 0;
+        on = ok = ok && tcsetattr(STDIN_FILENO, TCSANOW, &t) == 0;
+    } else if (!lua_toboolean(L, 1) && on) {
+        (void)!tcsetattr(STDIN_FILENO, TCSANOW, &before);
+        on = false;
+    }
+    lua_pushboolean(L, ok);
+    return 1;
+}
+
+/* key(seconds): the bytes of a key, "" when none was pressed; nil when there are no more. */
+static int key(lua_State *L)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    char text[16];
+    fflush(stdout);
+    if (poll(&p, 1, (int)(luaL_checknumber(L, 1) * 1000)) <= 0) {
+        lua_pushliteral(L, "");
+        return 1;
+    }
+    ssize_t n = read(STDIN_FILENO, text, sizeof text);
+    if (n <= 0)
+        return 0;
+    lua_pushlstring(L, text, (size_t)n);
+    return 1;
+}
+
 int ln_cli_sys_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -283,6 +324,8 @@ int ln_cli_sys_open(lua_State *L)
         {"interrupted", interrupted},
         {"sleep", pause_for},
         {"height", height},
+        {"keys", keys},
+        {"key", key},
         {"unresolved", ln_cli_unresolved},
         {"foreign", ln_cli_foreign},
         {NULL, NULL},
