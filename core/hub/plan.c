@@ -121,7 +121,7 @@ static void add_heads(const struct ln_blob *from, const struct ln_blob *to, stru
         const char *dot = memchr(k.ptr, '.', k.len);
         size_t n = dot ? (size_t)(dot - k.ptr) : k.len;
         snprintf(head, sizeof head, " %.*s,", (int)(n > 60 ? 60 : n), k.ptr);
-        if (!memmem(out->data, out->len, head, strlen(head)))
+        if (out->len == 0 || !memmem(out->data, out->len, head, strlen(head)))
             ln_buf_adds(out, head);
     }
 }
