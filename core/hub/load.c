@@ -5,9 +5,7 @@
 #include "hub/nursery.h"
 #include "hub/spawn.h"
 
-#include <signal.h>
 #include <stdio.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include "base/clock.h"

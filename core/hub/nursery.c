@@ -1,7 +1,6 @@
 #include "hub/nursery.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +53,8 @@ static void born(struct ln_nursery *n, uint64_t number, pid_t pid, int why)
         if (b->number == number)
             break;
     if (!pid)
-        ln_log(LN_ERROR, "nursery", "fork_failed", "why=\"%s\"", strerror(why));
+        ln_log(LN_ERROR, "nursery", "fork_failed",
+               "why=\"%s\" look_at=\"ulimit -u, TasksMax, memory\"", strerror(why));
     else if (b && b->pid)
         *b->pid = pid;
     else

@@ -20,7 +20,7 @@
 #ifndef LN_IPC_PROTO_H
 #define LN_IPC_PROTO_H
 
-#define LN_PROTO_BUILD LN_VERSION "-13" /* goes up with every change to this file */
+#define LN_PROTO_BUILD LN_VERSION "-14" /* goes up with every change to this file */
 
 enum ln_proto {
     LN_P_HELLO = 1, /* bytes build */

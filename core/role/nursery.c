@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -125,20 +124,12 @@ static void bear(const struct request *r, int argc, char **argv)
 
 int ln_role_nursery(int argc, char **argv)
 {
-    static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
     struct request r;
     if (!ln_proc_has_socket()) {
         fprintf(stderr, "lunate nursery: only the engine starts it (lunate run)\n");
         return LN_EXIT_USAGE;
     }
-    int parent = (int)getppid();
-    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-    if ((int)getppid() != parent) /* it died in between */
-        return LN_EXIT_OK;
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-    closefrom(LN_PROC_FD + 1);
-    for (size_t i = 0; i < sizeof ignored / sizeof *ignored; i++)
-        signal(ignored[i], SIG_IGN);
+    ln_proc_seal(LN_PROC_FD, 0);
     ln_worker_prepare();
     while (take_request(&r))
         bear(&r, argc, argv);
