@@ -47,6 +47,44 @@ void *ln_child_apply(void *owner, size_t size, struct ln_hub *h, const struct ln
 void ln_child_stop(struct ln_child *c);
 /* It runs and has said HELLO: records may be added to c->stream.out. */
 bool ln_child_answers(const struct ln_child *c);
+
+/* ---- alerter.c ------------------------------------------------------------------------------- */
+
+struct ln_alerter_numbers {
+    bool configured, up;
+    unsigned firing; /* neither silenced nor acknowledged */
+    uint64_t sent, failed, restarts;
+};
+
+/* Starts, changes or ends the alerter as the site's settings want it. */
+void ln_alerter_apply(struct ln_hub *h);
+void ln_alerter_stop(struct ln_hub *h);
+/* A JSON object, or null when the site has no alerts. */
+void ln_alerter_status(const struct ln_hub *h, struct ln_buf *json);
+void ln_alerter_numbers(const struct ln_hub *h, struct ln_alerter_numbers *out);
+
+/* ---- archiver.c ------------------------------------------------------------------------------ */
+
+/* Starts, changes or ends the archiver as the channels want it. */
+void ln_archiver_apply(struct ln_hub *h);
+void ln_archiver_stop(struct ln_hub *h);
+/* A JSON object, or null when no channel is archived. */
+void ln_archiver_status(const struct ln_hub *h, struct ln_buf *json);
+
+/* ---- audit_send.c ---------------------------------------------------------------------------- */
+
+struct ln_audit_send_numbers {
+    bool configured, failing;
+    uint64_t sent, behind; /* entries */
+    double behind_s; /* age of the oldest that is not there yet */
+};
+
+/* Starts, changes or ends what carries the audit log elsewhere, as the site's settings want it. */
+void ln_audit_send_apply(struct ln_hub *h);
+void ln_audit_send_stop(struct ln_hub *h);
+/* A JSON object, or null when the log goes nowhere. */
+void ln_audit_send_status(const struct ln_hub *h, struct ln_buf *json);
+void ln_audit_send_numbers(const struct ln_hub *h, struct ln_audit_send_numbers *out);
 #endif
 
 #endif

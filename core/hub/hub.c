@@ -17,6 +17,7 @@
 #include "base/notify.h"
 #include "crypt/keys.h"
 #include "hub/audit.h"
+#include "hub/child.h"
 #include "hub/gate.h"
 #include "hub/job.h"
 #include "hub/nursery.h"

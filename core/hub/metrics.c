@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "hub/audit.h"
+#include "hub/child.h"
 #include "hub/hub.h"
 #include "hub/source.h"
 

@@ -10,6 +10,7 @@
 
 #include "base/proc.h"
 #include "hub/spawn.h"
+#include "ipc/pass.h"
 
 enum { REPLY_MAX = 64 };
 /* Without an answer; when it has not given any yet, for a machine that has no time to give. */
@@ -175,24 +176,12 @@ void ln_nursery_stop(struct ln_hub *h)
 static int ask(struct ln_nursery *n, const char *channel, const int *fd, const uint8_t *place,
                unsigned count)
 {
-    char control[CMSG_SPACE(sizeof(int) * LN_SPAWN_FDS)] = {0};
     struct ln_buf b = {0};
     ln_wire_u64(&b, n->last);
     ln_wire_bytes(&b, ln_span_str(channel ? channel : ""));
     for (unsigned i = 0; i < count; i++)
         ln_wire_u8(&b, place[i]);
-    struct iovec iov = {b.data, b.len};
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = control,
-                       .msg_controllen = CMSG_SPACE(sizeof(int) * count)};
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int) * count);
-    memcpy(CMSG_DATA(c), fd, sizeof(int) * count);
-    ssize_t sent = b.failed ? -1 : sendmsg(n->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
-    int rc = sent >= 0 ? LN_OK : b.failed ? LN_ENOMEM : ln_code_from_errno(errno);
+    int rc = ln_pass_send(n->fd, &b, fd, count);
     ln_buf_fini(&b);
     return rc;
 }

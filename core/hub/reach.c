@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "ipc/pass.h"
 #include "ipc/wire.h"
 #include "net/dial.h"
 #include "net/grant.h"
@@ -35,26 +36,10 @@ static void idle(struct ln_reach *r)
 static void answer(struct ln_reach *r, uint8_t status, int fd, const char *why)
 {
     struct ln_buf b = {0};
-    union {
-        struct cmsghdr align;
-        char room[CMSG_SPACE(sizeof(int))];
-    } control = {0};
     ln_wire_u32(&b, r->id);
     ln_wire_u8(&b, status);
     ln_wire_bytes(&b, ln_span_str(why));
-    struct iovec v = {b.data, b.len};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-    if (fd >= 0) {
-        m.msg_control = control.room;
-        m.msg_controllen = sizeof control.room;
-        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof fd);
-        memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    }
-    if (!b.failed)
-        (void)!sendmsg(r->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)!ln_pass_send(r->fd, &b, &fd, fd >= 0); /* a worker that does not read waits in vain */
     ln_buf_fini(&b);
 }
 

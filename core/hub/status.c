@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "hub/audit.h"
+#include "hub/child.h"
 
 static void num(struct ln_buf *b, const char *key, uint64_t v)
 {

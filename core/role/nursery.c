@@ -16,19 +16,20 @@
 #include <unistd.h>
 
 #include "base/proc.h"
+#include "ipc/pass.h"
 #include "ipc/wire.h"
 #include "role/role.h"
 #include "role/worker.h"
 
-enum { REQUEST_MAX = 4096, FDS_MAX = 32, HIGH = 64 };
+enum { REQUEST_MAX = 4096, HIGH = 64 };
 
 /* What the hub asks for, see hub/nursery.c. */
 struct request {
     uint64_t number;
     char channel[256];
     unsigned n;
-    int fd[FDS_MAX]; /* as they came, */
-    uint8_t place[FDS_MAX]; /* and what they are to be */
+    int fd[LN_PASS_MAX]; /* as they came, */
+    uint8_t place[LN_PASS_MAX]; /* and what they are to be */
 };
 
 static void take_fds(struct request *r, struct msghdr *m)
@@ -43,10 +44,16 @@ static void take_fds(struct request *r, struct msghdr *m)
 /* False: the hub is gone, or speaks of something else. */
 static bool take_request(struct request *r)
 {
-    char data[REQUEST_MAX], control[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+    char data[REQUEST_MAX];
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(sizeof(int) * LN_PASS_MAX)];
+    } control;
     struct iovec iov = {data, sizeof data};
-    struct msghdr m = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.room,
+                       .msg_controllen = sizeof control.room};
     ssize_t len;
     while ((len = recvmsg(LN_PROC_FD, &m, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR)
         ;
@@ -78,7 +85,7 @@ static bool reply(uint64_t number, pid_t pid, int why)
 /* Each where it is to be, and nothing else: the nursery's own socket goes, too. */
 static bool put_fds(const struct request *r)
 {
-    int high[FDS_MAX];
+    int high[LN_PASS_MAX];
     for (unsigned i = 0; i < r->n; i++)
         if ((high[i] = fcntl(r->fd[i], F_DUPFD, HIGH)) < 0)
             return false;
