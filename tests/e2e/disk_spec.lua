@@ -194,11 +194,22 @@ describe("e2e/disk: slow", function()
     return lib
   end
 
+  local function cannot_preload()
+    local sanitized = (os.getenv "MODE" or "release") ~= "release"
+    if sanitized then pending("the sanitizer must be preloaded first") end
+    return sanitized
+  end
+
+  -- A relay on a disk that takes as many ms to sync as the file `knob` says: site, engine, port,
+  -- receiver, knob.
+  local function slow_relay()
+    local out, port, knob = net.receiver {}, net.free_port(), tmp.file("0")
+    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
+    return s, s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }, port, out, knob
+  end
+
   it("500 ms per sync: status at once, connections accepted, nothing times out, all delivered", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
+    if cannot_preload() then return end
     local out = net.receiver {}
     local port = net.free_port()
     local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port, { dest = "timeout = 2" }),
@@ -262,10 +273,7 @@ describe("e2e/disk: slow", function()
   end)
 
   it("hold and stop do not wait for it, recorded or not; their entries are written all the same", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
+    if cannot_preload() then return end
     local port = net.free_port()
     local s = site.new { ["channels/in.lua"] = traffic.channel(port, net.free_port()) }
     local knob = tmp.file("0")
@@ -291,15 +299,8 @@ describe("e2e/disk: slow", function()
 
   -- Guards: what was on its way to the disk was no part of a drain, which said that all was delivered.
   it("drain waits for what was received and is not on disk yet", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
-    local out = net.receiver {}
-    local port = net.free_port()
-    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
-    local knob = tmp.file("0")
-    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    if cannot_preload() then return end
+    local s, e, port, out, knob = slow_relay()
     local conns = {}
     for i = 1, 5 do conns[i] = assert(net.connect(port)) end
     traffic.send_all(conns[1], { "D0" })
@@ -322,15 +323,8 @@ describe("e2e/disk: slow", function()
 
   -- Guards: the end waited for the committer and the audit log, however long their sync took.
   it("SIGTERM ends the engine though no sync ever ends", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
-    local out = net.receiver {}
-    local port = net.free_port()
-    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
-    local knob = tmp.file("0")
-    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    if cannot_preload() then return end
+    local s, e, port, out, knob = slow_relay()
     local conn = assert(net.connect(port))
     traffic.send_all(conn, { "T1", "T2" })
     out:run_for_frames(2, 10)
@@ -353,10 +347,7 @@ describe("e2e/disk: slow", function()
   -- Guards: hold, release, pause, resume and skip were answered before they were on disk; an engine killed
   -- then came up without them, and sent what somebody had held.
   it("what an operator was told is done outlives kill -9", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
+    if cannot_preload() then return end
     local port = net.free_port()
     local s = site.new { ["channels/in.lua"] = traffic.channel(port, net.free_port()) }
     local env = { LD_PRELOAD = shim(), SLOWDISK = tmp.file("0") }
@@ -381,10 +372,7 @@ describe("e2e/disk: slow", function()
 
   -- Guards: both verbs have looked at the queue before the first of them has its entry in the audit log.
   it("two who skip or reprocess at once: one message, also when each waits for the disk", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
+    if cannot_preload() then return end
     local port = net.free_port()
     local s = site.new { ["channels/in.lua"] = traffic.channel(port, net.free_port()) }
     local knob = tmp.file("0")
@@ -416,15 +404,8 @@ describe("e2e/disk: slow", function()
   end)
 
   it("a sync that hangs for seconds: read on from where it was", function()
-    if (os.getenv "MODE" or "release") ~= "release" then
-      pending("the sanitizer must be preloaded first")
-      return
-    end
-    local out = net.receiver {}
-    local port = net.free_port()
-    local s = site.new { ["channels/in.lua"] = traffic.channel(port, out.port) }
-    local knob = tmp.file("0")
-    local e = s:start { env = { LD_PRELOAD = shim(), SLOWDISK = knob } }
+    if cannot_preload() then return end
+    local _, e, port, out, knob = slow_relay()
     local conn = net.connect(port)
     assert.equal("AA", traffic.exchange(conn, "H0"))
     tmp.write(knob, "3000")
